@@ -1,0 +1,43 @@
+//! Map keys and values, shared bit for bit by the program and the agent.
+//!
+//! Every type is `repr(C)` without padding (the `Pod` derive refuses to compile otherwise), and
+//! everything that is in network byte order on the wire stays in `[u8; N]` behind getters. Any change
+//! of a layout, of a map's meaning or of a map's key needs a new [`ABI_VERSION`].
+
+mod address;
+mod flow;
+mod service;
+
+pub use address::Address;
+pub use flow::{Direction, FlowKey, FlowRecord, NextHop};
+pub use service::{Backend, BackendStats, NodeConfig, Service, ServiceKey};
+
+/// Version of all layouts in this module. The agent compares it with the one in the pinned
+/// [`NodeConfig`] and replaces program and maps when they differ.
+pub const ABI_VERSION: u32 = 1;
+
+/// Words of 64 bits in the VIP filter: one bit for each value of an address's last 16 bits.
+pub const VIP_FILTER_WORDS: u32 = 1024;
+/// VIPs a node can hold.
+pub const MAX_VIPS: u32 = 4096;
+/// (VIP, port, protocol) triples a node can serve.
+pub const MAX_SERVICES: u32 = 8192;
+/// Backend addresses a node can know at one time; also the range of backend ids.
+pub const MAX_BACKENDS: u32 = 16384;
+/// Entries of the slot array that all slot tables share.
+pub const MAX_SLOTS: u32 = 1 << 18;
+/// NAT ports that are tried for a new flow before it is given up.
+pub const PORT_ATTEMPTS: u32 = 8;
+/// A cached next hop older than this is looked up again, so a changed neighbour costs a flow at most
+/// this long.
+pub const NEXT_HOP_LIFETIME_NS: u64 = 1_000_000_000;
+
+/// Position of an address in the VIP filter: word index and bit in it.
+#[inline(always)]
+pub const fn vip_filter_position(last_bytes: [u8; 2]) -> (u32, u32) {
+    let bits = u16::from_be_bytes(last_bytes) as u32;
+    (bits >> 6, bits & 63)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Services, backends, and the node's own settings.
+
+use super::Address;
+use bytemuck::{Pod, Zeroable};
+
+/// What a client addresses.
+#[repr(C, align(4))]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Pod, Zeroable)]
+pub struct ServiceKey {
+    /// The VIP.
+    pub vip: Address,
+    port: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    zero: u8,
+}
+
+impl ServiceKey {
+    /// A key; port in network byte order.
+    #[inline(always)]
+    pub const fn new(vip: Address, port: [u8; 2], protocol: u8) -> Self {
+        Self { vip, port, protocol, zero: 0 }
+    }
+
+    /// Port, network byte order.
+    #[inline(always)]
+    pub const fn port(&self) -> [u8; 2] {
+        self.port
+    }
+}
+
+/// A service's slot table: `slots_len` entries of the slot array from `slots_base` on.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Service {
+    /// Hash of the service's name and family: how a restarted agent knows it again.
+    pub name_hash: u64,
+    /// Stable id; index of the service's cursor.
+    pub id: u32,
+    /// First slot.
+    pub slots_base: u32,
+    /// Number of slots; 0 when no backend can take a flow.
+    pub slots_len: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+/// One address of one backend.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct Backend {
+    /// Hash of service, backend and family; 0 marks a free id.
+    pub name_hash: u64,
+    /// Its address.
+    pub address: Address,
+    port: [u8; 2],
+    zero: [u8; 2],
+    /// The service it belongs to.
+    pub service_id: u32,
+}
+
+impl Backend {
+    /// A backend; port in network byte order.
+    pub const fn new(name_hash: u64, address: Address, port: [u8; 2], service_id: u32) -> Self {
+        Self { name_hash, address, port, zero: [0; 2], service_id }
+    }
+
+    /// Port, network byte order.
+    #[inline(always)]
+    pub const fn port(&self) -> [u8; 2] {
+        self.port
+    }
+}
+
+/// What one CPU counted for one backend address.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Pod, Zeroable)]
+pub struct BackendStats {
+    /// Flows begun: SYNs that took a slot.
+    pub flows_new: u64,
+    /// Flows whose handshake the client completed.
+    pub flows_established: u64,
+    /// Handshakes the backend refused with RST.
+    pub flows_refused: u64,
+    /// Packets towards the backend.
+    pub forward_packets: u64,
+    /// Their IP bytes.
+    pub forward_bytes: u64,
+    /// Packets from the backend.
+    pub reverse_packets: u64,
+    /// Their IP bytes.
+    pub reverse_bytes: u64,
+}
+
+/// Settings of the node that every packet may need.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct NodeConfig {
+    /// [`super::ABI_VERSION`] of the agent that wrote this.
+    pub abi_version: u32,
+    /// First NAT port of this node.
+    pub nat_port_first: u16,
+    /// Number of NAT ports of this node.
+    pub nat_port_count: u16,
+}
+
+impl NodeConfig {
+    /// Whether a destination port (network byte order) is one this node gives to flows.
+    #[inline(always)]
+    pub const fn owns_nat_port(&self, port: [u8; 2]) -> bool {
+        u16::from_be_bytes(port).wrapping_sub(self.nat_port_first) < self.nat_port_count
+    }
+}

@@ -1,0 +1,48 @@
+//! The one way to a packet's bytes.
+
+use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+
+/// A frame's bounds. Holds no reference: every view is checked anew, as the verifier wants it.
+#[derive(Clone, Copy)]
+pub(super) struct Frame {
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub(super) fn new(ctx: &XdpContext) -> Self {
+        Self { start: ctx.data(), end: ctx.data_end() }
+    }
+
+    /// The frame's front as `T`, or `None` where it is shorter.
+    #[inline(always)]
+    pub(super) fn view<'frame, T: Copy>(self) -> Option<&'frame mut T> {
+        self.view_at::<T>(0)
+    }
+
+    /// `T` at an offset.
+    #[inline(always)]
+    pub(super) fn view_at<'frame, T: Copy>(self, offset: usize) -> Option<&'frame mut T> {
+        let at = self.start + offset;
+        if at + core::mem::size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: the range was just checked against the packet's end; wire types are made of bytes, for
+        // which every bit pattern is valid, with an alignment of 2, and frames begin at even addresses.
+        // The program runs alone on its packet, and the pipeline holds one view at a time.
+        Some(unsafe { &mut *(at as *mut T) })
+    }
+
+    /// Length of the whole frame in bytes, fragments of a multi-buffer frame included. The helper is
+    /// only asked where the linear part is too short to hold what the header claims.
+    #[inline(always)]
+    pub(super) fn bytes(self, ctx: &XdpContext, claimed: u32) -> u32 {
+        let linear = (self.end - self.start) as u32;
+        if linear >= claimed {
+            return linear;
+        }
+        // SAFETY: `ctx` is the context this program was called with.
+        unsafe { bpf_xdp_get_buff_len(ctx.ctx) as u32 }
+    }
+}

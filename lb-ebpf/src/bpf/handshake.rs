@@ -1,0 +1,104 @@
+//! Packets of flows whose handshake is not complete.
+
+use super::{
+    established, maps, next_hop,
+    pipeline::{Result, Sent},
+    rewrite::{self, Rewritable},
+};
+use crate::abi::{Direction, FlowKey, FlowRecord};
+use crate::flow_state::{FlowState, completes_handshake};
+use crate::outcome::{Occurrence, Outcome};
+use crate::wire::{PROTOCOL_TCP, Tcp, TcpFlags, TcpFrame};
+use aya_ebpf::programs::XdpContext;
+
+#[inline(never)]
+pub(super) fn process<I: Rewritable>(
+    ctx: &XdpContext,
+    segment: &mut TcpFrame<I>,
+    key: &FlowKey,
+    record: &mut FlowRecord,
+    now: u64,
+) -> Result {
+    if segment.ip.hops() <= 1 {
+        return Err(Outcome::TtlExceeded);
+    }
+    let tcp = segment.tcp;
+    next_hop::refresh::<I>(ctx, record, now);
+    let ifindex = record.next_hop.ifindex;
+    rewrite::forward(segment, record)?;
+    established::account(record, segment.ip.packet_bytes(), now);
+    let outcome = advance(key, record, &tcp);
+    Ok(Sent { outcome, ifindex })
+}
+
+/// What a segment means for the flow, once it is sure to be sent.
+#[inline(never)]
+fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp) -> Outcome {
+    let flags = TcpFlags::new(tcp.flags);
+    if flags.has(TcpFlags::RST) {
+        if matches!(record.direction(), Direction::Reverse) {
+            maps::account(record.backend_id, |stats| stats.flows_refused += 1);
+        }
+        remove(key, record);
+        return Outcome::Handshake;
+    }
+    match record.direction() {
+        Direction::Reverse => {
+            if flags.is_open_answer() {
+                note_answer(record, u32::from_be_bytes(tcp.sequence));
+            }
+            Outcome::Handshake
+        }
+        Direction::Forward => {
+            if flags.has(TcpFlags::SYN) || !flags.has(TcpFlags::ACK) || !record.state().is_answered() {
+                return Outcome::Handshake;
+            }
+            if !completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn) {
+                maps::count(Occurrence::HandshakeMismatch);
+                return Outcome::Handshake;
+            }
+            promote(key, record, flags)
+        }
+    }
+}
+
+/// Both entries learn that the backend answered, and with which sequence number.
+#[inline(always)]
+fn note_answer(record: &mut FlowRecord, backend_isn: u32) {
+    record.backend_isn = backend_isn;
+    maps::add_state(record, FlowState::ANSWERED.bits());
+    if let Some(twin) = maps::embryonic(&record.twin_key(PROTOCOL_TCP)) {
+        twin.backend_isn = backend_isn;
+        maps::add_state(twin, FlowState::ANSWERED.bits());
+    }
+}
+
+/// Moves both entries to the established table. The reverse one goes first, so that no answer can miss.
+#[inline(always)]
+fn promote(key: &FlowKey, record: &mut FlowRecord, flags: TcpFlags) -> Outcome {
+    let twin_key = record.twin_key(PROTOCOL_TCP);
+    let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
+    let added = FlowState::added_by(Direction::Forward, flags).bits();
+    maps::add_state(record, added);
+    maps::add_state(twin, added);
+    if maps::ESTABLISHED.insert(&twin_key, &*twin, 0).is_err() {
+        maps::count(Occurrence::EstablishedFull);
+        return Outcome::Handshake;
+    }
+    if maps::ESTABLISHED.insert(key, &*record, 0).is_err() {
+        let _ = maps::ESTABLISHED.remove(&twin_key);
+        maps::count(Occurrence::EstablishedFull);
+        return Outcome::Handshake;
+    }
+    maps::account(record.backend_id, |stats| stats.flows_established += 1);
+    remove(key, record);
+    Outcome::Promoted
+}
+
+#[inline(always)]
+fn remove(key: &FlowKey, record: &FlowRecord) {
+    let twin_key = record.twin_key(PROTOCOL_TCP);
+    // Either may have been evicted meanwhile; gone is what is wanted.
+    let _ = maps::EMBRYONIC.remove(&twin_key);
+    let _ = maps::EMBRYONIC.remove(key);
+}

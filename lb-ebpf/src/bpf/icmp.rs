@@ -1,0 +1,142 @@
+//! ICMP to a VIP: errors about our flows are translated, everything else is the host's.
+//!
+//! An error quotes a packet that we sent. The answer to that packet would arrive with the quoted
+//! addresses turned round, so that key finds the flow entry; what the entry makes of such an answer,
+//! turned round again, is how the packet looked to the side which sent it, and that side gets the error.
+
+use super::{
+    frame::Frame,
+    maps, next_hop, now_ns,
+    pipeline::{Result, Sent},
+    rewrite::{self, Rewritable},
+};
+use crate::abi::{Address, FlowKey, FlowRecord};
+use crate::csum::Delta;
+use crate::outcome::Outcome;
+use crate::wire::{ETHERNET_BYTES, Icmp, IcmpErrorFrame, IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, Tcp};
+use aya_ebpf::programs::XdpContext;
+
+/// What differs between ICMP and ICMPv6.
+pub(super) trait IcmpFamily: Rewritable {
+    fn is_error(icmp: &Icmp) -> bool;
+    /// Whether a quoted header is one whose ports stand right behind it.
+    fn quote_is_plain(&self) -> bool;
+    /// The checksum field of the header: only IPv4 has one.
+    fn checksum(&self) -> [u8; 2];
+    /// Whether the ICMP checksum covers the outer addresses: only ICMPv6's does.
+    const CHECKSUM_COVERS_ADDRESSES: bool;
+    /// The checksum change of putting these addresses in place of the header's.
+    fn delta_to(&self, source: &Address, destination: &Address) -> Delta;
+}
+
+impl IcmpFamily for Ipv4 {
+    #[inline(always)]
+    fn is_error(icmp: &Icmp) -> bool {
+        icmp.is_error_v4()
+    }
+    #[inline(always)]
+    fn quote_is_plain(&self) -> bool {
+        self.version_ihl == 0x45
+            && self.protocol == PROTOCOL_TCP
+            && self.fragment[0] & 0x1f == 0
+            && self.fragment[1] == 0
+    }
+    #[inline(always)]
+    fn checksum(&self) -> [u8; 2] {
+        self.checksum
+    }
+    const CHECKSUM_COVERS_ADDRESSES: bool = false;
+    #[inline(always)]
+    fn delta_to(&self, source: &Address, destination: &Address) -> Delta {
+        Delta::ZERO.replace(&self.source, &source.v4()).replace(&self.destination, &destination.v4())
+    }
+}
+
+impl IcmpFamily for Ipv6 {
+    #[inline(always)]
+    fn is_error(icmp: &Icmp) -> bool {
+        icmp.is_error_v6()
+    }
+    #[inline(always)]
+    fn quote_is_plain(&self) -> bool {
+        self.next_header == PROTOCOL_TCP
+    }
+    #[inline(always)]
+    fn checksum(&self) -> [u8; 2] {
+        [0; 2]
+    }
+    const CHECKSUM_COVERS_ADDRESSES: bool = true;
+    // A function of its own keeps its 32 words off the caller's stack.
+    #[inline(never)]
+    fn delta_to(&self, source: &Address, destination: &Address) -> Delta {
+        Delta::ZERO.replace(&self.source, source.bytes()).replace(&self.destination, destination.bytes())
+    }
+}
+
+#[inline(never)]
+pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
+    let Some(headers) = frame.view::<IpFrame<I>>() else { return Err(Outcome::Runt) };
+    if !maps::is_vip(&headers.ip.destination()) {
+        return Err(Outcome::NotOurs);
+    }
+    let Some(icmp) = frame.view_at::<Icmp>(ETHERNET_BYTES + I::BYTES) else { return Err(Outcome::BadIcmp) };
+    if !I::is_error(icmp) {
+        return Err(Outcome::IcmpToHost);
+    }
+    let Some(error) = frame.view::<IcmpErrorFrame<I>>() else { return Err(Outcome::BadIcmp) };
+    if !error.quoted_ip.quote_is_plain() {
+        return Err(Outcome::IcmpUnrelated);
+    }
+    let answer = FlowKey::new(
+        error.quoted_ip.destination(),
+        error.quoted_tcp.destination_port,
+        error.quoted_ip.source(),
+        error.quoted_tcp.source_port,
+        PROTOCOL_TCP,
+    );
+    let record = match maps::established(&answer) {
+        Some(record) => record,
+        None => maps::embryonic(&answer).ok_or(Outcome::IcmpUnrelated)?,
+    };
+    if error.ip.hops() <= 1 {
+        return Err(Outcome::TtlExceeded);
+    }
+    next_hop::refresh::<I>(ctx, record, now_ns());
+    let quoted_checksum = frame.view_at::<Tcp>(ETHERNET_BYTES + I::BYTES + 8 + I::BYTES);
+    translate(error, quoted_checksum, record);
+    Ok(Sent { outcome: Outcome::IcmpError, ifindex: record.next_hop.ifindex })
+}
+
+/// Rewrites the quoted packet to what its sender sent, and the outer one to come from the VIP.
+#[inline(always)]
+fn translate<I: IcmpFamily>(
+    error: &mut IcmpErrorFrame<I>,
+    quoted_tcp: Option<&mut Tcp>,
+    record: &FlowRecord,
+) {
+    let quote = &mut error.quoted_ip;
+    let addresses = quote.delta_to(&record.new_destination, &record.new_source);
+    let ports = Delta::ZERO
+        .replace(&error.quoted_tcp.source_port, &record.new_destination_port())
+        .replace(&error.quoted_tcp.destination_port, &record.new_source_port());
+    let old_checksum = quote.checksum();
+    quote.set_addresses(&record.new_destination, &record.new_source, addresses);
+    let mut delta = addresses.and(ports).replace(&old_checksum, &quote.checksum());
+    error.quoted_tcp.source_port = record.new_destination_port();
+    error.quoted_tcp.destination_port = record.new_source_port();
+    // Most quotes are long enough to hold TCP's own checksum, which must fit the translated packet too.
+    if let Some(tcp) = quoted_tcp {
+        let old = tcp.checksum;
+        tcp.checksum = addresses.and(ports).apply(old);
+        delta = delta.replace(&old, &tcp.checksum);
+    }
+
+    let outer = error.ip.delta_to(&record.new_source, &record.new_destination);
+    if I::CHECKSUM_COVERS_ADDRESSES {
+        delta = delta.and(outer);
+    }
+    error.icmp.checksum = delta.apply(error.icmp.checksum);
+    error.ip.decrement_hops();
+    error.ip.set_addresses(&record.new_source, &record.new_destination, outer);
+    rewrite::set_next_hop(&mut error.ethernet, record);
+}

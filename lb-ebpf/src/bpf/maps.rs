@@ -1,0 +1,171 @@
+//! The maps, and the few ways they are used.
+//!
+//! Sizes given here are defaults; the agent sets those of the flow tables from its configuration.
+
+use crate::abi::{
+    Address, Backend, BackendStats, FlowKey, FlowRecord, MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS,
+    NodeConfig, Service, ServiceKey, VIP_FILTER_WORDS, vip_filter_position,
+};
+use crate::outcome::{Occurrence, Outcome};
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+};
+use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
+
+#[map]
+static NODE: Array<NodeConfig> = Array::pinned(1, 0);
+#[map]
+static VIP_FILTER: Array<u64> = Array::pinned(VIP_FILTER_WORDS, 0);
+#[map]
+static VIPS: HashMap<Address, u32> = HashMap::pinned(MAX_VIPS, 0);
+#[map]
+static SERVICES: HashMap<ServiceKey, Service> = HashMap::pinned(MAX_SERVICES, 0);
+#[map]
+static SLOTS: Array<u32> = Array::pinned(MAX_SLOTS, 0);
+#[map]
+static CURSORS: Array<Cursor> = Array::pinned(MAX_SERVICES, 0);
+#[map]
+static BACKENDS: Array<Backend> = Array::pinned(MAX_BACKENDS, 0);
+#[map]
+static PORT_CURSORS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
+#[map]
+static BACKEND_STATS: PerCpuArray<BackendStats> = PerCpuArray::pinned(MAX_BACKENDS, 0);
+#[map]
+pub(super) static ESTABLISHED: HashMap<FlowKey, FlowRecord> = HashMap::pinned(524_288, 0);
+#[map]
+pub(super) static EMBRYONIC: LruHashMap<FlowKey, FlowRecord> = LruHashMap::pinned(131_072, 0);
+#[map]
+static OUTCOMES: PerCpuArray<u64> = PerCpuArray::pinned(Outcome::COUNT, 0);
+#[map]
+static OCCURRENCES: PerCpuArray<u64> = PerCpuArray::pinned(Occurrence::COUNT, 0);
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// A service's ticket counter, alone on its cache line.
+#[repr(C, align(64))]
+pub struct Cursor {
+    next: u64,
+    zero: [u64; 7],
+}
+
+/// Room for the entries of a flow in the making, which would not fit the stack beside everything else.
+#[repr(C)]
+pub struct Scratch {
+    pub(super) forward: FlowRecord,
+    pub(super) reverse: FlowRecord,
+    pub(super) to_backend: FlowKey,
+    pub(super) from_backend: FlowKey,
+    pub(super) to_client: FlowKey,
+}
+
+/// Counts a packet's outcome.
+#[inline(always)]
+pub fn count_outcome(outcome: Outcome) {
+    if let Some(counter) = OUTCOMES.get_ptr_mut(outcome as u32) {
+        // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Counts something that happened on the way.
+#[inline(always)]
+pub(super) fn count(occurrence: Occurrence) {
+    if let Some(counter) = OCCURRENCES.get_ptr_mut(occurrence as u32) {
+        // SAFETY: as in `count_outcome`.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Lets `account` add to this CPU's accounts of a backend.
+#[inline(always)]
+pub(super) fn account(backend_id: u32, account: impl FnOnce(&mut BackendStats)) {
+    if let Some(stats) = BACKEND_STATS.get_ptr_mut(backend_id) {
+        // SAFETY: as in `count_outcome`; the reference ends with the call.
+        account(unsafe { &mut *stats });
+    }
+}
+
+/// Whether an address may be a VIP: false is certain and costs no hash look-up.
+#[inline(always)]
+pub(super) fn may_be_vip(last_bytes: [u8; 2]) -> bool {
+    let (word, bit) = vip_filter_position(last_bytes);
+    match VIP_FILTER.get(word) {
+        Some(bits) => bits >> bit & 1 != 0,
+        None => false,
+    }
+}
+
+/// Whether an address is a VIP of this node.
+#[inline(always)]
+pub(super) fn is_vip(address: &Address) -> bool {
+    VIPS.get_ptr(address).is_some()
+}
+
+#[inline(always)]
+pub(super) fn service(key: &ServiceKey) -> Option<Service> {
+    // SAFETY: values are replaced whole and freed after an RCU grace period, which the program's run is within.
+    unsafe { SERVICES.get(key) }.copied()
+}
+
+#[inline(always)]
+pub(super) fn node() -> Option<&'static NodeConfig> {
+    NODE.get(0)
+}
+
+#[inline(always)]
+pub(super) fn slot(index: u32) -> Option<u32> {
+    SLOTS.get(index).copied()
+}
+
+#[inline(always)]
+pub(super) fn backend(id: u32) -> Option<&'static Backend> {
+    BACKENDS.get(id)
+}
+
+/// The next ticket of a service: each is drawn once, whatever CPU draws it.
+#[inline(always)]
+pub(super) fn draw_slot_ticket(service_id: u32) -> Option<u64> {
+    let cursor = CURSORS.get_ptr_mut(service_id)?;
+    // Not relaxed: LLVM 22 turns a relaxed one into BPF's plain add, which does not return the old value.
+    // SAFETY: array values live as long as the map and are aligned to 8; all writers use atomics.
+    Some(unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(&raw mut (*cursor).next, 1) })
+}
+
+/// The next port ticket of a backend.
+#[inline(always)]
+pub(super) fn draw_port_ticket(backend_id: u32) -> Option<u64> {
+    let cursor = PORT_CURSORS.get_ptr_mut(backend_id)?;
+    // SAFETY: as in `draw_slot_ticket`.
+    Some(unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(cursor, 1) })
+}
+
+/// An established flow's entry for packets of this key.
+#[inline(always)]
+pub(super) fn established(key: &FlowKey) -> Option<&'static mut FlowRecord> {
+    // SAFETY: entries stay readable until an RCU grace period after their deletion. Two CPUs may hold one
+    // entry at a time: accounts may then lose a count, `state` is only changed atomically, and all else
+    // is written once, or (the next hop) with the same words by both.
+    ESTABLISHED.get_ptr_mut(key).map(|record| unsafe { &mut *record })
+}
+
+/// A flow entry whose handshake is not complete.
+#[inline(always)]
+pub(super) fn embryonic(key: &FlowKey) -> Option<&'static mut FlowRecord> {
+    // SAFETY: as in `established`; an entry that LRU eviction reuses meanwhile can at worst misdirect this
+    // one packet of an incomplete handshake, which its receiver then answers with RST.
+    EMBRYONIC.get_ptr_mut(key).map(|record| unsafe { &mut *record })
+}
+
+/// Adds state bits to an entry, atomically: both directions' packets may do so at one time.
+#[inline(always)]
+pub(super) fn add_state(record: &mut FlowRecord, bits: u64) {
+    // SAFETY: `state` is an aligned u64 of a live map value, and only ever changed this way once shared.
+    unsafe { atomic_or::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut record.state, bits) };
+}
+
+#[inline(always)]
+pub(super) fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: a per-CPU value that only `new_flow` asks for, once in a run.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+}

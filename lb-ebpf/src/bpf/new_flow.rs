@@ -1,0 +1,113 @@
+//! A client's SYN: a slot, a NAT port, two embryonic entries.
+
+use super::{
+    established, maps, next_hop,
+    pipeline::{Result, Sent},
+    rewrite::{self, Rewritable},
+};
+use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Service};
+use crate::outcome::{Occurrence, Outcome};
+use crate::steer;
+use crate::wire::{PROTOCOL_TCP, TcpFrame};
+use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+
+#[inline(never)]
+pub(super) fn process<I: Rewritable>(
+    ctx: &XdpContext,
+    segment: &mut TcpFrame<I>,
+    key: &FlowKey,
+    service: &Service,
+    now: u64,
+) -> Result {
+    if segment.ip.hops() <= 1 {
+        return Err(Outcome::TtlExceeded);
+    }
+    let scratch = maps::scratch().ok_or(Outcome::Internal)?;
+    let ticket = maps::draw_slot_ticket(service.id).ok_or(Outcome::Internal)?;
+    let slot = service.slots_base.wrapping_add(steer::slot_index(ticket, service.slots_len));
+    let backend_id = maps::slot(slot).ok_or(Outcome::Internal)?;
+    let backend = maps::backend(backend_id).ok_or(Outcome::Internal)?;
+
+    // What the packets of the flow look like on each side; the NAT port is still open.
+    scratch.to_backend = FlowKey::new(key.destination, [0; 2], backend.address, backend.port(), PROTOCOL_TCP);
+    scratch.forward.write(Direction::Forward, key, &scratch.to_backend);
+    scratch.forward.backend_id = backend_id;
+    scratch.forward.service_id = service.id;
+    next_hop::resolve::<I>(ctx, &mut scratch.forward, now)?;
+
+    // Until the first answer asks the routing tables, the way back is where the SYN came from.
+    scratch.reverse.next_hop = NextHop {
+        destination: segment.ethernet.source,
+        source: segment.ethernet.destination,
+        ifindex: ctx.ingress_ifindex() as u32,
+        mtu_bytes: 0,
+    };
+    take_port(key, scratch, now)?;
+
+    // The SYN is counted before the entry is copied into the table, so that the table has the count.
+    established::account(&mut scratch.forward, segment.ip.packet_bytes(), now);
+    maps::account(backend_id, |stats| stats.flows_new += 1);
+    if maps::EMBRYONIC.insert(key, &scratch.forward, 0).is_err() {
+        let _ = maps::EMBRYONIC.remove(&scratch.from_backend);
+        return Err(Outcome::TableRefused);
+    }
+    rewrite::forward(segment, &scratch.forward)?;
+    Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+}
+
+/// Finds a free NAT port, and takes it by inserting the reverse entry under it: whoever inserts first
+/// has it.
+#[inline(never)]
+fn take_port(key: &FlowKey, scratch: &mut maps::Scratch, now: u64) -> core::result::Result<(), Outcome> {
+    let node = maps::node().ok_or(Outcome::Internal)?;
+    if node.nat_port_count == 0 {
+        return Err(Outcome::PortsExhausted);
+    }
+    let backend_id = scratch.forward.backend_id;
+    let to_backend = &scratch.to_backend;
+    scratch.from_backend = FlowKey::new(
+        to_backend.destination,
+        to_backend.destination_port(),
+        key.destination,
+        [0; 2],
+        PROTOCOL_TCP,
+    );
+    scratch.to_client =
+        FlowKey::new(key.destination, key.destination_port(), key.source, key.source_port(), PROTOCOL_TCP);
+    scratch.reverse.write(Direction::Reverse, &scratch.from_backend, &scratch.to_client);
+    scratch.reverse.backend_id = backend_id;
+    scratch.reverse.service_id = scratch.forward.service_id;
+    scratch.reverse.last_seen_ns = now;
+    for _ in 0..PORT_ATTEMPTS {
+        let ticket = maps::draw_port_ticket(backend_id).ok_or(Outcome::Internal)?;
+        let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket).to_be_bytes();
+        scratch.from_backend.set_destination_port(port);
+        if !is_free(&scratch.from_backend) {
+            maps::count(Occurrence::PortCollision);
+            continue;
+        }
+        scratch.reverse.set_old_destination_port(port);
+        if maps::EMBRYONIC.insert(&scratch.from_backend, &scratch.reverse, u64::from(BPF_NOEXIST)).is_ok() {
+            scratch.forward.set_new_source_port(port);
+            return Ok(());
+        }
+        // The entry still has the port's checksum change in it: take it out again.
+        scratch.reverse.unset_old_destination_port(port);
+        maps::count(Occurrence::PortCollision);
+    }
+    Err(Outcome::PortsExhausted)
+}
+
+/// Whether no established flow has this reverse key. A closed one gives it up.
+#[inline(never)]
+fn is_free(from_backend: &FlowKey) -> bool {
+    let Some(owner) = maps::established(from_backend) else { return true };
+    if !owner.state().is_closed() {
+        return false;
+    }
+    // The client's entry must go too, or its stragglers would reach the backend under the new flow's port.
+    let _ = maps::ESTABLISHED.remove(&owner.twin_key(PROTOCOL_TCP));
+    let _ = maps::ESTABLISHED.remove(from_backend);
+    maps::count(Occurrence::PortReused);
+    true
+}

@@ -1,0 +1,139 @@
+//! A flow's TCP state, as far as a device in the middle needs it.
+//!
+//! Four bits are enough to know when a flow can be forgotten; sequence numbers are the endpoints'
+//! business, except for the one check that keeps spoofed ACKs out of the established table
+//! ([`completes_handshake`]).
+
+use crate::abi::Direction;
+use crate::wire::TcpFlags;
+
+/// What has been seen of a flow. Bits are only ever added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FlowState(u64);
+
+impl FlowState {
+    /// The client's SYN alone.
+    pub const NEW: Self = Self(0);
+    /// The backend answered it with SYN-ACK.
+    pub const ANSWERED: Self = Self(1);
+    /// FIN from the client.
+    pub const FIN_FROM_CLIENT: Self = Self(2);
+    /// FIN from the backend.
+    pub const FIN_FROM_BACKEND: Self = Self(4);
+    /// RST from either.
+    pub const RESET: Self = Self(8);
+
+    /// From a record's field.
+    #[inline(always)]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// For a record's field.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the backend answered the SYN.
+    #[inline(always)]
+    pub const fn is_answered(self) -> bool {
+        self.0 & Self::ANSWERED.0 != 0
+    }
+
+    /// Nothing but stragglers can follow: both sides sent FIN, or one sent RST.
+    #[inline(always)]
+    pub const fn is_closed(self) -> bool {
+        let fins = Self::FIN_FROM_CLIENT.0 | Self::FIN_FROM_BACKEND.0;
+        self.0 & Self::RESET.0 != 0 || self.0 & fins == fins
+    }
+
+    /// One side sent FIN, the other may still send data.
+    #[inline(always)]
+    pub const fn is_half_closed(self) -> bool {
+        !self.is_closed() && self.0 & (Self::FIN_FROM_CLIENT.0 | Self::FIN_FROM_BACKEND.0) != 0
+    }
+
+    /// The bits that a segment with these flags adds.
+    #[inline(always)]
+    pub const fn added_by(direction: Direction, flags: TcpFlags) -> Self {
+        let mut bits = 0;
+        if flags.has(TcpFlags::RST) {
+            bits |= Self::RESET.0;
+        }
+        if flags.has(TcpFlags::FIN) {
+            bits |= match direction {
+                Direction::Forward => Self::FIN_FROM_CLIENT.0,
+                Direction::Reverse => Self::FIN_FROM_BACKEND.0,
+            };
+        }
+        Self(bits)
+    }
+
+    /// A word for people.
+    pub const fn name(self) -> &'static str {
+        if self.is_closed() {
+            "closed"
+        } else if self.is_half_closed() {
+            "half-closed"
+        } else if self.is_answered() {
+            "established"
+        } else {
+            "embryonic"
+        }
+    }
+}
+
+/// Whether a client's segment proves that it saw the backend's SYN-ACK: it acknowledges the backend's
+/// initial sequence number, or data sent right after it (the first ACK may be lost). A sender of spoofed
+/// addresses has to guess 16 of 32 bits right.
+#[inline(always)]
+pub const fn completes_handshake(acknowledgement: u32, backend_isn: u32) -> bool {
+    acknowledgement.wrapping_sub(backend_isn.wrapping_add(1)) <= 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(a: FlowState, b: FlowState) -> FlowState {
+        FlowState::from_bits(a.bits() | b.bits())
+    }
+
+    #[test]
+    fn one_fin_half_closes_and_the_second_closes() {
+        let one = FlowState::added_by(Direction::Forward, TcpFlags::new(TcpFlags::FIN | TcpFlags::ACK));
+        assert!(one.is_half_closed() && !one.is_closed());
+        let both = with(one, FlowState::added_by(Direction::Reverse, TcpFlags::new(TcpFlags::FIN)));
+        assert!(both.is_closed() && !both.is_half_closed());
+    }
+
+    #[test]
+    fn two_fins_from_the_same_side_do_not_close() {
+        let fin = FlowState::added_by(Direction::Reverse, TcpFlags::new(TcpFlags::FIN));
+        assert!(!with(fin, fin).is_closed());
+    }
+
+    #[test]
+    fn a_reset_from_either_side_closes() {
+        for direction in [Direction::Forward, Direction::Reverse] {
+            assert!(FlowState::added_by(direction, TcpFlags::new(TcpFlags::RST)).is_closed());
+        }
+    }
+
+    #[test]
+    fn data_segments_change_nothing() {
+        let added = FlowState::added_by(Direction::Forward, TcpFlags::new(TcpFlags::ACK | TcpFlags::PSH));
+        assert_eq!(added, FlowState::NEW);
+    }
+
+    #[test]
+    fn handshake_needs_the_backends_sequence_number_even_across_the_wrap() {
+        assert!(completes_handshake(1001, 1000));
+        assert!(completes_handshake(0, u32::MAX));
+        assert!(completes_handshake(1001 + 1400, 1000), "the first ACK was lost, data came");
+        assert!(!completes_handshake(1000, 1000), "the SYN-ACK itself is not acknowledged");
+        assert!(!completes_handshake(1001 + 0x1_0000, 1000));
+        assert!(!completes_handshake(77, 1000));
+    }
+}

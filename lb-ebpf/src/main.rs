@@ -1,0 +1,46 @@
+//! The XDP program: a packet in, one [`Outcome`] out, its counter and its verdict. All decisions are
+//! taken in the library.
+#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {
+    eprintln!("lb-xdp is a BPF program; `cargo xtask build-ebpf` builds it, `lbctl agent` loads it");
+}
+
+#[cfg(target_arch = "bpf")]
+mod program {
+    use aya_ebpf::{
+        bindings::xdp_action::{XDP_DROP, XDP_PASS},
+        macros::xdp,
+        programs::XdpContext,
+    };
+    use lb_ebpf::{
+        bpf::{maps, pipeline, transmit},
+        outcome::Verdict,
+    };
+
+    #[xdp(frags)]
+    fn lb_xdp(ctx: XdpContext) -> u32 {
+        let (outcome, ifindex) = match pipeline::process(&ctx) {
+            Ok(sent) => (sent.outcome, sent.ifindex),
+            Err(outcome) => (outcome, 0),
+        };
+        maps::count_outcome(outcome);
+        match outcome.verdict() {
+            Verdict::Pass => XDP_PASS,
+            Verdict::Drop => XDP_DROP,
+            Verdict::Transmit => transmit(&ctx, ifindex),
+        }
+    }
+
+    // The licence that the kernel asks of a program which calls its helpers.
+    #[unsafe(link_section = "license")]
+    #[unsafe(no_mangle)]
+    static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+    // Asked for by `no_std`; never reached: the verifier refuses code that could.
+    #[panic_handler]
+    fn panic(_info: &core::panic::PanicInfo) -> ! {
+        loop {}
+    }
+}

@@ -1,0 +1,178 @@
+//! What became of a packet: one outcome each, with its verdict and its counter.
+//!
+//! `docs/dataplane.md` says the same at more length. An [`Occurrence`] is something that happened on the
+//! way and does not decide the packet.
+
+/// What the kernel does with the packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// On to the host's own network stack, untouched.
+    Pass,
+    /// Dropped.
+    Drop,
+    /// Rewritten, out to the next hop (or back, as an answer).
+    Transmit,
+}
+
+macro_rules! outcomes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $verdict:ident),+ $(,)?) => {
+        /// What became of a packet.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Outcome { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Outcome {
+            /// Every outcome, in the order of its counter.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// How many there are.
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// Its name in counters, metrics and documents.
+            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name),+ } }
+
+            /// What the kernel does with the packet.
+            #[inline(always)]
+            pub const fn verdict(self) -> Verdict { match self { $(Self::$variant => Verdict::$verdict),+ } }
+
+            /// One sentence for people.
+            pub const fn description(self) -> &'static str { match self { $(Self::$variant => concat!($($doc),+)),+ } }
+        }
+    };
+}
+
+outcomes! {
+    /// Not IPv4 or IPv6: ARP, LLDP and the like.
+    NotIp = "not_ip" Pass,
+    /// A VLAN tag: the program serves untagged frames only.
+    VlanTagged = "vlan_tagged" Pass,
+    /// Too short to hold an IP header, so nobody can say whose it is.
+    Runt = "runt" Pass,
+    /// The destination is no VIP of this node.
+    NotOurs = "not_ours" Pass,
+    /// To a VIP, but no service has that port, and it is not a NAT port of this node.
+    NoService = "no_service" Pass,
+    /// To a VIP, neither TCP nor ICMP.
+    OtherProtocol = "other_protocol" Pass,
+    /// ICMP to a VIP that is no error: echo and neighbour discovery, answered by the host.
+    IcmpToHost = "icmp_to_host" Pass,
+    /// An ICMP error to a VIP that belongs to no flow: perhaps to a socket of the host.
+    IcmpUnrelated = "icmp_unrelated" Pass,
+    /// A client's SYN: took a slot and a NAT port.
+    NewFlow = "new_flow" Transmit,
+    /// A packet of a handshake that is not complete yet.
+    Handshake = "handshake" Transmit,
+    /// The client's ACK that completed a handshake.
+    Promoted = "promoted" Transmit,
+    /// Established flow, client to backend.
+    ToBackend = "to_backend" Transmit,
+    /// Established flow, backend to client.
+    ToClient = "to_client" Transmit,
+    /// An ICMP error about a flow, translated and sent to the side that must know.
+    IcmpError = "icmp_error" Transmit,
+    /// No backend can take the flow: answered with RST.
+    NoBackend = "no_backend" Transmit,
+    /// To a service or NAT port, but of no flow: answered with RST.
+    UnknownFlow = "unknown_flow" Transmit,
+    /// A RST of no flow: nothing to answer.
+    UnknownReset = "unknown_reset" Drop,
+    /// IPv4 or IPv6 header to a VIP whose version or lengths contradict the frame.
+    BadIpHeader = "bad_ip_header" Drop,
+    /// IPv4 options on a packet to a VIP.
+    IpOptions = "ip_options" Drop,
+    /// IPv6 extension headers on a packet to a VIP.
+    Ipv6Extension = "ipv6_extension" Drop,
+    /// A fragment to a VIP: only the first would have ports.
+    Fragment = "fragment" Drop,
+    /// A TCP header to a VIP that is cut short or whose length contradicts the packet.
+    BadTcpHeader = "bad_tcp_header" Drop,
+    /// TCP flags to a VIP that no sane stack sends: SYN with FIN or RST, or none of SYN, ACK, RST, FIN.
+    BadTcpFlags = "bad_tcp_flags" Drop,
+    /// An ICMP header to a VIP that is cut short.
+    BadIcmp = "bad_icmp" Drop,
+    /// TTL or hop limit does not allow another hop.
+    TtlExceeded = "ttl_exceeded" Drop,
+    /// No NAT port towards the backend was free in the attempts allowed.
+    PortsExhausted = "ports_exhausted" Drop,
+    /// The host has no route to the next hop.
+    NoRoute = "no_route" Drop,
+    /// The next hop's MAC address is not known yet.
+    NoNeighbour = "no_neighbour" Drop,
+    /// The kernel refuses look-ups because forwarding is off on the interface.
+    ForwardingDisabled = "forwarding_disabled" Drop,
+    /// Larger than the MTU of the route it would leave by.
+    ExceedsMtu = "exceeds_mtu" Drop,
+    /// The flow could not be recorded: the embryonic table refused it.
+    TableRefused = "table_refused" Drop,
+    /// A map that must be there is not: a fault of lbctl.
+    Internal = "internal" Drop,
+}
+
+macro_rules! occurrences {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal),+ $(,)?) => {
+        /// Something that happened on the way of a packet and does not decide it.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[repr(u32)]
+        pub enum Occurrence { $($(#[doc = $doc])+ $variant),+ }
+
+        impl Occurrence {
+            /// Every occurrence, in the order of its counter.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+            /// How many there are.
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// Its name in counters, metrics and documents.
+            pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name),+ } }
+
+            /// One sentence for people.
+            pub const fn description(self) -> &'static str { match self { $(Self::$variant => concat!($($doc),+)),+ } }
+        }
+    };
+}
+
+occurrences! {
+    /// A NAT port was taken already, the next one was tried.
+    PortCollision = "port_collision",
+    /// A NAT port of a closed flow was used again.
+    PortReused = "port_reused",
+    /// A SYN on the tuple of a closed flow began a new flow.
+    TupleReused = "tuple_reused",
+    /// A handshake was complete but the established table was full: the flow stays embryonic.
+    EstablishedFull = "established_full",
+    /// A cached next hop was looked up again.
+    NextHopRefreshed = "next_hop_refreshed",
+    /// The look-up failed and the old next hop was kept.
+    NextHopKept = "next_hop_kept",
+    /// A client's ACK did not match the backend's sequence number and did not promote its flow.
+    HandshakeMismatch = "handshake_mismatch",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_outcome_counts_at_its_own_place_under_its_own_name() {
+        for (place, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(*outcome as usize, place);
+        }
+        let names: BTreeSet<_> = Outcome::ALL.iter().map(|outcome| outcome.name()).collect();
+        assert_eq!(names.len(), Outcome::ALL.len());
+    }
+
+    #[test]
+    fn every_occurrence_counts_at_its_own_place_under_its_own_name() {
+        for (place, occurrence) in Occurrence::ALL.iter().enumerate() {
+            assert_eq!(*occurrence as usize, place);
+        }
+        let names: BTreeSet<_> = Occurrence::ALL.iter().map(|occurrence| occurrence.name()).collect();
+        assert_eq!(names.len(), Occurrence::ALL.len());
+    }
+
+    #[test]
+    fn what_cannot_be_shown_to_be_ours_passes_untouched() {
+        for outcome in [Outcome::NotIp, Outcome::VlanTagged, Outcome::Runt, Outcome::NotOurs] {
+            assert_eq!(outcome.verdict(), Verdict::Pass);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Changes of the configuration: a whole new one, or one thing, in the running agent and in the file.
+
+use super::state::Agent;
+use super::sweeping::Order;
+use crate::api::{
+    ApiError, ApplyReport, ApplyRequest, BackendSpec, ChangeOptions, ErrorKind, EventKind, Mutation,
+    ServiceSpec,
+};
+use crate::config::diff::{Change, diff};
+use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, edit, write_atomically};
+use crate::model::{Family, Mode, Protocol, SchedulerKind};
+use std::time::Duration;
+
+fn invalid(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::Invalid, message)
+}
+
+fn internal(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(ErrorKind::Internal, error.to_string())
+}
+
+/// A configuration that may become the running one.
+struct Proposal {
+    text: String,
+    config: Config,
+}
+
+impl Agent {
+    /// SIGHUP: take over what the file says.
+    pub(super) async fn reload(&mut self) {
+        match self.apply_request(ApplyRequest::default()).await {
+            Ok(report) if report.changes.is_empty() => {
+                self.journal.record(EventKind::ConfigChanged, "reload: the file changes nothing");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let message = format!("reload refused, the running configuration stays: {error}");
+                self.journal.record(EventKind::ConfigRefused, message);
+            }
+        }
+    }
+
+    pub(super) async fn apply_request(&mut self, request: ApplyRequest) -> Result<ApplyReport, ApiError> {
+        let file = self.config_file.display().to_string();
+        let (text, name, to_file) = match request.text {
+            Some(text) => (text, request.file_name.unwrap_or_else(|| "the configuration".into()), true),
+            None => {
+                let read = std::fs::read_to_string(&self.config_file);
+                (read.map_err(|error| invalid(format!("{file}: {error}")))?, file.clone(), false)
+            }
+        };
+        let config = Config::parse(&text, &name).map_err(|errors| invalid(errors.to_string()))?;
+        let changes = diff(&self.config, &config);
+        if request.dry_run {
+            return Ok(report(&changes, false, false));
+        }
+        let proposal = Proposal { text: text.clone(), config };
+        self.adopt(proposal, &changes).await?;
+        self.runtime_changes = false;
+        if to_file {
+            write_atomically(&self.config_file, &text)
+                .map_err(|error| internal(format!("applied, but not saved to {file}: {error}")))?;
+        }
+        Ok(report(&changes, true, to_file))
+    }
+
+    pub(super) async fn mutate(
+        &mut self,
+        mutation: Mutation,
+        options: ChangeOptions,
+    ) -> Result<ApplyReport, ApiError> {
+        let text = self.edited(&self.text, &mutation)?;
+        let config = Config::parse(&text, "the changed configuration")
+            .map_err(|errors| invalid(errors.to_string()))?;
+        // The file may have been edited by hand since; the change goes into what it says now.
+        let file_text = if options.runtime_only { None } else { Some(self.edited_file(&mutation)?) };
+        let changes = diff(&self.config, &config);
+        let cut = self.flows_to_cut(&mutation, options);
+        self.adopt(Proposal { text, config }, &changes).await?;
+        for (service, backend, ids) in cut {
+            self.cut(&ids, &service, &backend);
+        }
+        match file_text {
+            Some(text) => write_atomically(&self.config_file, &text).map_err(|error| {
+                internal(format!("changed, but not saved to {}: {error}", self.config_file.display()))
+            })?,
+            None => self.runtime_changes = true,
+        }
+        Ok(report(&changes, true, !options.runtime_only))
+    }
+
+    /// The file's text with the change in it, checked.
+    fn edited_file(&self, mutation: &Mutation) -> Result<String, ApiError> {
+        let file = self.config_file.display().to_string();
+        let text = std::fs::read_to_string(&self.config_file).map_err(|error| {
+            invalid(format!("{file}: {error}; use --runtime-only to leave the file alone"))
+        })?;
+        let text = self.edited(&text, mutation)?;
+        Config::parse(&text, &file).map_err(|errors| invalid(errors.to_string()))?;
+        Ok(text)
+    }
+
+    fn edited(&self, text: &str, mutation: &Mutation) -> Result<String, ApiError> {
+        let edited = match mutation {
+            Mutation::AddService(spec) => edit::add_service(text, &service(spec)),
+            Mutation::RemoveService(name) => edit::remove_service(text, name),
+            Mutation::AddBackend(name, spec) => edit::add_backend(text, name, &backend(spec)),
+            Mutation::SetBackend(name, backend, patch) => {
+                edit::set_backend(text, name, backend, patch.weight, patch.state)
+            }
+            Mutation::RemoveBackend(name, backend) => edit::remove_backend(text, name, backend),
+        };
+        edited.map_err(|error| {
+            let kind = match error {
+                edit::EditError::NoService { .. } | edit::EditError::NoBackend { .. } => ErrorKind::NotFound,
+                edit::EditError::ServiceExists { .. } | edit::EditError::BackendExists { .. } => {
+                    ErrorKind::Conflict
+                }
+                _ => ErrorKind::Invalid,
+            };
+            ApiError::new(kind, error.to_string())
+        })
+    }
+
+    /// Makes a proposal the running configuration. Where the dataplane refuses, the old one stays.
+    async fn adopt(&mut self, proposal: Proposal, changes: &[Change]) -> Result<(), ApiError> {
+        let old_vips = self.desired.vips.clone();
+        let old_config = std::mem::replace(&mut self.config, proposal.config);
+        self.checks.follow(&self.config);
+        if let Err(error) = self.steer() {
+            self.config = old_config;
+            self.checks.follow(&self.config);
+            return Err(ApiError::new(ErrorKind::Conflict, error.to_string()));
+        }
+        self.text = proposal.text;
+        for change in changes {
+            self.journal.record(EventKind::ConfigChanged, change.to_string());
+        }
+        // The thread ends only with the agent.
+        let _ = self.sweeper.send(Order::SetTimeouts(self.config.dataplane.timeouts.into()));
+        self.hold_vips(&old_vips).await.map_err(internal)
+    }
+
+    fn flows_to_cut(
+        &self,
+        mutation: &Mutation,
+        options: ChangeOptions,
+    ) -> Vec<(crate::model::ServiceName, crate::model::BackendName, Vec<u32>)> {
+        if !options.force {
+            return Vec::new();
+        }
+        let ids = |service: &_, backend: &_| {
+            let families = [Family::V4, Family::V6].into_iter();
+            families.filter_map(|family| self.backend_id(service, backend, family)).collect()
+        };
+        match mutation {
+            Mutation::RemoveBackend(service, backend) => {
+                vec![(service.clone(), backend.clone(), ids(service, backend))]
+            }
+            Mutation::RemoveService(name) => {
+                let backends =
+                    self.config.services.get(name).into_iter().flat_map(|service| &service.backends);
+                backends
+                    .map(|backend| (name.clone(), backend.name.clone(), ids(name, &backend.name)))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn report(changes: &[Change], applied: bool, saved: bool) -> ApplyReport {
+    let need_restart = changes.iter().filter(|change| change.needs_restart());
+    ApplyReport {
+        changes: changes.iter().map(ToString::to_string).collect(),
+        need_restart: need_restart.map(ToString::to_string).collect(),
+        applied,
+        saved,
+    }
+}
+
+fn backend(spec: &BackendSpec) -> Backend {
+    Backend {
+        name: spec.name.clone(),
+        addresses: spec.address.clone(),
+        weight: spec.weight,
+        state: spec.state,
+    }
+}
+
+fn service(spec: &ServiceSpec) -> Service {
+    let kind = match &spec.check_path {
+        Some(path) => CheckKind::Http { path: path.clone(), expect_status: vec![200], expect_body: None },
+        None => CheckKind::Tcp,
+    };
+    let health = HealthCheck {
+        kind,
+        interval: Duration::from_secs(2),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
+        slow_start: Duration::ZERO,
+        port: None,
+    };
+    Service {
+        name: spec.name.clone(),
+        vips: spec.vips.clone(),
+        port: spec.port,
+        protocol: Protocol::Tcp,
+        mode: Mode::Nat,
+        scheduler: SchedulerKind::RoundRobin,
+        health: (!spec.no_check).then_some(health),
+        backends: spec.backends.iter().map(backend).collect(),
+    }
+}

@@ -1,0 +1,173 @@
+//! The health checks that run, and what they found.
+//!
+//! A backend address with checks takes flows once its first check succeeded; one without checks always does.
+//! Maintenance stops a backend's checks.
+
+use crate::config::{Config, HealthCheck};
+use crate::core::health::{CheckResult, HealthMachine};
+use crate::core::plan::{Availability, AvailabilityMap, Image, name_hash};
+use crate::io::health::{self, CheckFailure};
+use crate::model::{AdminState, BackendName, Family, HealthState, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Which check: one for each address of a backend.
+pub(super) type CheckKey = (ServiceName, BackendName, Family);
+/// A check that was made.
+pub(super) type CheckDone = (CheckKey, Result<Duration, CheckFailure>);
+
+/// One address's checks.
+pub(super) struct Check {
+    address: SocketAddr,
+    settings: HealthCheck,
+    machine: HealthMachine,
+    last: Option<Result<Duration, CheckFailure>>,
+    /// Since when it has been up after having been down.
+    up_since: Option<Instant>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Check {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Check {
+    pub(super) fn state(&self) -> HealthState {
+        self.machine.state()
+    }
+
+    pub(super) fn last_result(&self) -> Option<String> {
+        self.last.as_ref().map(|last| match last {
+            Ok(_) => "passed".to_owned(),
+            Err(failure) => failure.to_string(),
+        })
+    }
+
+    pub(super) fn last_duration_us(&self) -> Option<u64> {
+        let last = self.last.as_ref()?.as_ref().ok()?;
+        u64::try_from(last.as_micros()).ok()
+    }
+
+    fn ramping_for(&self, now: Instant) -> Option<Duration> {
+        let elapsed = now.saturating_duration_since(self.up_since?);
+        (elapsed < self.settings.slow_start).then_some(elapsed)
+    }
+}
+
+/// All checks.
+pub(super) struct Checks {
+    running: BTreeMap<CheckKey, Check>,
+    results: mpsc::Sender<CheckDone>,
+    was_ramping: bool,
+}
+
+impl Checks {
+    pub(super) fn new(results: mpsc::Sender<CheckDone>) -> Self {
+        Self { running: BTreeMap::new(), results, was_ramping: false }
+    }
+
+    /// Starts with what an earlier agent's dataplane knew: who had slots was up.
+    pub(super) fn adopt(&mut self, config: &Config, image: &Image) {
+        let in_slots: BTreeSet<u32> = image.slots.values().flatten().copied().collect();
+        let hashes: BTreeSet<u64> = image
+            .backends
+            .iter()
+            .filter(|(id, _)| in_slots.contains(id))
+            .map(|(_, entry)| entry.name_hash)
+            .collect();
+        self.follow_with(config, |(service, backend, family)| {
+            if hashes.contains(&name_hash(service, Some(backend), *family)) {
+                HealthState::Up
+            } else {
+                HealthState::Unknown
+            }
+        });
+    }
+
+    /// Starts, keeps and stops checks as the configuration wants them.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.follow_with(config, |_| HealthState::Unknown);
+    }
+
+    fn follow_with(&mut self, config: &Config, initial: impl Fn(&CheckKey) -> HealthState) {
+        let mut wanted = BTreeMap::new();
+        for service in config.services.values() {
+            let Some(settings) = &service.health else { continue };
+            for backend in service.backends.iter().filter(|backend| backend.state != AdminState::Maint) {
+                for address in &backend.addresses {
+                    let family = Family::of(address.ip());
+                    wanted.insert((service.name.clone(), backend.name.clone(), family), (*address, settings));
+                }
+            }
+        }
+        self.running.retain(|key, check| {
+            wanted
+                .get(key)
+                .is_some_and(|(address, settings)| check.address == *address && check.settings == **settings)
+        });
+        for (key, (address, settings)) in wanted {
+            if !self.running.contains_key(&key) {
+                let check = self.begin(key.clone(), address, settings, initial(&key));
+                self.running.insert(key, check);
+            }
+        }
+    }
+
+    fn begin(
+        &self,
+        key: CheckKey,
+        address: SocketAddr,
+        settings: &HealthCheck,
+        initial: HealthState,
+    ) -> Check {
+        let task = tokio::spawn(health::run(key, address, settings.clone(), self.results.clone()));
+        let machine = HealthMachine::new(settings, initial);
+        Check { address, settings: settings.clone(), machine, last: None, up_since: None, task }
+    }
+
+    /// Takes a result; where it changed the address's health, says so in words.
+    pub(super) fn handle(&mut self, (key, result): CheckDone, now: Instant) -> Option<String> {
+        // A result of a check that was stopped meanwhile is of no interest.
+        let check = self.running.get_mut(&key)?;
+        let verdict = if result.is_ok() { CheckResult::Passed } else { CheckResult::Failed };
+        let why = result.as_ref().err().map(ToString::to_string);
+        check.last = Some(result);
+        let change = check.machine.handle(verdict, now)?;
+        check.up_since = (change.to == HealthState::Up && change.from == HealthState::Down).then_some(now);
+        let (service, backend, _) = &key;
+        let label = super::view::label(service, backend);
+        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+        Some(format!("{label} ({}) is {}{why}", check.address, change.to))
+    }
+
+    /// Who can take flows, of those that are checked.
+    pub(super) fn availability(&self, now: Instant) -> AvailabilityMap {
+        let availability = |check: &Check| Availability {
+            healthy: check.state() == HealthState::Up,
+            ramping_for: check.ramping_for(now),
+        };
+        self.running.iter().map(|(key, check)| (key.clone(), availability(check))).collect()
+    }
+
+    /// Whether a slow start is under way, or has ended since the last call.
+    pub(super) fn any_ramping(&mut self, now: Instant) -> bool {
+        let ramping = self.running.values().any(|check| check.ramping_for(now).is_some());
+        let changed = ramping || self.was_ramping;
+        self.was_ramping = ramping;
+        changed
+    }
+
+    pub(super) fn find(
+        &self,
+        service: &ServiceName,
+        backend: &BackendName,
+        family: Family,
+    ) -> Option<&Check> {
+        self.running.get(&(service.clone(), backend.clone(), family))
+    }
+}

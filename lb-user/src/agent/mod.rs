@@ -1,0 +1,196 @@
+//! The agent: the single owner of the node's state.
+//!
+//! One task, one loop: events come in (commands, check results, sweeps, signals, ticks), effects go out
+//! (steps to the dataplane, addresses to interfaces, files, snapshots). Nothing else holds state; who
+//! wants to know reads the snapshot, who wants a change sends a command. When the agent ends, the kernel
+//! dataplane goes on as it is.
+
+mod change;
+mod checks;
+mod journal;
+mod state;
+mod sweeping;
+mod uniqueness;
+mod view;
+
+pub use uniqueness::UniquenessError;
+
+use crate::api::server::{Context, Policy, serve};
+use crate::api::{Command, Event, EventKind, Snapshot};
+use crate::config::{Config, LoadError};
+use crate::io::dataplane::{Dataplane, DataplaneError, Options};
+use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
+use state::Agent;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, watch};
+use tracing::{error, info, warn};
+
+/// Why the agent could not start or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The dataplane.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    /// An interface.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// Another agent.
+    #[error(transparent)]
+    Uniqueness(#[from] UniquenessError),
+    /// The configured group is not there.
+    #[error(
+        "control.group: there is no group {0} on this machine; make it with `groupadd --system {0}`, or leave it out"
+    )]
+    NoGroup(String),
+    /// What is wanted does not fit.
+    #[error(transparent)]
+    Plan(#[from] crate::core::plan::PlanError),
+    /// The operating system refused something basic.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        cause: std::io::Error,
+    },
+}
+
+const COMMANDS_WAITING: usize = 64;
+const EVENTS_WAITING: usize = 256;
+/// How often counters, rates and slow starts move on.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The dataplane options that a configuration asks for.
+pub fn dataplane_options(config: &Config) -> Options {
+    Options {
+        pin_dir: config.dataplane.pin_dir.clone(),
+        interfaces: config.node.interfaces.clone(),
+        attach: config.node.attach,
+        established_flows: config.dataplane.established_flows,
+        embryonic_flows: config.dataplane.embryonic_flows,
+        nat_ports: config.node.nat_ports,
+    }
+}
+
+/// Runs the agent until a signal ends it.
+pub async fn run(config_file: &Path) -> Result<(), AgentError> {
+    let text = std::fs::read_to_string(config_file)
+        .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
+    let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
+    let policy = policy(&config)?;
+    let _lock = uniqueness::lock(&config.node.name, &config.control.socket)?;
+    let interfaces = Interfaces::open()?;
+    for interface in &config.node.interfaces {
+        interfaces.addresses(interface).await?;
+        enable_forwarding(interface)?;
+    }
+    let (dataplane, report) = Dataplane::open(&dataplane_options(&config))?;
+    let listener = uniqueness::listen(&config.control.socket, &policy)?;
+    let socket = SocketFile(config.control.socket.clone());
+
+    let (events, _) = broadcast::channel(EVENTS_WAITING);
+    let (sweeper, sweeps) = sweeping::spawn(dataplane.sweeper()?, &config)?;
+    let (results, check_results) = mpsc::channel(EVENTS_WAITING);
+    let journal = journal::Journal::new(events.clone());
+    let mut agent =
+        Agent::new(config_file.to_owned(), text, config, dataplane, interfaces, sweeper, results, journal);
+    agent.report_load(report);
+    agent.start().await?;
+
+    let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
+    let (snapshots, snapshots_out) = watch::channel(Arc::new(agent.snapshot()?));
+    let (past, past_out) = watch::channel(agent.journal.past());
+    let context = Context { commands, snapshots: snapshots_out, events, past_events: past_out, policy };
+    let server = tokio::spawn(serve(listener, context));
+    let ended =
+        event_loop(agent, Inputs { commands_in, check_results, sweeps }, Outputs { snapshots, past }).await;
+    server.abort();
+    drop(socket);
+    ended
+}
+
+fn policy(config: &Config) -> Result<Policy, AgentError> {
+    let group = match &config.control.group {
+        Some(name) => Some(Policy::group_by_name(name).ok_or_else(|| AgentError::NoGroup(name.clone()))?),
+        None => None,
+    };
+    Ok(Policy { group, others_may_read: config.control.others_may_read })
+}
+
+/// Removes the socket's file when the agent ends.
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+struct Inputs {
+    commands_in: mpsc::Receiver<Command>,
+    check_results: mpsc::Receiver<checks::CheckDone>,
+    sweeps: mpsc::Receiver<sweeping::Swept>,
+}
+
+struct Outputs {
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    past: watch::Sender<Arc<VecDeque<Event>>>,
+}
+
+async fn event_loop(mut agent: Agent, mut inputs: Inputs, outputs: Outputs) -> Result<(), AgentError> {
+    let system = |what| move |cause| AgentError::System { what, cause };
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("waiting for SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    info!(node = %agent.config.node.name, "ready");
+    loop {
+        tokio::select! {
+            Some(command) = inputs.commands_in.recv() => agent.handle_command(command, &outputs.snapshots).await,
+            Some(done) = inputs.check_results.recv() => agent.handle_check(done),
+            Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
+            _ = tick.tick() => agent.handle_tick(),
+            _ = hangup.recv() => agent.reload().await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+        publish(&agent, &outputs);
+    }
+    info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
+    Ok(())
+}
+
+fn publish(agent: &Agent, outputs: &Outputs) {
+    match agent.snapshot() {
+        Ok(snapshot) => {
+            outputs.snapshots.send_replace(Arc::new(snapshot));
+        }
+        Err(error) => warn!(%error, "no snapshot"),
+    }
+    outputs.past.send_if_modified(|past| {
+        let now = agent.journal.past();
+        let changed = past.back().map(|event| event.sequence) != now.back().map(|event| event.sequence);
+        if changed {
+            *past = now;
+        }
+        changed
+    });
+}
+
+/// Logs an event at the level it deserves.
+fn log(event: &Event) {
+    match event.kind {
+        EventKind::Warning => warn!("{}", event.message),
+        EventKind::ConfigRefused => error!("{}", event.message),
+        _ => info!("{}", event.message),
+    }
+}

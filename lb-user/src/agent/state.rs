@@ -1,0 +1,228 @@
+//! The agent's state, and what events do to it.
+
+use super::checks::{CheckDone, Checks};
+use super::journal::Journal;
+use super::sweeping::{Order, Swept};
+use super::{AgentError, view};
+use crate::api::{ApiError, Command, ErrorKind, EventKind, Snapshot};
+use crate::config::Config;
+use crate::core::plan::{self, AvailabilityMap, Desired};
+use crate::io::dataplane::{Dataplane, LoadReport, SweepReport};
+use crate::io::interface::Interfaces;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, watch};
+
+/// Above this share of a table's entries in use, the operator is warned.
+const FILL_WARNING_PERCENT: u64 = 80;
+
+/// The state. Only its own task ever sees it.
+pub(super) struct Agent {
+    pub(super) config_file: PathBuf,
+    /// The running configuration as text: the file's, plus changes made at run time only.
+    pub(super) text: String,
+    pub(super) runtime_changes: bool,
+    pub(super) config: Config,
+    pub(super) dataplane: Dataplane,
+    pub(super) desired: Desired,
+    pub(super) interfaces: Interfaces,
+    pub(super) checks: Checks,
+    pub(super) sweeper: std::sync::mpsc::Sender<Order>,
+    pub(super) sweep: SweepReport,
+    pub(super) journal: Journal,
+    pub(super) warnings: Vec<String>,
+    pub(super) started: Instant,
+    fill_warned: bool,
+}
+
+impl Agent {
+    #[expect(clippy::too_many_arguments, reason = "the one place where the rooms' parts come together")]
+    pub(super) fn new(
+        config_file: PathBuf,
+        text: String,
+        config: Config,
+        dataplane: Dataplane,
+        interfaces: Interfaces,
+        sweeper: std::sync::mpsc::Sender<Order>,
+        results: mpsc::Sender<CheckDone>,
+        journal: Journal,
+    ) -> Self {
+        Self {
+            config_file,
+            text,
+            runtime_changes: false,
+            config,
+            dataplane,
+            desired: Desired::default(),
+            interfaces,
+            checks: Checks::new(results),
+            sweeper,
+            sweep: SweepReport::default(),
+            journal,
+            warnings: Vec::new(),
+            started: Instant::now(),
+            fill_warned: false,
+        }
+    }
+
+    /// Records what loading the dataplane found.
+    pub(super) fn report_load(&mut self, report: LoadReport) {
+        if let Some(version) = report.abi_replaced {
+            self.journal.record(
+                EventKind::Warning,
+                format!("the maps of ABI version {version} were replaced; their flows are gone"),
+            );
+        }
+        let flows = if report.maps_taken_over { "with the flows of an earlier agent" } else { "anew" };
+        self.journal.record(EventKind::AgentStarted, format!("agent started, dataplane loaded {flows}"));
+        for warning in report.warnings {
+            self.journal.record(EventKind::Warning, warning.clone());
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Brings VIPs, checks and the dataplane in line with the configuration.
+    pub(super) async fn start(&mut self) -> Result<(), AgentError> {
+        // What an earlier agent's dataplane served is kept until its first checks are in.
+        let known = self.dataplane.image().clone();
+        self.checks.adopt(&self.config, &known);
+        self.steer()?;
+        self.hold_vips(&BTreeSet::new()).await?;
+        Ok(())
+    }
+
+    /// Plans and takes the steps from what the maps hold to what is wanted now.
+    pub(super) fn steer(&mut self) -> Result<(), AgentError> {
+        let availability: AvailabilityMap = self.checks.availability(Instant::now());
+        let desired = plan::desire(&self.config, &availability);
+        let steps = plan::steps(self.dataplane.image(), &desired)?;
+        self.dataplane.take(&steps)?;
+        self.desired = desired;
+        Ok(())
+    }
+
+    /// The same where there is nobody to tell but the journal.
+    fn steer_or_record(&mut self) {
+        if let Err(error) = self.steer() {
+            self.journal.record(EventKind::Warning, format!("the dataplane did not take a change: {error}"));
+        }
+    }
+
+    /// Puts active VIPs on their interfaces and takes away those of `old` that are not any more.
+    pub(super) async fn hold_vips(&mut self, old: &BTreeSet<IpAddr>) -> Result<(), AgentError> {
+        for vip in self.config.vips.values() {
+            for address in &vip.addresses {
+                if vip.active_on == self.config.node.name {
+                    self.interfaces.add(&vip.interface, *address).await?;
+                }
+            }
+        }
+        for gone in old.difference(&self.desired.vips) {
+            for interface in &self.config.node.interfaces {
+                self.interfaces.remove(interface, *gone).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn handle_command(
+        &mut self,
+        command: Command,
+        snapshots: &watch::Sender<Arc<Snapshot>>,
+    ) {
+        // A client that left no longer wants its answer, hence the ignored sends.
+        match command {
+            Command::Refresh(reply) => {
+                let fresh = self.snapshot().map(|snapshot| drop(snapshots.send_replace(Arc::new(snapshot))));
+                let _ =
+                    reply.send(fresh.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string())));
+            }
+            Command::Apply(request, reply) => {
+                let _ = reply.send(self.apply_request(request).await);
+            }
+            Command::Mutate(mutation, options, reply) => {
+                let _ = reply.send(self.mutate(mutation, options).await);
+            }
+            Command::ListFlows(filter, reply) => {
+                let vips = match &filter.service {
+                    None => None,
+                    Some(name) if self.config.services.contains_key(name) => {
+                        let tables = self.desired.steering.iter().filter(|(key, _)| key.service == *name);
+                        Some(tables.flat_map(|(_, table)| table.listen.iter().copied()).collect())
+                    }
+                    Some(name) => {
+                        let _ = reply.send(Err(self.no_service(name)));
+                        return;
+                    }
+                };
+                let name = Box::new(self.flow_namer());
+                if let Err(lost) = self.sweeper.send(Order::List { filter, vips, name, reply })
+                    && let Order::List { reply, .. } = lost.0 {
+                        let _ = reply
+                            .send(Err(ApiError::new(ErrorKind::Internal, "the sweeping thread is gone")));
+                    }
+            }
+        }
+    }
+
+    pub(super) fn handle_check(&mut self, done: CheckDone) {
+        if let Some(message) = self.checks.handle(done, Instant::now()) {
+            self.journal.record(EventKind::HealthChanged, message);
+            self.steer_or_record();
+        }
+    }
+
+    pub(super) fn handle_sweep(&mut self, swept: Swept) {
+        match swept {
+            Swept::Report(report) => {
+                self.sweep = report;
+                self.warn_when_full();
+            }
+            Swept::Cut { backend, flows } => {
+                self.journal.record(EventKind::FlowsCut, format!("{backend}: {flows} flows cut"));
+            }
+        }
+    }
+
+    fn warn_when_full(&mut self) {
+        let (entries, capacity) = (self.sweep.established_entries, self.sweep.established_capacity);
+        let full = entries * 100 > capacity * FILL_WARNING_PERCENT;
+        if full && !self.fill_warned {
+            let message = format!(
+                "the established flow table holds {entries} of {capacity} entries; \
+                 raise dataplane.established_flows before it is full"
+            );
+            self.journal.record(EventKind::Warning, message);
+        }
+        self.fill_warned = full;
+    }
+
+    /// Slow starts move on with time.
+    pub(super) fn handle_tick(&mut self) {
+        if self.checks.any_ramping(Instant::now()) {
+            self.steer_or_record();
+        }
+    }
+
+    pub(super) fn no_service(&self, name: &crate::model::ServiceName) -> ApiError {
+        let names: Vec<_> = self.config.services.keys().map(|known| known.as_str()).collect();
+        ApiError::not_found(format!("there is no service {name}; there are: {}", names.join(", ")))
+    }
+
+    /// Cuts all flows of a backend, in both families.
+    pub(super) fn cut(
+        &self,
+        backend_ids: &[u32],
+        service: &crate::model::ServiceName,
+        backend: &crate::model::BackendName,
+    ) {
+        for id in backend_ids {
+            let order = Order::Cut { backend_id: *id, backend: view::label(service, backend) };
+            // The thread ends only with the agent.
+            let _ = self.sweeper.send(order);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! What the agent shows: its state as the API's types.
+
+use super::state::Agent;
+use crate::api::{
+    AddressView, BackendView, CounterView, CountersView, FlowView, InterfaceView, ServiceView, Snapshot,
+    Status, TableView, VipView,
+};
+use crate::config::{Backend, Service};
+use crate::core::plan::{SteeringKey, name_hash};
+use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry};
+use crate::model::{BackendName, Family, HealthState, ServiceName};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+impl Agent {
+    /// Everything the agent shows, as of now.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, DataplaneError> {
+        let services: Result<Vec<_>, _> =
+            self.config.services.values().map(|service| self.service(service)).collect();
+        let services = services?;
+        let status = self.status(&services);
+        let counters = self.dataplane.counters()?;
+        let counters =
+            CountersView { outcomes: views(&counters.outcomes), occurrences: views(&counters.occurrences) };
+        Ok(Snapshot { status, services, counters })
+    }
+
+    fn status(&self, services: &[ServiceView]) -> Status {
+        let config = &self.config;
+        let vips = config.vips.iter().map(|(name, vip)| VipView {
+            name: name.clone(),
+            addresses: vip.addresses.clone(),
+            interface: vip.interface.clone(),
+            active_on: vip.active_on.clone(),
+            active_here: vip.active_on == config.node.name,
+        });
+        let interfaces = self.dataplane.attachments().iter().map(|attachment| InterfaceView {
+            name: attachment.interface.clone(),
+            xdp_mode: attachment.mode.name().to_owned(),
+        });
+        let sweep = &self.sweep;
+        let table = |name: &str, entries, capacity| TableView { name: name.to_owned(), entries, capacity };
+        let takes_flows = |service: &&ServiceView| {
+            service.backends.iter().any(|backend| backend.addresses.iter().any(|address| address.slots > 0))
+        };
+        let served = services.iter().filter(|service| !service.listen.is_empty());
+        let without = served.filter(|service| !takes_flows(service)).count();
+        Status {
+            node: config.node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            config_file: self.config_file.display().to_string(),
+            runtime_changes: self.runtime_changes,
+            interfaces: interfaces.collect(),
+            vips: vips.collect(),
+            tables: vec![
+                table("established", sweep.established_entries, sweep.established_capacity),
+                table("embryonic", sweep.embryonic_entries, sweep.embryonic_capacity),
+            ],
+            services: services.len() as u64,
+            services_without_backend: without as u64,
+            warnings: self.warnings.clone(),
+        }
+    }
+
+    fn service(&self, service: &Service) -> Result<ServiceView, DataplaneError> {
+        let backends: Result<Vec<_>, _> =
+            service.backends.iter().map(|backend| self.backend(service, backend)).collect();
+        let listen = [Family::V4, Family::V6].into_iter().filter_map(|family| {
+            self.desired.steering.get(&SteeringKey { service: service.name.clone(), family })
+        });
+        Ok(ServiceView {
+            name: service.name.clone(),
+            vips: service.vips.clone(),
+            listen: listen.flat_map(|steering| steering.listen.iter().copied()).collect(),
+            port: service.port,
+            mode: service.mode.to_string(),
+            scheduler: service.scheduler.to_string(),
+            health_check: service.health.as_ref().map(ToString::to_string),
+            backends: backends?,
+        })
+    }
+
+    fn backend(&self, service: &Service, backend: &Backend) -> Result<BackendView, DataplaneError> {
+        let mut totals = BackendTotals::default();
+        let mut active_flows = 0;
+        let mut addresses = Vec::new();
+        for address in &backend.addresses {
+            let family = Family::of(address.ip());
+            addresses.push(self.address(&service.name, backend, *address));
+            let Some(id) = self.backend_id(&service.name, &backend.name, family) else { continue };
+            active_flows += self.sweep.active_flows.get(&id).copied().unwrap_or(0);
+            let found = self.dataplane.backend_totals(id)?;
+            totals.flows_new += found.flows_new;
+            totals.flows_established += found.flows_established;
+            totals.flows_refused += found.flows_refused;
+            totals.forward_packets += found.forward_packets;
+            totals.forward_bytes += found.forward_bytes;
+            totals.reverse_packets += found.reverse_packets;
+            totals.reverse_bytes += found.reverse_bytes;
+        }
+        Ok(BackendView {
+            service: service.name.clone(),
+            name: backend.name.clone(),
+            weight: backend.weight,
+            state: backend.state,
+            health: overall(&addresses),
+            addresses,
+            active_flows,
+            flows_new: totals.flows_new,
+            flows_established: totals.flows_established,
+            flows_refused: totals.flows_refused,
+            forward_packets: totals.forward_packets,
+            forward_bytes: totals.forward_bytes,
+            reverse_packets: totals.reverse_packets,
+            reverse_bytes: totals.reverse_bytes,
+        })
+    }
+
+    fn address(&self, service: &ServiceName, backend: &Backend, address: SocketAddr) -> AddressView {
+        let family = Family::of(address.ip());
+        let check = self.checks.find(service, &backend.name, family);
+        let steering = self.desired.steering.get(&SteeringKey { service: service.clone(), family });
+        let slots =
+            steering.map_or(0, |found| found.slots.iter().filter(|name| **name == backend.name).count());
+        AddressView {
+            address,
+            health: check.map_or(HealthState::Unknown, |check| check.state()),
+            last_check: check.and_then(|check| check.last_result()),
+            last_check_us: check.and_then(|check| check.last_duration_us()),
+            slots: slots as u64,
+        }
+    }
+
+    /// Id of a backend address in the dataplane, if it is there.
+    pub(super) fn backend_id(
+        &self,
+        service: &ServiceName,
+        backend: &BackendName,
+        family: Family,
+    ) -> Option<u32> {
+        let hash = name_hash(service, Some(backend), family);
+        let mut backends = self.dataplane.image().backends.iter();
+        backends.find(|(_, entry)| entry.name_hash == hash).map(|(id, _)| *id)
+    }
+
+    /// A function that names flows, for use elsewhere: it holds what it needs of the current state.
+    pub(super) fn flow_namer(&self) -> impl Fn(&FlowEntry) -> FlowView + Send + use<> {
+        let mut by_hash = BTreeMap::new();
+        for service in self.config.services.values() {
+            for backend in &service.backends {
+                for family in [Family::V4, Family::V6] {
+                    let hash = name_hash(&service.name, Some(&backend.name), family);
+                    by_hash.insert(hash, (service.name.clone(), backend.name.clone()));
+                }
+            }
+        }
+        let image = &self.dataplane.image().backends;
+        let names: BTreeMap<u32, (ServiceName, BackendName)> = image
+            .iter()
+            .filter_map(|(id, entry)| Some((*id, by_hash.get(&entry.name_hash)?.clone())))
+            .collect();
+        move |flow| {
+            let (service, backend_name) = names.get(&flow.backend_id).cloned().unzip();
+            FlowView {
+                service,
+                backend_name,
+                client: flow.client,
+                vip: flow.vip,
+                nat: flow.nat,
+                backend: flow.backend,
+                state: flow.state.to_owned(),
+                idle_ms: u64::try_from(flow.idle.as_millis()).unwrap_or(u64::MAX),
+                forward_packets: flow.forward_packets,
+                forward_bytes: flow.forward_bytes,
+            }
+        }
+    }
+}
+
+fn views(counters: &[Counter]) -> Vec<CounterView> {
+    let view = |counter: &Counter| CounterView {
+        name: counter.name.to_owned(),
+        count: counter.count,
+        description: counter.description.to_owned(),
+    };
+    counters.iter().map(view).collect()
+}
+
+fn overall(addresses: &[AddressView]) -> HealthState {
+    let all = |state| addresses.iter().all(|address| address.health == state);
+    if all(HealthState::Up) {
+        HealthState::Up
+    } else if all(HealthState::Down) {
+        HealthState::Down
+    } else {
+        HealthState::Unknown
+    }
+}
+
+/// A backend as events name it.
+pub(super) fn label(service: &ServiceName, backend: &BackendName) -> String {
+    format!("service {service}: backend {backend}")
+}

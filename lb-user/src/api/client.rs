@@ -1,0 +1,172 @@
+//! The client of the control API.
+
+use super::{ApiError, ErrorKind};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use tokio::net::UnixStream;
+
+/// The socket of an agent that was not told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/lbctl/lbctl.sock";
+const SOCKET_DIR: &str = "/run/lbctl";
+
+/// Why a request did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No socket anywhere.
+    #[error(
+        "no agent is running: there is no socket in {SOCKET_DIR}; start one with `lbctl agent --config FILE`, or name its socket with --socket"
+    )]
+    NoSocket,
+    /// Nobody listens.
+    #[error("no agent answers at {socket}: {reason}")]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// What to make of it.
+        reason: String,
+    },
+    /// The agent refused.
+    #[error("{0}")]
+    Refused(ApiError),
+    /// The answer made no sense.
+    #[error("the agent at {socket} answered something that is not of this API: {reason}")]
+    Protocol {
+        /// The socket.
+        socket: PathBuf,
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+/// A client of one agent. Each request is a connection of its own: they are cheap, and an agent that
+/// restarts in between does no harm.
+#[derive(Clone, Debug)]
+pub struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client of the agent at this socket, or else of the one that is found: the default socket, or the
+    /// first of the others by name.
+    pub fn find(socket: Option<PathBuf>) -> Result<Self, ClientError> {
+        if let Some(socket) = socket {
+            return Ok(Self { socket });
+        }
+        if Path::new(DEFAULT_SOCKET).exists() {
+            return Ok(Self { socket: DEFAULT_SOCKET.into() });
+        }
+        let entries = std::fs::read_dir(SOCKET_DIR).map_err(|_| ClientError::NoSocket)?;
+        let sockets = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let first = sockets.filter(|path| path.extension().is_some_and(|end| end == "sock")).min();
+        first.map(|socket| Self { socket }).ok_or(ClientError::NoSocket)
+    }
+
+    /// The socket it talks to.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Asks for something, below `/v1`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call::<(), T>(Method::GET, path, None).await
+    }
+
+    /// Sends something.
+    pub async fn send<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<T, ClientError> {
+        self.call(method, path, Some(body)).await
+    }
+
+    /// Removes something.
+    pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.call::<(), T>(Method::DELETE, path, None).await
+    }
+
+    /// Calls `each` with every line of an answer as it comes.
+    pub async fn lines(&self, path: &str, mut each: impl FnMut(&str)) -> Result<(), ClientError> {
+        let mut body = self.request::<()>(Method::GET, path, None).await?.into_body();
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.protocol(&error))?;
+            rest.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                each(String::from_utf8_lossy(&line).trim_end());
+            }
+        }
+        Ok(())
+    }
+
+    async fn call<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<T, ClientError> {
+        let answer = self.request(method, path, body).await?;
+        let bytes = answer.into_body().collect().await.map_err(|error| self.protocol(&error))?.to_bytes();
+        serde_json::from_slice(&bytes).map_err(|error| self.protocol(&error))
+    }
+
+    async fn request<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.protocol(&error))?;
+        tokio::spawn(connection);
+        let body = match body {
+            Some(body) => Bytes::from(serde_json::to_vec(body).map_err(|error| self.protocol(&error))?),
+            None => Bytes::new(),
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", super::V1))
+            .header("host", "lbctl")
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .map_err(|error| self.protocol(&error))?;
+        let answer = sender.send_request(request).await.map_err(|error| self.protocol(&error))?;
+        if answer.status() == StatusCode::OK {
+            return Ok(answer);
+        }
+        let bytes = answer.into_body().collect().await.map_err(|error| self.protocol(&error))?.to_bytes();
+        let refusal = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+            ApiError::new(ErrorKind::Internal, String::from_utf8_lossy(&bytes).into_owned())
+        });
+        Err(ClientError::Refused(refusal))
+    }
+
+    fn unreachable(&self, error: &std::io::Error) -> ClientError {
+        let reason = match error.kind() {
+            std::io::ErrorKind::NotFound => "there is no such socket; is the agent running?".to_owned(),
+            std::io::ErrorKind::ConnectionRefused => {
+                "the socket is stale: its agent is gone; start it again".to_owned()
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                "you may not open it: use sudo, or join the group of [control] in the configuration"
+                    .to_owned()
+            }
+            _ => error.to_string(),
+        };
+        ClientError::Unreachable { socket: self.socket.clone(), reason }
+    }
+
+    fn protocol(&self, error: &dyn std::fmt::Display) -> ClientError {
+        ClientError::Protocol { socket: self.socket.clone(), reason: error.to_string() }
+    }
+}

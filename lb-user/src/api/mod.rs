@@ -1,0 +1,17 @@
+//! The control API: versioned types, the server on a Unix socket, the client.
+//!
+//! HTTP and JSON, so `curl --unix-socket /run/lbctl/lbctl.sock http://lbctl/v1/status` works. The server
+//! reads the agent's snapshots and sends it [`Command`]s; it owns no state. The CLI and the TUI know this
+//! module and nothing behind it.
+
+pub mod client;
+mod command;
+mod peer;
+pub mod server;
+mod types;
+
+pub use command::{Command, Mutation, Reply};
+pub use types::*;
+
+/// Path prefix of this version of the API.
+pub const V1: &str = "/v1";

@@ -1,0 +1,269 @@
+//! The server: HTTP on a Unix socket. Checks who asks, turns requests into commands, and answers from
+//! snapshots.
+
+pub use super::peer::Policy;
+use super::peer::{Peer, Right};
+use super::{
+    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, Command,
+    CountersView, ErrorKind, Event, FlowFilter, FlowList, Mutation, Reply, ServiceSpec, ServiceView,
+    Snapshot, Status,
+};
+use crate::model::{BackendName, ServiceName};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
+use futures_util::stream;
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::net::UnixListener;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+/// What the server works with.
+#[derive(Clone)]
+pub struct Context {
+    /// To the agent.
+    pub commands: mpsc::Sender<Command>,
+    /// From the agent.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Events to come.
+    pub events: broadcast::Sender<Event>,
+    /// Events that were, oldest first.
+    pub past_events: watch::Receiver<Arc<VecDeque<Event>>>,
+    /// Who may do what.
+    pub policy: Policy,
+}
+
+#[derive(FromRequest)]
+#[from_request(via(axum::Json), rejection(ApiError))]
+struct Json<T>(T);
+
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(ApiError))]
+struct Query<T>(T);
+
+impl<T: serde::Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(ErrorKind::Invalid, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(ErrorKind::Invalid, rejection.body_text())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = match self.kind {
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::Forbidden => StatusCode::FORBIDDEN,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, axum::Json(self)).into_response()
+    }
+}
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+impl Context {
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, ApiError> {
+        let gone = || ApiError::new(ErrorKind::Internal, "the agent is stopping");
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    async fn fresh(&self) -> Result<Arc<Snapshot>, ApiError> {
+        self.ask(Command::Refresh).await?;
+        Ok(self.snapshots.borrow().clone())
+    }
+
+    async fn change(&self, mutation: Mutation, options: ChangeOptions) -> Answer<ApplyReport> {
+        self.ask(|reply| Command::Mutate(mutation, options, reply)).await.map(Json)
+    }
+}
+
+/// Serves until the task is dropped.
+pub async fn serve(listener: UnixListener, context: Context) -> std::io::Result<()> {
+    axum::serve(listener, router(context).into_make_service_with_connect_info::<Peer>()).await
+}
+
+fn router(context: Context) -> Router {
+    let v1 = Router::new()
+        .route("/status", get(status))
+        .route("/services", get(services).post(add_service))
+        .route("/services/{service}", get(service).delete(remove_service))
+        .route("/services/{service}/backends", post(add_backend))
+        .route(
+            "/services/{service}/backends/{backend}",
+            patch(set_backend).get(backend).delete(remove_backend),
+        )
+        .route("/counters", get(counters))
+        .route("/flows", get(flows))
+        .route("/events", get(events))
+        .route("/config", post(apply));
+    Router::new()
+        .nest(super::V1, v1)
+        .fallback(nothing_here)
+        .layer(middleware::from_fn_with_state(context.clone(), check_right))
+        .with_state(context)
+}
+
+async fn check_right(
+    State(context): State<Context>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let needed = if request.method() == Method::GET { Right::Read } else { Right::Write };
+    if context.policy.right_of(peer) < needed {
+        let what = if needed == Right::Read { "look" } else { "change things" };
+        let message =
+            format!("you may not {what}: be root, or join the group of [control] in the configuration");
+        return ApiError::new(ErrorKind::Forbidden, message).into_response();
+    }
+    next.run(request).await
+}
+
+async fn nothing_here(request: Request) -> ApiError {
+    ApiError::not_found(format!("there is no {} {}; see docs/api.md", request.method(), request.uri().path()))
+}
+
+async fn status(State(context): State<Context>) -> Answer<Status> {
+    Ok(Json(context.fresh().await?.status.clone()))
+}
+
+async fn services(State(context): State<Context>) -> Answer<Vec<ServiceView>> {
+    Ok(Json(context.fresh().await?.services.clone()))
+}
+
+async fn service(State(context): State<Context>, Path(name): Path<ServiceName>) -> Answer<ServiceView> {
+    find_service(&*context.fresh().await?, &name).cloned().map(Json)
+}
+
+fn find_service<'a>(snapshot: &'a Snapshot, name: &ServiceName) -> Result<&'a ServiceView, ApiError> {
+    let found = snapshot.services.iter().find(|service| service.name == *name);
+    found.ok_or_else(|| {
+        let names: Vec<_> = snapshot.services.iter().map(|service| service.name.as_str()).collect();
+        ApiError::not_found(format!("there is no service {name}; there are: {}", names.join(", ")))
+    })
+}
+
+async fn backend(
+    State(context): State<Context>,
+    Path((service, name)): Path<(ServiceName, BackendName)>,
+) -> Answer<BackendView> {
+    let snapshot = context.fresh().await?;
+    let service = find_service(&snapshot, &service)?;
+    let found = service.backends.iter().find(|backend| backend.name == name);
+    let missing = || ApiError::not_found(format!("service {} has no backend {name}", service.name));
+    found.cloned().map(Json).ok_or_else(missing)
+}
+
+async fn counters(State(context): State<Context>) -> Answer<CountersView> {
+    Ok(Json(context.fresh().await?.counters.clone()))
+}
+
+async fn flows(State(context): State<Context>, Query(filter): Query<FlowFilter>) -> Answer<FlowList> {
+    context.ask(|reply| Command::ListFlows(filter, reply)).await.map(Json)
+}
+
+async fn add_service(
+    State(context): State<Context>,
+    Query(options): Query<ChangeOptions>,
+    Json(spec): Json<ServiceSpec>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::AddService(spec), options).await
+}
+
+async fn remove_service(
+    State(context): State<Context>,
+    Path(name): Path<ServiceName>,
+    Query(options): Query<ChangeOptions>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::RemoveService(name), options).await
+}
+
+async fn add_backend(
+    State(context): State<Context>,
+    Path(service): Path<ServiceName>,
+    Query(options): Query<ChangeOptions>,
+    Json(spec): Json<BackendSpec>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::AddBackend(service, spec), options).await
+}
+
+async fn set_backend(
+    State(context): State<Context>,
+    Path((service, backend)): Path<(ServiceName, BackendName)>,
+    Query(options): Query<ChangeOptions>,
+    Json(patch): Json<BackendPatch>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::SetBackend(service, backend, patch), options).await
+}
+
+async fn remove_backend(
+    State(context): State<Context>,
+    Path((service, backend)): Path<(ServiceName, BackendName)>,
+    Query(options): Query<ChangeOptions>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::RemoveBackend(service, backend), options).await
+}
+
+async fn apply(State(context): State<Context>, Json(request): Json<ApplyRequest>) -> Answer<ApplyReport> {
+    context.ask(|reply| Command::Apply(request, reply)).await.map(Json)
+}
+
+#[derive(Deserialize)]
+struct EventQuery {
+    #[serde(default)]
+    follow: bool,
+}
+
+/// Past events as one JSON object a line; with `?follow=true` those to come as well, until the peer leaves.
+async fn events(State(context): State<Context>, Query(query): Query<EventQuery>) -> Response {
+    // Subscribe first, so that nothing falls between past and future.
+    let to_come = context.events.subscribe();
+    let past = context.past_events.borrow().clone();
+    let last = past.back().map_or(0, |event| event.sequence);
+    let mut text = String::new();
+    for event in past.iter() {
+        text.push_str(&line(event));
+    }
+    if !query.follow {
+        return Response::new(Body::from(text));
+    }
+    let first = stream::iter([Ok::<_, std::io::Error>(text)]);
+    let later = stream::unfold(to_come, move |mut to_come| async move {
+        loop {
+            match to_come.recv().await {
+                Ok(event) if event.sequence <= last => continue,
+                Ok(event) => return Some((Ok(line(&event)), to_come)),
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return None,
+            }
+        }
+    });
+    Response::new(Body::from_stream(futures_util::StreamExt::chain(first, later)))
+}
+
+fn line(event: &Event) -> String {
+    let mut text = serde_json::to_string(event).unwrap_or_default();
+    text.push('\n');
+    text
+}

@@ -1,0 +1,186 @@
+//! Commands about backends.
+
+use super::args::{BackendCommand, BackendPath, ChangeArgs, WaitArgs};
+use super::config::report_text;
+use super::output::{Output, bytes, table};
+use super::{CliError, Exit};
+use crate::api::client::{Client, ClientError};
+use crate::api::{ApiError, ApplyReport, BackendPatch, BackendSpec, BackendView, ErrorKind, ServiceView};
+use crate::model::{AdminState, ServiceName};
+use hyper::Method;
+use std::time::{Duration, Instant};
+
+/// How often `--wait` looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Sweeps count flows once a second, so a count is only believed when it is this old.
+const SETTLE: Duration = Duration::from_millis(1500);
+
+pub(super) async fn run(client: &Client, output: Output, command: BackendCommand) -> Result<Exit, CliError> {
+    match command {
+        BackendCommand::List { service } => {
+            let backends = all(client, service.as_ref()).await?;
+            output.print(&backends, |backends| list(backends))?;
+            Ok(Exit::Success)
+        }
+        BackendCommand::Show(path) => {
+            let backend: BackendView = client.get(&address(&path)).await?;
+            output.print(&backend, show)?;
+            Ok(Exit::Success)
+        }
+        BackendCommand::Add { path, addresses, weight, state, change } => {
+            let spec = BackendSpec { name: path.backend, address: addresses, weight, state };
+            let path = format!("/services/{}/backends?runtime_only={}", path.service, change.runtime_only);
+            let report: ApplyReport = client.send(Method::POST, &path, &spec).await?;
+            output.print(&report, report_text)?;
+            Ok(Exit::Success)
+        }
+        BackendCommand::Del { path, force, change } => {
+            let path = format!("{}?runtime_only={}&force={force}", address(&path), change.runtime_only);
+            let report: ApplyReport = client.delete(&path).await?;
+            output.print(&report, report_text)?;
+            Ok(Exit::Success)
+        }
+        BackendCommand::Set { path, weight, state, change } => {
+            set(client, output, &path, BackendPatch { weight, state }, change).await
+        }
+        BackendCommand::Ready { path, change } => {
+            set(client, output, &path, to_state(AdminState::Ready), change).await
+        }
+        BackendCommand::Drain { path, wait, change } => {
+            set(client, output, &path, to_state(AdminState::Drain), change).await?;
+            wait_idle(client, output, &path, wait).await
+        }
+        BackendCommand::Maint { path, wait, change } => {
+            set(client, output, &path, to_state(AdminState::Maint), change).await?;
+            wait_idle(client, output, &path, wait).await
+        }
+    }
+}
+
+fn address(path: &BackendPath) -> String {
+    format!("/services/{}/backends/{}", path.service, path.backend)
+}
+
+fn to_state(state: AdminState) -> BackendPatch {
+    BackendPatch { weight: None, state: Some(state) }
+}
+
+async fn all(client: &Client, service: Option<&ServiceName>) -> Result<Vec<BackendView>, CliError> {
+    let services: Vec<ServiceView> = match service {
+        Some(service) => vec![client.get(&format!("/services/{service}")).await?],
+        None => client.get("/services").await?,
+    };
+    Ok(services.into_iter().flat_map(|service| service.backends).collect())
+}
+
+async fn set(
+    client: &Client,
+    output: Output,
+    path: &BackendPath,
+    patch: BackendPatch,
+    change: ChangeArgs,
+) -> Result<Exit, CliError> {
+    let url = format!("{}?runtime_only={}", address(path), change.runtime_only);
+    let report: ApplyReport = client.send(Method::PATCH, &url, &patch).await?;
+    output.print(&report, report_text)?;
+    Ok(Exit::Success)
+}
+
+async fn wait_idle(
+    client: &Client,
+    output: Output,
+    path: &BackendPath,
+    wait: WaitArgs,
+) -> Result<Exit, CliError> {
+    if !wait.wait {
+        return Ok(Exit::Success);
+    }
+    let begun = Instant::now();
+    loop {
+        let backend: BackendView = match client.get(&address(path)).await {
+            // Somebody removed it meanwhile: nothing to wait for.
+            Err(ClientError::Refused(ApiError { kind: ErrorKind::NotFound, .. })) => {
+                return Ok(Exit::Success);
+            }
+            found => found?,
+        };
+        if backend.active_flows == 0 && begun.elapsed() >= SETTLE {
+            if !output.json {
+                output.line("no flows left")?;
+            }
+            return Ok(Exit::Success);
+        }
+        if begun.elapsed() > wait.timeout {
+            let message = format!(
+                "backend {} still has {} flows after {}; they go on",
+                path.backend,
+                backend.active_flows,
+                humantime::format_duration(wait.timeout)
+            );
+            return Err(CliError::TimedOut(message));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Backends as a table.
+pub(super) fn list(backends: &[BackendView]) -> String {
+    let rows = backends.iter().map(|backend| {
+        let addresses: Vec<String> = backend.addresses.iter().map(|one| one.address.to_string()).collect();
+        vec![
+            backend.service.to_string(),
+            backend.name.to_string(),
+            addresses.join(", "),
+            backend.weight.to_string(),
+            backend.state.to_string(),
+            backend.health.to_string(),
+            backend.active_flows.to_string(),
+            backend.flows_new.to_string(),
+            bytes(backend.forward_bytes),
+            bytes(backend.reverse_bytes),
+        ]
+    });
+    let headers = [
+        "service",
+        "backend",
+        "address",
+        ">weight",
+        "state",
+        "health",
+        ">flows",
+        ">new flows",
+        ">bytes in",
+        ">bytes out",
+    ];
+    table(&headers, rows.collect())
+}
+
+fn show(backend: &BackendView) -> String {
+    let addresses = backend.addresses.iter().map(|one| {
+        vec![
+            one.address.to_string(),
+            one.health.to_string(),
+            one.slots.to_string(),
+            one.last_check.clone().unwrap_or_else(|| "not checked".into()),
+        ]
+    });
+    format!(
+        "backend {} of service {}\nweight {}, state {}, health {}\n\
+         flows: {} active, {} new, {} established, {} refused\n\
+         to it: {} packets, {}; from it: {} packets, {}\n\n{}",
+        backend.name,
+        backend.service,
+        backend.weight,
+        backend.state,
+        backend.health,
+        backend.active_flows,
+        backend.flows_new,
+        backend.flows_established,
+        backend.flows_refused,
+        backend.forward_packets,
+        bytes(backend.forward_bytes),
+        backend.reverse_packets,
+        bytes(backend.reverse_bytes),
+        table(&["address", "health", ">slots", "last check"], addresses.collect())
+    )
+}

@@ -1,0 +1,93 @@
+//! Commands about services.
+
+use super::args::ServiceCommand;
+use super::config::report_text;
+use super::output::{Output, bytes, table};
+use super::{CliError, Exit, backend};
+use crate::api::client::Client;
+use crate::api::{ApplyReport, BackendSpec, ServiceSpec, ServiceView};
+use crate::model::{AdminState, Weight};
+use hyper::Method;
+
+pub(super) async fn run(client: &Client, output: Output, command: ServiceCommand) -> Result<Exit, CliError> {
+    match command {
+        ServiceCommand::List => {
+            let services: Vec<ServiceView> = client.get("/services").await?;
+            output.print(&services, |services| list(services))?;
+        }
+        ServiceCommand::Show { service } => {
+            let service: ServiceView = client.get(&format!("/services/{service}")).await?;
+            output.print(&service, show)?;
+        }
+        ServiceCommand::Add { service, vips, port, backends, check_path, no_check, change } => {
+            let backends = backends.into_iter().map(|(name, address)| BackendSpec {
+                name,
+                address,
+                weight: Weight::default(),
+                state: AdminState::Ready,
+            });
+            let spec =
+                ServiceSpec { name: service, vips, port, check_path, no_check, backends: backends.collect() };
+            let path = format!("/services?runtime_only={}", change.runtime_only);
+            let report: ApplyReport = client.send(Method::POST, &path, &spec).await?;
+            output.print(&report, report_text)?;
+        }
+        ServiceCommand::Del { service, force, change } => {
+            let path = format!("/services/{service}?runtime_only={}&force={force}", change.runtime_only);
+            let report: ApplyReport = client.delete(&path).await?;
+            output.print(&report, report_text)?;
+        }
+    }
+    Ok(Exit::Success)
+}
+
+fn listen(service: &ServiceView) -> String {
+    if service.listen.is_empty() {
+        return "on no VIP of this node".into();
+    }
+    service.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn list(services: &[ServiceView]) -> String {
+    let rows = services.iter().map(|service| {
+        let taking =
+            service.backends.iter().filter(|one| one.addresses.iter().any(|address| address.slots > 0));
+        let sum =
+            |count: fn(&crate::api::BackendView) -> u64| service.backends.iter().map(count).sum::<u64>();
+        vec![
+            service.name.to_string(),
+            service.mode.clone(),
+            listen(service),
+            service.scheduler.clone(),
+            format!("{}/{}", taking.count(), service.backends.len()),
+            sum(|one| one.active_flows).to_string(),
+            sum(|one| one.flows_new).to_string(),
+            bytes(sum(|one| one.forward_bytes)),
+            bytes(sum(|one| one.reverse_bytes)),
+        ]
+    });
+    let headers = [
+        "service",
+        "mode",
+        "listens at",
+        "scheduler",
+        "backends",
+        ">flows",
+        ">new flows",
+        ">bytes in",
+        ">bytes out",
+    ];
+    table(&headers, rows.collect())
+}
+
+fn show(service: &ServiceView) -> String {
+    let check = service.health_check.as_deref().unwrap_or("none");
+    format!(
+        "service {}\nmode {}, {}\nlistens at {}\nhealth check {check}\n\n{}",
+        service.name,
+        service.mode,
+        service.scheduler,
+        listen(service),
+        backend::list(&service.backends)
+    )
+}

@@ -1,0 +1,147 @@
+//! The words for the steps: `service web: backend web2: weight 1 → 3`.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::{Change, Replaced, ServiceChange};
+use crate::config::{CheckKind, FlowTimeouts, HealthCheck, Service, Vip};
+
+impl<T: Display> Display for Replaced<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} → {}", self.old, self.new)
+    }
+}
+
+impl Display for Change {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NodeName(name) => write!(f, "node: name {name}"),
+            Self::NatPorts(ports) => write!(f, "node: nat_ports {ports}"),
+            Self::Interfaces(list) => {
+                write!(f, "node: interfaces {} → {}", joined(&list.old), joined(&list.new))
+            }
+            Self::Attach(attach) => write!(f, "node: attach {attach}"),
+            Self::Socket(path) => {
+                write!(f, "control: socket {} → {}", path.old.display(), path.new.display())
+            }
+            Self::Group(group) => {
+                let name = |group: &Option<String>| group.clone().unwrap_or_else(|| "none".to_owned());
+                write!(f, "control: group {} → {}", name(&group.old), name(&group.new))
+            }
+            Self::OthersMayRead(may) => write!(f, "control: others_may_read {may}"),
+            Self::PinDir(path) => {
+                write!(f, "dataplane: pin_dir {} → {}", path.old.display(), path.new.display())
+            }
+            Self::EstablishedFlows(flows) => write!(f, "dataplane: established_flows {flows}"),
+            Self::EmbryonicFlows(flows) => write!(f, "dataplane: embryonic_flows {flows}"),
+            Self::Timeouts(timeouts) => {
+                write!(f, "dataplane: timeouts: {}", timeout_parts(&timeouts.old, &timeouts.new).join(", "))
+            }
+            Self::VipAdded(name, vip) => {
+                write!(f, "vip {name} added ({} on {}, ", joined(&vip.addresses), vip.interface)?;
+                write!(f, "active on {})", vip.active_on)
+            }
+            Self::VipRemoved(name) => write!(f, "vip {name} removed"),
+            Self::VipChanged(name, vip) => {
+                write!(f, "vip {name}: {}", vip_parts(&vip.old, &vip.new).join(", "))
+            }
+            Self::ServiceAdded(service) => show_service(f, service),
+            Self::ServiceRemoved(name) => write!(f, "service {name} removed"),
+            Self::Service(name, change) => write!(f, "service {name}: {change}"),
+        }
+    }
+}
+
+impl Display for ServiceChange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vips(vips) => write!(f, "vips {} → {}", joined(&vips.old), joined(&vips.new)),
+            Self::Port(port) => write!(f, "port {port}"),
+            Self::Protocol(protocol) => write!(f, "protocol {protocol}"),
+            Self::Mode(mode) => write!(f, "mode {mode}"),
+            Self::Scheduler(scheduler) => write!(f, "scheduler {scheduler}"),
+            Self::Health(Replaced { old: Some(old), new: Some(new) }) => {
+                write!(f, "health check: {}", health_parts(old, new).join(", "))
+            }
+            Self::Health(Replaced { new: Some(new), .. }) => write!(f, "health check: none → {new}"),
+            Self::Health(Replaced { old: Some(old), new: None }) => write!(f, "health check: {old} → none"),
+            Self::Health(Replaced { old: None, new: None }) => write!(f, "health check: none"),
+            Self::BackendAdded(backend) => write!(f, "backend {backend} added"),
+            Self::BackendRemoved(name) => write!(f, "backend {name} removed"),
+            Self::BackendAddresses(name, list) => {
+                write!(f, "backend {name}: address {} → {}", joined(&list.old), joined(&list.new))
+            }
+            Self::BackendWeight(name, weight) => write!(f, "backend {name}: weight {weight}"),
+            Self::BackendState(name, state) => write!(f, "backend {name}: state {state}"),
+            Self::BackendOrder(order) => write!(f, "order of the backends: {}", joined(order)),
+        }
+    }
+}
+
+fn show_service(f: &mut Formatter<'_>, service: &Service) -> fmt::Result {
+    write!(f, "service {} added (VIP {}, ", service.name, joined(&service.vips))?;
+    write!(f, "port {}/{}, {}, {}", service.port, service.protocol, service.mode, service.scheduler)?;
+    match &service.health {
+        Some(health) => write!(f, ", health check {health}")?,
+        None => f.write_str(", no health check")?,
+    }
+    match service.backends.as_slice() {
+        [] => f.write_str(", no backends)"),
+        backends => write!(f, ", backends {})", joined(backends)),
+    }
+}
+
+fn joined<T: Display>(list: &[T]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Says `name old → new` unless they are the same.
+fn part(parts: &mut Vec<String>, name: &str, old: impl Display, new: impl Display) {
+    let (old, new) = (old.to_string(), new.to_string());
+    if old != new {
+        parts.push(format!("{name} {old} → {new}"));
+    }
+}
+
+fn vip_parts(old: &Vip, new: &Vip) -> Vec<String> {
+    let mut parts = Vec::new();
+    part(&mut parts, "address", joined(&old.addresses), joined(&new.addresses));
+    part(&mut parts, "interface", &old.interface, &new.interface);
+    part(&mut parts, "active_on", &old.active_on, &new.active_on);
+    parts
+}
+
+fn timeout_parts(old: &FlowTimeouts, new: &FlowTimeouts) -> Vec<String> {
+    let time = humantime::format_duration;
+    let mut parts = Vec::new();
+    part(&mut parts, "established", time(old.established), time(new.established));
+    part(&mut parts, "half_closed", time(old.half_closed), time(new.half_closed));
+    part(&mut parts, "closed", time(old.closed), time(new.closed));
+    part(&mut parts, "embryonic", time(old.embryonic), time(new.embryonic));
+    parts
+}
+
+fn health_parts(old: &HealthCheck, new: &HealthCheck) -> Vec<String> {
+    let time = humantime::format_duration;
+    let mut parts = Vec::new();
+    match (&old.kind, &new.kind) {
+        (
+            CheckKind::Http { path, expect_status, expect_body },
+            CheckKind::Http { path: new_path, expect_status: new_status, expect_body: new_body },
+        ) => {
+            let quoted =
+                |body: &Option<String>| body.as_ref().map_or("none".to_owned(), |body| format!("{body:?}"));
+            part(&mut parts, "path", path, new_path);
+            part(&mut parts, "expect_status", joined(expect_status), joined(new_status));
+            part(&mut parts, "expect_body", quoted(expect_body), quoted(new_body));
+        }
+        (old, new) => part(&mut parts, "type", old, new),
+    }
+    let port = |port: Option<u16>| port.map_or("the backend's".to_owned(), |port| port.to_string());
+    part(&mut parts, "interval", time(old.interval), time(new.interval));
+    part(&mut parts, "timeout", time(old.timeout), time(new.timeout));
+    part(&mut parts, "rise", old.rise, new.rise);
+    part(&mut parts, "fall", old.fall, new.fall);
+    part(&mut parts, "slow_start", time(old.slow_start), time(new.slow_start));
+    part(&mut parts, "port", port(old.port), port(new.port));
+    parts
+}

@@ -1,0 +1,102 @@
+//! How added tables look in the file.
+
+use std::fmt::{Display, Write};
+use std::time::Duration;
+
+use toml_edit::{Array, Key, Value};
+
+use crate::config::{Backend, CheckKind, HealthCheck, Service};
+use crate::model::{AdminState, Mode, Protocol, SchedulerKind, ServiceName, Weight};
+
+/// The keys of a backend, one a line.
+pub(super) fn backend(backend: &Backend) -> String {
+    lines(&backend_keys(backend))
+}
+
+/// A backend on one line, for a list.
+pub(super) fn inline_backend(backend: &Backend) -> String {
+    let keys: Vec<String> =
+        backend_keys(backend).into_iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    format!("{{ {} }}", keys.join(", "))
+}
+
+/// The header above a backend.
+pub(super) fn backend_header(service: &ServiceName) -> String {
+    format!("[[service.{}.backend]]\n", Key::new(service.as_str()))
+}
+
+/// A service with all its tables.
+pub(super) fn service(service: &Service) -> String {
+    let name = Key::new(service.name.as_str());
+    let mut keys = vec![("vips", one_or_many(&service.vips)), ("port", Value::from(i64::from(service.port)))];
+    if service.mode != Mode::Nat {
+        keys.push(("mode", service.mode.as_str().into()));
+    }
+    if service.protocol != Protocol::Tcp {
+        keys.push(("protocol", service.protocol.as_str().into()));
+    }
+    if service.scheduler != SchedulerKind::RoundRobin {
+        keys.push(("scheduler", service.scheduler.as_str().into()));
+    }
+    let mut text = format!("[service.{name}]\n{}", lines(&keys));
+    if let Some(health) = &service.health {
+        text.push_str(&format!("\n[service.{name}.health]\n{}", lines(&health_keys(health))));
+    }
+    for added in &service.backends {
+        text.push_str(&format!("\n{}{}", backend_header(&service.name), backend(added)));
+    }
+    text
+}
+
+fn backend_keys(backend: &Backend) -> Vec<(&'static str, Value)> {
+    let mut keys = vec![("name", backend.name.as_str().into()), ("address", one_or_many(&backend.addresses))];
+    if backend.weight != Weight::default() {
+        keys.push(("weight", Value::from(i64::from(backend.weight.get()))));
+    }
+    if backend.state != AdminState::Ready {
+        keys.push(("state", backend.state.as_str().into()));
+    }
+    keys
+}
+
+fn health_keys(health: &HealthCheck) -> Vec<(&'static str, Value)> {
+    let mut keys = Vec::new();
+    match &health.kind {
+        CheckKind::Tcp => keys.push(("type", "tcp".into())),
+        CheckKind::Http { path, expect_status, expect_body } => {
+            keys.push(("type", "http".into()));
+            keys.push(("path", path.as_str().into()));
+            if *expect_status != [200] {
+                let all = expect_status.iter().map(|status| i64::from(*status)).collect::<Array>();
+                keys.push(("expect_status", all.into()));
+            }
+            keys.extend(expect_body.as_ref().map(|body| ("expect_body", body.as_str().into())));
+        }
+    }
+    let time = |duration: Duration| Value::from(humantime::format_duration(duration).to_string());
+    keys.push(("interval", time(health.interval)));
+    keys.push(("timeout", time(health.timeout)));
+    keys.push(("rise", Value::from(i64::from(health.rise))));
+    keys.push(("fall", Value::from(i64::from(health.fall))));
+    if !health.slow_start.is_zero() {
+        keys.push(("slow_start", time(health.slow_start)));
+    }
+    keys.extend(health.port.map(|port| ("port", Value::from(i64::from(port)))));
+    keys
+}
+
+fn lines(keys: &[(&str, Value)]) -> String {
+    keys.iter().fold(String::new(), |mut text, (key, value)| {
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "{key} = {value}");
+        text
+    })
+}
+
+/// One value alone, several in a list.
+fn one_or_many<T: Display>(values: &[T]) -> Value {
+    match values {
+        [one] => one.to_string().into(),
+        many => many.iter().map(ToString::to_string).collect::<Array>().into(),
+    }
+}

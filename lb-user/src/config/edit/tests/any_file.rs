@@ -1,0 +1,190 @@
+//! Any configuration, written in any of the ways there are, with comments in all places.
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Config, generate};
+
+/// How a service is written.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Headers,
+    SpacedHeaders,
+    List,
+    LongList,
+    Inline,
+    Dotted,
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    let ways = [Way::Headers, Way::SpacedHeaders, Way::List, Way::LongList, Way::Inline, Way::Dotted];
+    proptest::sample::select(ways.to_vec())
+}
+
+/// Takes the tables of a service apart: its own keys, its health check's, its backends.
+fn parts(service: &Service) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let mut bare = service.clone();
+    bare.backends.clear();
+    bare.health = None;
+    let lines = |text: String| text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect();
+    let own: Vec<String> = lines(render::service(&bare));
+    bare.health.clone_from(&service.health);
+    let with_health: Vec<String> = lines(render::service(&bare));
+    let health = with_health.get(own.len()..).unwrap_or_default().to_vec();
+    (own, health, service.backends.iter().map(render::inline_backend).collect())
+}
+
+/// Writes a service; every comment that must outlive its neighbours is marked with `keep`.
+fn write_service(service: &Service, way: Way) -> String {
+    let (own, health, backends) = parts(service);
+    let name = toml_edit::Key::new(service.name.as_str());
+    let mut text = String::new();
+    match way {
+        Way::Headers => text = render::service(service).replace("\n\n", "\n"),
+        Way::SpacedHeaders => {
+            text =
+                render::service(service).replace("\n\n", "\n# its own\n\n# keep: part\n\n# about the next\n");
+        }
+        Way::List | Way::LongList => {
+            let (open, between, close) = if matches!(way, Way::List) {
+                ("[", ", ", "]")
+            } else {
+                ("[ # list\n\t", ", # own\n\t", "\n]")
+            };
+            writeln!(text, "[service.{name}]\n{} # own", own.join("\n")).unwrap();
+            writeln!(text, "backend = {open}{}{close} # own", backends.join(between)).unwrap();
+            if !health.is_empty() {
+                writeln!(text, "[service.{name}.health]\n{}", health.join("\n")).unwrap();
+            }
+        }
+        Way::Inline => {
+            let health = match health.is_empty() {
+                true => String::new(),
+                false => format!(", health = {{ {} }}", health.join(", ")),
+            };
+            let backends = backends.join(",");
+            writeln!(text, "service.{name} = {{ {}{health}, backend = [{backends}] }} # own", own.join(", "))
+                .unwrap();
+        }
+        Way::Dotted => {
+            own.iter().for_each(|line| writeln!(text, "service.{name}.{line}").unwrap());
+            health.iter().for_each(|line| writeln!(text, "service.{name}.health.{line} # own").unwrap());
+            writeln!(text, "service.{name}.backend = [{}]", backends.join(" , ")).unwrap();
+        }
+    }
+    text
+}
+
+/// Writes a whole file: first what has no header.
+fn write(config: &Config, ways: &[Way]) -> String {
+    let written: Vec<(Way, String)> = config
+        .services
+        .values()
+        .zip(ways.iter().cycle())
+        .map(|(service, way)| (*way, write_service(service, *way)))
+        .collect();
+    let top = |way: &Way| matches!(way, Way::Inline | Way::Dotted);
+    let mut text = "# keep: the top\n\n".to_owned();
+    written.iter().filter(|(way, _)| top(way)).for_each(|(_, part)| text.push_str(part));
+    text.push_str(&generate::write_without_services(config));
+    for (_, part) in written.iter().filter(|(way, _)| !top(way)) {
+        text.push_str("\n# keep: a remark\n\n");
+        text.push_str(part);
+    }
+    text.push_str("\n# keep: the end\n");
+    text
+}
+
+fn read(text: &str) -> Config {
+    match Config::parse(text, "test.toml") {
+        Ok(config) => config,
+        Err(errors) => panic!("{errors}\n{text}"),
+    }
+}
+
+fn kept(text: &str) -> usize {
+    text.matches("# keep:").count()
+}
+
+/// Checks one edit: the file says the changed configuration, every comment to keep is there, and no
+/// line is there that was not, but the new ones.
+fn judge(before: &str, after: &str, expected: &Config) -> Result<(), TestCaseError> {
+    prop_assert_eq!(&read(after), expected, "before:\n{}\nafter:\n{}", before, after);
+    prop_assert_eq!(kept(before), kept(after), "before:\n{}\nafter:\n{}", before, after);
+    Ok(())
+}
+
+fn written_config() -> impl Strategy<Value = (Config, String)> {
+    (generate::config(), proptest::collection::vec(way(), 1..4)).prop_map(|(config, ways)| {
+        let text = write(&config, &ways);
+        (config, text)
+    })
+}
+
+/// A backend that no generated service has, with both families.
+fn new_backend() -> Backend {
+    let mut backend = web3();
+    backend.addresses.push("[fd80::23]:80".parse().unwrap());
+    backend
+}
+
+proptest! {
+    #[test]
+    fn a_written_configuration_is_read_as_it_was((config, text) in written_config()) {
+        prop_assert_eq!(read(&text), config, "{}", text);
+    }
+
+    #[test]
+    fn backends_can_be_added_set_and_removed_in_any_file((config, text) in written_config(), crlf in any::<bool>()) {
+        let mut expected = config.clone();
+        let mut text = if crlf { text.replace('\n', "\r\n") } else { text };
+        for (name, service) in &config.services {
+            let added = add_backend(&text, name, &new_backend()).unwrap();
+            expected.services.get_mut(name).unwrap().backends.push(new_backend());
+            judge(&text, &added, &expected)?;
+            text = added;
+            for (position, old) in service.backends.iter().enumerate() {
+                let (weight, state) = (Weight::new(9).unwrap(), AdminState::Maint);
+                let set = set_backend(&text, name, &old.name, Some(weight), Some(state)).unwrap();
+                let changed = &mut expected.services.get_mut(name).unwrap().backends[position];
+                (changed.weight, changed.state) = (weight, state);
+                judge(&text, &set, &expected)?;
+                text = set;
+            }
+            for old in &service.backends {
+                let removed = remove_backend(&text, name, &old.name).unwrap();
+                expected.services.get_mut(name).unwrap().backends.remove(0);
+                judge(&text, &removed, &expected)?;
+                text = removed;
+            }
+            let removed = remove_backend(&text, name, &new_backend().name).unwrap();
+            expected.services.get_mut(name).unwrap().backends.clear();
+            judge(&text, &removed, &expected)?;
+            text = removed;
+        }
+        prop_assert_eq!(crlf, text.contains('\r'));
+    }
+
+    #[test]
+    fn services_can_be_added_and_removed_in_any_file((config, text) in written_config(), other in generate::config()) {
+        let mut expected = config.clone();
+        let mut text = text;
+        for name in config.services.keys() {
+            let removed = remove_service(&text, name).unwrap();
+            expected.services.remove(name);
+            judge(&text, &removed, &expected)?;
+            text = removed;
+        }
+        for service in other.services.values() {
+            let mut service = service.clone();
+            service.vips = config.vips.keys().cloned().collect();
+            let added = add_service(&text, &service).unwrap();
+            prop_assert!(added.starts_with(&text));
+            expected.services.insert(service.name.clone(), service);
+            judge(&text, &added, &expected)?;
+            text = added;
+        }
+    }
+}

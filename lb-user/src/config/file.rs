@@ -1,0 +1,249 @@
+//! What may be written in the configuration file: its tables and keys, and their TOML types.
+//!
+//! Values stay as they were written here (texts, whole numbers), so that [`super::validate`] can
+//! judge all of them and tell everything that is wrong at once. Owns the errors about unknown keys
+//! and wrong types. Never gives a default.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::error::{ConfigErrors, nearest};
+use super::locate::{Complaint, Path, Source, Step};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) node: Option<FileNode>,
+    #[serde(default)]
+    pub(super) control: FileControl,
+    #[serde(default)]
+    pub(super) dataplane: FileDataplane,
+    #[serde(default)]
+    pub(super) vip: BTreeMap<String, FileVip>,
+    #[serde(default)]
+    pub(super) service: BTreeMap<String, FileService>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileNode {
+    pub(super) name: Option<String>,
+    pub(super) nat_ports: Option<String>,
+    pub(super) interfaces: Option<OneOrMany<String>>,
+    pub(super) attach: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileControl {
+    pub(super) socket: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) others_may_read: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileDataplane {
+    pub(super) pin_dir: Option<String>,
+    pub(super) established_flows: Option<i64>,
+    pub(super) embryonic_flows: Option<i64>,
+    #[serde(default)]
+    pub(super) timeouts: FileTimeouts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileTimeouts {
+    pub(super) established: Option<DurationText>,
+    pub(super) half_closed: Option<DurationText>,
+    pub(super) closed: Option<DurationText>,
+    pub(super) embryonic: Option<DurationText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileVip {
+    pub(super) address: Option<OneOrMany<String>>,
+    pub(super) interface: Option<String>,
+    pub(super) active_on: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileService {
+    pub(super) vips: Option<OneOrMany<String>>,
+    pub(super) port: Option<i64>,
+    pub(super) mode: Option<String>,
+    pub(super) protocol: Option<String>,
+    pub(super) scheduler: Option<String>,
+    pub(super) health: Option<FileHealth>,
+    #[serde(default)]
+    pub(super) backend: Vec<FileBackend>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileHealth {
+    pub(super) r#type: Option<String>,
+    pub(super) path: Option<String>,
+    pub(super) expect_status: Option<OneOrMany<i64>>,
+    pub(super) expect_body: Option<String>,
+    pub(super) interval: Option<DurationText>,
+    pub(super) timeout: Option<DurationText>,
+    pub(super) rise: Option<i64>,
+    pub(super) fall: Option<i64>,
+    pub(super) slow_start: Option<DurationText>,
+    pub(super) port: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileBackend {
+    pub(super) name: Option<String>,
+    pub(super) address: Option<OneOrMany<String>>,
+    pub(super) weight: Option<i64>,
+    pub(super) state: Option<String>,
+}
+
+/// A text that should be a duration; its own type so that a bare number is told what it lacks.
+#[derive(Debug)]
+pub(super) struct DurationText(pub(super) String);
+
+impl<'de> Deserialize<'de> for DurationText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = DurationText;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration in quotes such as \"500ms\"")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<DurationText, E> {
+                Ok(DurationText(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// One value, or a list of them.
+#[derive(Debug)]
+pub(super) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// The values, each with the path it stands at.
+    pub(super) fn entries(&self, path: &Path) -> Vec<(Path, &T)> {
+        match self {
+            Self::One(value) => vec![(path.clone(), value)],
+            Self::Many(values) => {
+                values.iter().enumerate().map(|(i, value)| (path.index(i), value)).collect()
+            }
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    // By hand, because serde's untagged enums lose where in the file an error is.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value or a list of values")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                T::deserialize(serde::de::value::StrDeserializer::new(text)).map(OneOrMany::One)
+            }
+            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
+                T::deserialize(serde::de::value::I64Deserializer::new(number)).map(OneOrMany::One)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(OneOrMany::Many)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(OneOrMany::One)
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
+
+impl File {
+    /// Reads a document; the error is the first unknown key or wrong type.
+    pub(super) fn read(source: &Source<'_>) -> Result<Self, ConfigErrors> {
+        let wrong = |error: toml::de::Error, path: Path| {
+            let span = error.span().unwrap_or_else(|| source.value_span(&path));
+            let (path, complaint) = translate(error.message(), &path, source.text().get(span.clone()));
+            ConfigErrors::from(source.at(span, &path, complaint))
+        };
+        let deserializer =
+            toml::Deserializer::parse(source.text()).map_err(|error| wrong(error, Path::default()))?;
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            let path = error.path().iter().fold(Path::default(), |path, segment| match segment {
+                serde_path_to_error::Segment::Seq { index } => path.step(Step::Index(*index)),
+                serde_path_to_error::Segment::Map { key } => path.key(key),
+                serde_path_to_error::Segment::Enum { .. } | serde_path_to_error::Segment::Unknown => path,
+            });
+            wrong(error.into_inner(), path)
+        })
+    }
+}
+
+/// Turns serde's words about types and fields into words about the file.
+fn translate(message: &str, path: &Path, found: Option<&str>) -> (Path, Complaint) {
+    if let Some(rest) = message.strip_prefix("unknown field ") {
+        return unknown_key(rest, path);
+    }
+    if let Some(rest) = message.strip_prefix("invalid type: ")
+        && let Some((given, wanted)) = rest.rsplit_once(", expected ")
+    {
+        let found = found.filter(|text| !text.contains('\n') && !given.starts_with("map"));
+        let given = match (found, given) {
+            (Some(text), _) => format!("{text} is {}", type_name(given)),
+            (None, given) => format!("this is {}", type_name(given)),
+        };
+        let complaint = Complaint::new(given).expected(type_name(wanted));
+        let single = path.last_key() == Some("backend") && wanted == "a sequence";
+        let suggestion = single.then(|| format!("write [[{path}]] with two brackets on each side"));
+        return (path.clone(), complaint.suggest(suggestion));
+    }
+    (path.clone(), Complaint::new(message.replace('\n', "; ")))
+}
+
+/// `unknown field `x`, expected one of `a`, `b`` as people would say it.
+fn unknown_key(rest: &str, path: &Path) -> (Path, Complaint) {
+    let mut words = rest.split('`').skip(1).step_by(2);
+    let given = words.next().unwrap_or_default();
+    let known: Vec<&str> = words.collect();
+    let complaint = Complaint::new(format!("unknown key {given:?}"));
+    let complaint = match nearest(given, known.iter().copied()) {
+        Some(word) => complaint.suggest(format!("did you mean {word:?}?")),
+        None => complaint.expected(format!("one of {}", known.join(", "))),
+    };
+    let path = if path.last_key() == Some(given) { path.clone() } else { path.key(given) };
+    (path, complaint)
+}
+
+/// serde's name of a type in the words of the file's format.
+fn type_name(name: &str) -> &str {
+    match name.split(' ').next().unwrap_or_default() {
+        "i64" | "integer" => "a whole number",
+        "string" => "a text",
+        "floating" => "a number with a fraction",
+        "boolean" => "true or false",
+        "sequence" => "a list",
+        "map" | "struct" => "a table",
+        "a" if name == "a string" => "a text in quotes",
+        "a" if name == "a boolean" => "true or false",
+        "a" if name == "a sequence" => "a list",
+        "a" if name == "a map" => "a table",
+        _ => name,
+    }
+}

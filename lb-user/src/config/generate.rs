@@ -1,0 +1,151 @@
+//! Makes arbitrary configurations for property tests, and writes them as files.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+
+use super::*;
+
+fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    range.prop_map(Duration::from_millis)
+}
+
+fn health() -> impl Strategy<Value = HealthCheck> {
+    let http = ("/[a-z]{0,5}", vec(200_u16..210, 1..3), option::of("[a-z\"\\\\]{1,5}"))
+        .prop_map(|(path, expect_status, expect_body)| CheckKind::Http { path, expect_status, expect_body });
+    let kind = prop_oneof![Just(CheckKind::Tcp), http];
+    let times = (millis(100..5000), millis(1..100), millis(0..9000));
+    (kind, times, 1..9_u32, 1..9_u32, option::of(1_u16..)).prop_map(|(kind, times, rise, fall, port)| {
+        let (interval, timeout, slow_start) = times;
+        HealthCheck { kind, interval, timeout, rise, fall, slow_start, port }
+    })
+}
+
+/// Backends of a service; the number in each makes its name and addresses its own.
+fn backends() -> impl Strategy<Value = Vec<Backend>> {
+    let numbers = subsequence((1..=5_u8).collect::<Vec<_>>(), 0..=5).prop_shuffle();
+    let state = prop_oneof![Just(AdminState::Ready), Just(AdminState::Drain), Just(AdminState::Maint)];
+    let rest = vec((0..=3_u16, state, 1..3_u16), 5);
+    (numbers, rest).prop_map(|(numbers, rest)| {
+        let backend = |(number, (weight, state, port)): (u8, (u16, AdminState, u16))| Backend {
+            name: format!("b.{number}").parse().unwrap(),
+            addresses: vec![
+                SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)), port),
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())), port),
+            ],
+            weight: Weight::new(weight).unwrap(),
+            state,
+        };
+        numbers.into_iter().zip(rest).map(backend).collect()
+    })
+}
+
+/// Some of three VIPs, each with addresses of its own.
+fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
+    let some = subsequence(vec![0_u8, 1, 2], 1..=3);
+    (some, vec(("eth[01]", "lb[12]", any::<bool>()), 3)).prop_map(|(numbers, rest)| {
+        let vip = |(number, (interface, active_on, both)): (u8, (String, String, bool))| {
+            let mut addresses = vec![IpAddr::V4(Ipv4Addr::new(10, 0, 1, number))];
+            addresses
+                .extend(both.then(|| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, number.into()))));
+            let name = format!("V{number}").parse().unwrap();
+            (name, Vip { addresses, interface, active_on: active_on.parse().unwrap() })
+        };
+        numbers.into_iter().zip(rest).map(vip).collect()
+    })
+}
+
+fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
+    let service =
+        (option::of(health()), backends(), any::<bool>()).prop_map(|(health, backends, moved)| Service {
+            // Replaced when it is known which there are.
+            name: "s".parse().unwrap(),
+            vips: Vec::new(),
+            port: u16::from(moved),
+            protocol: Protocol::Tcp,
+            mode: Mode::Nat,
+            scheduler: SchedulerKind::RoundRobin,
+            health,
+            backends,
+        });
+    btree_map("s[1-4.]", service, 0..4)
+}
+
+/// Any configuration that passes the checks.
+pub(super) fn config() -> impl Strategy<Value = Config> {
+    let attach = prop_oneof![Just(AttachMode::Auto), Just(AttachMode::Native), Just(AttachMode::Generic)];
+    let node = ("lb[12]", 2048_u16..2050, any::<bool>(), attach).prop_map(|(name, last, swap, attach)| {
+        let mut interfaces = vec!["eth0".to_owned(), "eth1".to_owned()];
+        interfaces.rotate_left(usize::from(swap));
+        let nat_ports = PortRange::new(2048, last).unwrap();
+        Node { name: name.parse().unwrap(), nat_ports, interfaces, attach }
+    });
+    let control =
+        ("/run/[ab]", option::of("[ab]"), any::<bool>()).prop_map(|(socket, group, others_may_read)| {
+            Control { socket: PathBuf::from(socket), group, others_may_read }
+        });
+    let timeouts = vec(millis(1..4), 4).prop_map(|times| FlowTimeouts {
+        established: times[0],
+        half_closed: times[1],
+        closed: times[2],
+        embryonic: times[3],
+    });
+    let dataplane = ("/p/[ab]", 1024..1027_u32, 16384..16387_u32, timeouts).prop_map(
+        |(pin_dir, established_flows, embryonic_flows, timeouts)| Dataplane {
+            pin_dir: PathBuf::from(pin_dir),
+            established_flows,
+            embryonic_flows,
+            timeouts,
+        },
+    );
+    (node, control, dataplane, vips(), services()).prop_map(|(node, control, dataplane, vips, services)| {
+        let mut port = 80;
+        let name = |(name, mut service): (String, Service)| {
+            port += 2;
+            service.port += port;
+            service.vips = vips.keys().cloned().collect();
+            service.name = name.parse().unwrap();
+            (service.name.clone(), service)
+        };
+        let services = services.into_iter().map(name).collect();
+        Config { node, control, dataplane, vips, services }
+    })
+}
+
+/// Writes a configuration as a file, except its services.
+pub(super) fn write_without_services(config: &Config) -> String {
+    let mut text = String::new();
+    let node = &config.node;
+    writeln!(text, "[node]\nname = \"{}\"\nnat_ports = \"{}\"", node.name, node.nat_ports).unwrap();
+    writeln!(text, "interfaces = {:?}\nattach = \"{}\"", node.interfaces, node.attach).unwrap();
+    writeln!(text, "[control]\nsocket = {:?}", config.control.socket).unwrap();
+    writeln!(text, "others_may_read = {}", config.control.others_may_read).unwrap();
+    if let Some(group) = &config.control.group {
+        writeln!(text, "group = {group:?}").unwrap();
+    }
+    let dataplane = &config.dataplane;
+    writeln!(text, "[dataplane]\npin_dir = {:?}", dataplane.pin_dir).unwrap();
+    writeln!(text, "established_flows = {}", dataplane.established_flows).unwrap();
+    writeln!(text, "embryonic_flows = {}\n[dataplane.timeouts]", dataplane.embryonic_flows).unwrap();
+    let timeouts = &dataplane.timeouts;
+    writeln!(
+        text,
+        "established = \"{:?}\"\nhalf_closed = \"{:?}\"",
+        timeouts.established, timeouts.half_closed
+    )
+    .unwrap();
+    writeln!(text, "closed = \"{:?}\"\nembryonic = \"{:?}\"", timeouts.closed, timeouts.embryonic).unwrap();
+    for (name, vip) in &config.vips {
+        let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
+        writeln!(text, "[vip.{name}]\naddress = {addresses:?}").unwrap();
+        writeln!(text, "interface = {:?}\nactive_on = \"{}\"", vip.interface, vip.active_on).unwrap();
+    }
+    text
+}

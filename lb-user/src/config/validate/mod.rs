@@ -1,0 +1,222 @@
+//! Judges what the file says and makes the typed [`Config`] of it.
+//!
+//! Goes through everything and collects what is wrong, so that one run tells all of it.
+//! Owns the defaults, the limits and the rules between parts. Never touches the machine: whether an
+//! interface or a group exists is for the agent to find out.
+
+mod address;
+mod backend;
+mod scalar;
+mod service;
+mod vip;
+
+use std::path::PathBuf;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::file::{File, FileControl, FileDataplane, FileNode, FileTimeouts, OneOrMany};
+use super::locate::{Complaint, Path, Source};
+use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Node, default_pin_dir};
+use crate::model::{AttachMode, NodeName, PortRange};
+
+/// What the kernel itself hands out to this machine's own connections.
+const EPHEMERAL_PORTS: (u16, u16) = (32768, 60999);
+/// The NAT ports when the file names none: all below the kernel's own, above most servers'.
+const DEFAULT_NAT_PORTS: (u16, u16) = (2048, 32767);
+const DEFAULT_ESTABLISHED_FLOWS: u32 = 262_144;
+const DEFAULT_EMBRYONIC_FLOWS: u32 = 65_536;
+/// The longest path the address of a Unix socket holds.
+const SOCKET_PATH_LEN_MAX: usize = 107;
+
+/// Makes a configuration of a file, or tells everything that is wrong with it.
+pub(super) fn validate(source: &Source<'_>, file: &File) -> Result<Config, ConfigErrors> {
+    let mut validator = Validator { source, errors: Vec::new() };
+    let config = validator.config(file);
+    ConfigErrors::check(std::mem::take(&mut validator.errors))?;
+    config.ok_or_else(|| {
+        // Cannot happen: whoever gives nothing back has complained. If it does, it is told as an error.
+        let complaint = Complaint::new("refused for a reason that was not told; this is a defect of lbctl");
+        source.at_value(&Path::default(), complaint).into()
+    })
+}
+
+/// Collects what is wrong on the way through the file.
+///
+/// Its methods give `None` for what they complained about.
+struct Validator<'a> {
+    source: &'a Source<'a>,
+    errors: Vec<ConfigError>,
+}
+
+impl Validator<'_> {
+    /// Complains about the value at a path.
+    fn complain<T>(&mut self, path: &Path, complaint: Complaint) -> Option<T> {
+        self.errors.push(self.source.at_value(path, complaint));
+        None
+    }
+
+    /// Complains about the key at the end of a path.
+    fn complain_of_key<T>(&mut self, path: &Path, complaint: Complaint) -> Option<T> {
+        self.errors.push(self.source.at_key(path, complaint));
+        None
+    }
+
+    /// Complains that something required is not there.
+    fn missing<T>(&mut self, path: &Path, expected: &str) -> Option<T> {
+        self.complain(path, Complaint::new("missing").expected(expected))
+    }
+
+    fn config(&mut self, file: &File) -> Option<Config> {
+        let node = self.node(file.node.as_ref());
+        let control = self.control(&file.control);
+        let dataplane = self.dataplane(&file.dataplane, node.as_ref().map(|node| &node.name));
+        let vips = self.vips(&file.vip, node.as_ref());
+        let services = self.services(&file.service, &vips);
+        Some(Config { node: node?, control: control?, dataplane: dataplane?, vips, services })
+    }
+
+    fn node(&mut self, file: Option<&FileNode>) -> Option<Node> {
+        let path = Path::of(&["node"]);
+        let Some(file) = file else {
+            return self.missing(&path, "a table [node] with at least name and interfaces");
+        };
+        let name = match &file.name {
+            Some(name) => self.parsed::<NodeName>(&path.key("name"), name),
+            None => self.missing(&path.key("name"), "this machine's name such as \"lb1\""),
+        };
+        let nat_ports = self.nat_ports(&path.key("nat_ports"), file.nat_ports.as_deref());
+        let interfaces = self.interfaces(&path.key("interfaces"), file.interfaces.as_ref());
+        let attach = match &file.attach {
+            Some(word) => self.parsed(&path.key("attach"), word),
+            None => Some(AttachMode::Auto),
+        };
+        Some(Node { name: name?, nat_ports: nat_ports?, interfaces: interfaces?, attach: attach? })
+    }
+
+    fn nat_ports(&mut self, path: &Path, text: Option<&str>) -> Option<PortRange> {
+        let Some(text) = text else {
+            return PortRange::new(DEFAULT_NAT_PORTS.0, DEFAULT_NAT_PORTS.1).ok();
+        };
+        let range: PortRange = self.parsed(path, text)?;
+        if range.first() < 1024 {
+            let wrong = format!("{text:?} begins below 1024, where servers have their ports");
+            return self
+                .complain(path, Complaint::new(wrong).expected("a range that begins at 1024 or above"));
+        }
+        let ephemeral = PortRange::new(EPHEMERAL_PORTS.0, EPHEMERAL_PORTS.1).ok()?;
+        if range.overlaps(ephemeral) {
+            let wrong = format!(
+                "{text:?} overlaps {ephemeral}, the ports the kernel gives to this machine's own connections"
+            );
+            let expected = "a range within 1024-32767 or 61000-65535";
+            return self.complain(path, Complaint::new(wrong).expected(expected));
+        }
+        Some(range)
+    }
+
+    fn interfaces(&mut self, path: &Path, file: Option<&OneOrMany<String>>) -> Option<Vec<String>> {
+        let expected = "at least one network interface such as [\"eth0\"]";
+        let Some(file) = file else { return self.missing(path, expected) };
+        let entries = file.entries(path);
+        if entries.is_empty() {
+            return self.complain(path, Complaint::new("the list is empty").expected(expected));
+        }
+        let mut interfaces = Vec::new();
+        let mut whole = true;
+        for (path, name) in entries {
+            let Some(name) = self.interface(&path, name) else {
+                whole = false;
+                continue;
+            };
+            if interfaces.contains(&name) {
+                whole = false;
+                self.complain::<()>(&path, Complaint::new(format!("{name:?} is in the list twice")));
+            }
+            interfaces.push(name);
+        }
+        whole.then_some(interfaces)
+    }
+
+    fn control(&mut self, file: &FileControl) -> Option<Control> {
+        let path = Path::of(&["control"]);
+        let socket = match &file.socket {
+            Some(text) => self.socket(&path.key("socket"), text),
+            None => Some(PathBuf::from(DEFAULT_SOCKET)),
+        };
+        let group = match &file.group {
+            Some(group) if group.is_empty() || group.contains(char::is_whitespace) => {
+                let wrong = format!("{group:?} is not the name of a group");
+                let suggestion = "leave the key out to let only root change things".to_owned();
+                self.complain(&path.key("group"), Complaint::new(wrong).suggest(suggestion))
+            }
+            group => Some(group.clone()),
+        };
+        let others_may_read = file.others_may_read.unwrap_or(false);
+        Some(Control { socket: socket?, group: group?, others_may_read })
+    }
+
+    fn socket(&mut self, path: &Path, text: &str) -> Option<PathBuf> {
+        let socket = self.absolute(path, text, DEFAULT_SOCKET)?;
+        if text.len() > SOCKET_PATH_LEN_MAX {
+            let wrong = format!("{text:?} has {} bytes, too many for a Unix socket", text.len());
+            return self.complain(path, Complaint::new(wrong).expected("at most 107"));
+        }
+        Some(socket)
+    }
+
+    fn dataplane(&mut self, file: &FileDataplane, node: Option<&NodeName>) -> Option<Dataplane> {
+        let path = Path::of(&["dataplane"]);
+        let pin_dir = match &file.pin_dir {
+            Some(text) => self.pin_dir(&path.key("pin_dir"), text),
+            // Without a name something else is wrong already.
+            None => node.map(default_pin_dir),
+        };
+        let established = self.whole(
+            &path.key("established_flows"),
+            file.established_flows.unwrap_or(DEFAULT_ESTABLISHED_FLOWS.into()),
+            1024..=16_000_000,
+            "a whole number from 1024 to 16000000",
+        );
+        let embryonic = self.whole(
+            &path.key("embryonic_flows"),
+            file.embryonic_flows.unwrap_or(DEFAULT_EMBRYONIC_FLOWS.into()),
+            16_384..=16_000_000,
+            "a whole number from 16384 to 16000000 (the kernel evicts live entries from smaller tables of this kind)",
+        );
+        let timeouts = self.timeouts(&path.key("timeouts"), &file.timeouts);
+        Some(Dataplane {
+            pin_dir: pin_dir?,
+            established_flows: established?,
+            embryonic_flows: embryonic?,
+            timeouts: timeouts?,
+        })
+    }
+
+    fn pin_dir(&mut self, path: &Path, text: &str) -> Option<PathBuf> {
+        let dir = self.absolute(path, text, "/sys/fs/bpf/lbctl/lb1")?;
+        let last = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if last.is_empty() || last.contains('.') {
+            let wrong =
+                format!("{text:?} ends in no name that the bpf file system takes (it takes none with dots)");
+            return self.complain(
+                path,
+                Complaint::new(wrong).expected("a folder such as \"/sys/fs/bpf/lbctl/lb1\""),
+            );
+        }
+        Some(dir)
+    }
+
+    fn timeouts(&mut self, path: &Path, file: &FileTimeouts) -> Option<FlowTimeouts> {
+        let default = FlowTimeouts::default();
+        let mut timeout = |key: &str, text, default| self.flow_timeout(&path.key(key), text, default);
+        let established = timeout("established", file.established.as_ref(), default.established);
+        let half_closed = timeout("half_closed", file.half_closed.as_ref(), default.half_closed);
+        let closed = timeout("closed", file.closed.as_ref(), default.closed);
+        let embryonic = timeout("embryonic", file.embryonic.as_ref(), default.embryonic);
+        Some(FlowTimeouts {
+            established: established?,
+            half_closed: half_closed?,
+            closed: closed?,
+            embryonic: embryonic?,
+        })
+    }
+}

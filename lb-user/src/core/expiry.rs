@@ -1,0 +1,80 @@
+//! When a flow is forgotten.
+
+use lb_ebpf::flow_state::FlowState;
+use std::time::Duration;
+
+/// After which silence a flow is forgotten, by its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Both directions open.
+    pub established: Duration,
+    /// One direction closed.
+    pub half_closed: Duration,
+    /// Both directions closed, or reset.
+    pub closed: Duration,
+    /// Handshake not finished.
+    pub embryonic: Duration,
+}
+
+/// Above this share of the established table in use, closed flows leave after [`PRESSED_CLOSED`].
+pub const PRESSURE_PERCENT: u64 = 70;
+/// How long a closed flow stays while the table is nearly full: long enough for its last ACK.
+pub const PRESSED_CLOSED: Duration = Duration::from_secs(1);
+
+impl Timeouts {
+    /// The timeout of a flow in this state.
+    pub fn of(&self, state: FlowState) -> Duration {
+        if state.is_closed() {
+            self.closed
+        } else if state.is_half_closed() {
+            self.half_closed
+        } else if state.is_answered() {
+            self.established
+        } else {
+            self.embryonic
+        }
+    }
+
+    /// These timeouts when so many of so many entries are in use.
+    pub fn under_pressure(self, entries: u64, capacity: u64) -> Self {
+        if entries * 100 > capacity * PRESSURE_PERCENT {
+            Self { closed: self.closed.min(PRESSED_CLOSED), ..self }
+        } else {
+            self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        established: Duration::from_secs(7500),
+        half_closed: Duration::from_secs(240),
+        closed: Duration::from_secs(10),
+        embryonic: Duration::from_secs(60),
+    };
+
+    fn state(parts: &[FlowState]) -> FlowState {
+        FlowState::from_bits(parts.iter().fold(0, |bits, part| bits | part.bits()))
+    }
+
+    #[test]
+    fn each_state_has_its_own_timeout() {
+        let answered = FlowState::ANSWERED;
+        assert_eq!(TIMEOUTS.of(FlowState::NEW), TIMEOUTS.embryonic);
+        assert_eq!(TIMEOUTS.of(answered), TIMEOUTS.established);
+        assert_eq!(TIMEOUTS.of(state(&[answered, FlowState::FIN_FROM_CLIENT])), TIMEOUTS.half_closed);
+        let both = [answered, FlowState::FIN_FROM_CLIENT, FlowState::FIN_FROM_BACKEND];
+        assert_eq!(TIMEOUTS.of(state(&both)), TIMEOUTS.closed);
+        assert_eq!(TIMEOUTS.of(state(&[answered, FlowState::RESET])), TIMEOUTS.closed);
+    }
+
+    #[test]
+    fn a_nearly_full_table_hurries_closed_flows_only() {
+        let pressed = TIMEOUTS.under_pressure(71, 100);
+        assert_eq!(pressed, Timeouts { closed: PRESSED_CLOSED, ..TIMEOUTS });
+        assert_eq!(TIMEOUTS.under_pressure(70, 100), TIMEOUTS);
+    }
+}

@@ -1,0 +1,9 @@
+//! Decisions without input or output: given facts and a time, what should be done.
+//!
+//! Nothing here names tokio, aya, a socket or a clock. Time is an argument. The modules do not know each
+//! other; [`plan`] alone brings their answers together.
+
+pub mod expiry;
+pub mod health;
+pub mod plan;
+pub mod schedule;

@@ -1,0 +1,97 @@
+//! What the dataplane should do, in names: the configuration seen through the state of its backends.
+
+use crate::config::{Config, Service};
+use crate::core::schedule::{ramped_weight, slot_table};
+use crate::model::{AdminState, BackendName, Family, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Whether a backend's address can take new flows, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Availability {
+    /// Its health checks say it works (or there are none).
+    pub healthy: bool,
+    /// How long it has been up again after having been down; `None` when slow start is over or off.
+    pub ramping_for: Option<Duration>,
+}
+
+/// Availability of each backend address.
+pub type AvailabilityMap = BTreeMap<(ServiceName, BackendName, Family), Availability>;
+
+/// One slot table: a service in one family.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SteeringKey {
+    /// The service.
+    pub service: ServiceName,
+    /// The family of VIPs and backends.
+    pub family: Family,
+}
+
+/// What one slot table serves and holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// Where clients reach it, on this node.
+    pub listen: BTreeSet<SocketAddr>,
+    /// Addresses of all its backends, those without slots too.
+    pub backends: BTreeMap<BackendName, SocketAddr>,
+    /// The slot table.
+    pub slots: Vec<BackendName>,
+}
+
+/// What this node's dataplane should do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// VIPs that are active on this node.
+    pub vips: BTreeSet<IpAddr>,
+    /// Slot tables.
+    pub steering: BTreeMap<SteeringKey, Steering>,
+}
+
+/// What `config` wants of the node it names, given its backends' availability. A backend address without
+/// an entry counts as healthy: nobody has said otherwise.
+pub fn desire(config: &Config, availability: &AvailabilityMap) -> Desired {
+    let active = config.vips.iter().filter(|(_, vip)| vip.active_on == config.node.name);
+    let vips: BTreeMap<_, _> = active.map(|(name, vip)| (name.clone(), vip.addresses.clone())).collect();
+    let mut desired = Desired { vips: vips.values().flatten().copied().collect(), steering: BTreeMap::new() };
+    for service in config.services.values() {
+        for family in [Family::V4, Family::V6] {
+            let addresses = service.vips.iter().filter_map(|vip| vips.get(vip)).flatten();
+            let listen: BTreeSet<_> = addresses
+                .filter(|address| Family::of(**address) == family)
+                .map(|address| SocketAddr::new(*address, service.port))
+                .collect();
+            if listen.is_empty() {
+                continue;
+            }
+            let key = SteeringKey { service: service.name.clone(), family };
+            desired.steering.insert(key, steer(service, family, listen, availability));
+        }
+    }
+    desired
+}
+
+fn steer(
+    service: &Service,
+    family: Family,
+    listen: BTreeSet<SocketAddr>,
+    availability: &AvailabilityMap,
+) -> Steering {
+    let slow_start = service.health.as_ref().map_or(Duration::ZERO, |health| health.slow_start);
+    let mut backends = BTreeMap::new();
+    let mut weights = Vec::new();
+    for backend in &service.backends {
+        let Some(address) = backend.address(family) else { continue };
+        backends.insert(backend.name.clone(), address);
+        let key = (service.name.clone(), backend.name.clone(), family);
+        let known = availability.get(&key).copied();
+        let state = known.unwrap_or(Availability { healthy: true, ramping_for: None });
+        if backend.state != AdminState::Ready || !state.healthy {
+            continue;
+        }
+        let elapsed = state.ramping_for.unwrap_or(slow_start);
+        let weight = ramped_weight(u32::from(backend.weight.get()), elapsed, slow_start);
+        weights.push((backend.name.clone(), weight));
+    }
+    Steering { listen, backends, slots: slot_table(&weights) }
+}

@@ -1,0 +1,63 @@
+//! What the maps hold, in ids.
+
+use crate::model::{BackendName, Family, ServiceName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+/// Where clients reach a service. TCP is the only protocol as yet.
+pub type ServiceAddress = SocketAddr;
+
+/// A backend's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendEntry {
+    /// See [`name_hash`].
+    pub name_hash: u64,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Id of its service.
+    pub service_id: u32,
+}
+
+/// A service's entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceEntry {
+    /// See [`name_hash`].
+    pub name_hash: u64,
+    /// Stable id.
+    pub id: u32,
+    /// Its range of the slot array.
+    pub slots: Range<u32>,
+}
+
+/// What the maps hold: read back from them after a restart, kept up with every step.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// VIPs.
+    pub vips: BTreeSet<IpAddr>,
+    /// Services by address.
+    pub services: BTreeMap<ServiceAddress, ServiceEntry>,
+    /// Backends by id.
+    pub backends: BTreeMap<u32, BackendEntry>,
+    /// Contents of the slot ranges in use, by first slot.
+    pub slots: BTreeMap<u32, Vec<u32>>,
+}
+
+/// How a restarted agent knows entries again: FNV-1a over the names and the family. Never 0, which marks
+/// a free entry.
+pub fn name_hash(service: &ServiceName, backend: Option<&BackendName>, family: Family) -> u64 {
+    let parts = [
+        service.as_str(),
+        backend.map_or("", |backend| backend.as_str()),
+        match family {
+            Family::V4 => "v4",
+            Family::V6 => "v6",
+        },
+    ];
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    // Names have no '/', so it keeps the parts apart.
+    for byte in parts.join("/").bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash.max(1)
+}

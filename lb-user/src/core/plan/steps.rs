@@ -1,0 +1,224 @@
+//! The steps from one image to what is desired.
+
+use super::{BackendEntry, Desired, Image, ServiceAddress, ServiceEntry, Steering, SteeringKey, name_hash};
+use lb_ebpf::abi::{MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+/// One change to the maps. Taking steps in their order keeps every packet in between consistent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write a backend's entry.
+    PutBackend(u32, BackendEntry),
+    /// Fill a range of the slot array that nothing points to yet.
+    PutSlots(u32, Vec<u32>),
+    /// Make an address a VIP.
+    AddVip(IpAddr),
+    /// Point an address at a slot range: from here on new flows follow it.
+    PutService(ServiceAddress, ServiceEntry),
+    /// Stop serving an address.
+    RemoveService(ServiceAddress),
+    /// An address is no VIP any more.
+    RemoveVip(IpAddr),
+    /// Free a backend's entry. Its flows go on: their records hold all they need.
+    RemoveBackend(u32),
+}
+
+/// Why there is no way to what is desired.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A table is too small.
+    #[error("{wanted} {what} do not fit: this release holds {limit}; remove some")]
+    Full {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many are wanted.
+        wanted: usize,
+        /// How many fit.
+        limit: u32,
+    },
+}
+
+/// Gives ids in turn, so that one is not used again soon after it was freed.
+struct Ids {
+    used: BTreeSet<u32>,
+    next: u32,
+    limit: u32,
+    what: &'static str,
+}
+
+impl Ids {
+    fn new(used: BTreeSet<u32>, limit: u32, what: &'static str) -> Self {
+        let next = used.last().map_or(0, |last| last + 1);
+        Self { used, next, limit, what }
+    }
+
+    fn take(&mut self) -> Result<u32, PlanError> {
+        let full = PlanError::Full { what: self.what, wanted: self.used.len() + 1, limit: self.limit };
+        let candidates = (self.next..self.limit).chain(0..self.next.min(self.limit));
+        let id = candidates.into_iter().find(|id| !self.used.contains(id)).ok_or(full)?;
+        self.used.insert(id);
+        self.next = id + 1;
+        Ok(id)
+    }
+}
+
+/// The steps that make `image` what `desired` says, in the order to take them.
+pub fn steps(image: &Image, desired: &Desired) -> Result<Vec<Step>, PlanError> {
+    if desired.vips.len() > MAX_VIPS as usize {
+        return Err(PlanError::Full { what: "VIPs", wanted: desired.vips.len(), limit: MAX_VIPS });
+    }
+    let addresses: usize = desired.steering.values().map(|steering| steering.listen.len()).sum();
+    if addresses > MAX_SERVICES as usize {
+        return Err(PlanError::Full { what: "service addresses", wanted: addresses, limit: MAX_SERVICES });
+    }
+    let mut planner = Planner::new(image);
+    let mut puts = Vec::new();
+    for (key, steering) in &desired.steering {
+        puts.extend(planner.put(key, steering)?);
+    }
+    let mut all = planner.steps;
+    all.extend(desired.vips.difference(&image.vips).copied().map(Step::AddVip));
+    all.extend(puts);
+    let served: BTreeSet<SocketAddr> =
+        desired.steering.values().flat_map(|steering| steering.listen.iter().copied()).collect();
+    let unserved = image.services.keys().filter(|address| !served.contains(address));
+    all.extend(unserved.copied().map(Step::RemoveService));
+    all.extend(image.vips.difference(&desired.vips).copied().map(Step::RemoveVip));
+    let unused = image.backends.keys().filter(|id| !planner.kept_backends.contains(id));
+    all.extend(unused.copied().map(Step::RemoveBackend));
+    Ok(all)
+}
+
+struct Planner<'a> {
+    image: &'a Image,
+    service_ids: Ids,
+    backend_ids: Ids,
+    by_hash: BTreeMap<u64, u32>,
+    kept_backends: BTreeSet<u32>,
+    /// Ranges that packets may read, before or after the steps.
+    busy: Vec<Range<u32>>,
+    steps: Vec<Step>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(image: &'a Image) -> Self {
+        Self {
+            image,
+            service_ids: Ids::new(
+                image.services.values().map(|service| service.id).collect(),
+                MAX_SERVICES,
+                "services",
+            ),
+            backend_ids: Ids::new(
+                image.backends.keys().copied().collect(),
+                MAX_BACKENDS,
+                "backend addresses",
+            ),
+            by_hash: image.backends.iter().map(|(id, backend)| (backend.name_hash, *id)).collect(),
+            kept_backends: BTreeSet::new(),
+            busy: image.services.values().map(|service| service.slots.clone()).collect(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Plans one slot table; returns the steps that point addresses at it.
+    fn put(&mut self, key: &SteeringKey, steering: &Steering) -> Result<Vec<Step>, PlanError> {
+        let hash = name_hash(&key.service, None, key.family);
+        let old = self.image.services.values().find(|service| service.name_hash == hash);
+        let id = match old {
+            Some(service) => service.id,
+            None => self.service_ids.take()?,
+        };
+        let mut ids = BTreeMap::new();
+        for (name, address) in &steering.backends {
+            let hash = name_hash(&key.service, Some(name), key.family);
+            ids.insert(name.clone(), self.put_backend(hash, *address, id)?);
+        }
+        let slots: Vec<u32> = steering.slots.iter().filter_map(|name| ids.get(name).copied()).collect();
+        let kept = old.filter(|service| self.image.slots.get(&service.slots.start) == Some(&slots));
+        let range = match kept {
+            Some(service) => service.slots.clone(),
+            None => self.put_slots(slots)?,
+        };
+        let entry = ServiceEntry { name_hash: hash, id, slots: range };
+        let addresses = steering.listen.iter();
+        let changed = addresses.filter(|address| self.image.services.get(address) != Some(&entry));
+        Ok(changed.map(|address| Step::PutService(*address, entry.clone())).collect())
+    }
+
+    /// Finds a backend's id, or gives it one. A changed address is another backend to the flows of the old
+    /// one, so it gets a new id.
+    fn put_backend(&mut self, hash: u64, address: SocketAddr, service_id: u32) -> Result<u32, PlanError> {
+        let entry = BackendEntry { name_hash: hash, address, service_id };
+        if let Some(id) = self.by_hash.get(&hash).filter(|id| self.image.backends.get(id) == Some(&entry)) {
+            self.kept_backends.insert(*id);
+            return Ok(*id);
+        }
+        let id = self.backend_ids.take()?;
+        self.steps.push(Step::PutBackend(id, entry));
+        Ok(id)
+    }
+
+    fn put_slots(&mut self, slots: Vec<u32>) -> Result<Range<u32>, PlanError> {
+        let len = slots.len() as u32;
+        if len == 0 {
+            return Ok(0..0);
+        }
+        self.busy.sort_by_key(|range| range.start);
+        let mut start = 0;
+        for range in &self.busy {
+            if range.start >= start + len {
+                break;
+            }
+            start = start.max(range.end);
+        }
+        if start + len > MAX_SLOTS {
+            return Err(PlanError::Full { what: "slots", wanted: (start + len) as usize, limit: MAX_SLOTS });
+        }
+        self.busy.push(start..start + len);
+        self.steps.push(Step::PutSlots(start, slots));
+        Ok(start..start + len)
+    }
+}
+
+impl Image {
+    /// The image after a step was taken.
+    pub fn take(&mut self, step: &Step) {
+        match step {
+            Step::PutBackend(id, entry) => {
+                self.backends.insert(*id, entry.clone());
+            }
+            Step::RemoveBackend(id) => {
+                self.backends.remove(id);
+            }
+            Step::PutSlots(start, slots) => {
+                self.slots.insert(*start, slots.clone());
+            }
+            Step::AddVip(vip) => {
+                self.vips.insert(*vip);
+            }
+            Step::RemoveVip(vip) => {
+                self.vips.remove(vip);
+            }
+            Step::PutService(address, entry) => {
+                let old = self.services.insert(*address, entry.clone());
+                self.forget_slots(old);
+            }
+            Step::RemoveService(address) => {
+                let old = self.services.remove(address);
+                self.forget_slots(old);
+            }
+        }
+    }
+
+    /// Drops a slot range that lost its last pointer.
+    fn forget_slots(&mut self, old: Option<ServiceEntry>) {
+        // An empty table has no range; its 0..0 must not take the range that begins at 0 away.
+        let Some(old) = old.filter(|service| !service.slots.is_empty()) else { return };
+        if !self.services.values().any(|service| service.slots == old.slots) {
+            self.slots.remove(&old.slots.start);
+        }
+    }
+}

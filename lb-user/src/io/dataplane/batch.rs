@@ -1,0 +1,77 @@
+//! Map operations on many entries at a time, which aya does not have: BPF_MAP_LOOKUP_BATCH.
+//!
+//! A walk with one system call for each entry would take seconds at a million flows; this takes tens of
+//! milliseconds and holds each bucket's lock no longer.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+
+/// The kernel's `union bpf_attr`, as far as batch operations use it (`struct { ... } batch`).
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// A walk through a hash map.
+pub(super) struct BatchWalk<K, V> {
+    cursor: Option<u32>,
+    done: bool,
+    keys: Vec<K>,
+    values: Vec<V>,
+}
+
+impl<K: bytemuck::Pod, V: bytemuck::Pod> BatchWalk<K, V> {
+    /// A walk with room for so many entries at a time (more than any bucket may hold).
+    pub(super) fn new(room: usize) -> Self {
+        let keys = vec![K::zeroed(); room];
+        Self { cursor: None, done: false, keys, values: vec![V::zeroed(); room] }
+    }
+
+    /// The next entries, or `None` at the end. Entries that come or go during the walk may be missed.
+    pub(super) fn next(&mut self, map: BorrowedFd<'_>) -> io::Result<Option<(&[K], &[V])>> {
+        if self.done {
+            return Ok(None);
+        }
+        let mut next_cursor = 0u32;
+        let mut attr = BatchAttr {
+            in_batch: self.cursor.as_ref().map_or(0, |cursor| std::ptr::from_ref(cursor) as u64),
+            out_batch: std::ptr::from_mut(&mut next_cursor) as u64,
+            keys: self.keys.as_mut_ptr() as u64,
+            values: self.values.as_mut_ptr() as u64,
+            count: u32::try_from(self.keys.len()).unwrap_or(u32::MAX),
+            map_fd: map.as_raw_fd() as u32,
+            ..BatchAttr::default()
+        };
+        // SAFETY: the pointers are to buffers that outlive the call, of `count` keys and values whose sizes
+        // are the map's (the caller opened it with these types); any bytes written make valid `Pod`s.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_MAP_LOOKUP_BATCH,
+                std::ptr::from_mut(&mut attr),
+                std::mem::size_of::<BatchAttr>(),
+            )
+        };
+        if result < 0 {
+            let error = io::Error::last_os_error();
+            // The end of the map; `count` says how many came before it.
+            if error.raw_os_error() != Some(libc::ENOENT) {
+                return Err(error);
+            }
+            self.done = true;
+        }
+        self.cursor = Some(next_cursor);
+        let count = (attr.count as usize).min(self.keys.len());
+        Ok(Some((&self.keys[..count], &self.values[..count])))
+    }
+}

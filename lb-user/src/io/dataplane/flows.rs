@@ -1,0 +1,299 @@
+//! Reading, expiring and cutting flows.
+
+use super::batch::BatchWalk;
+use super::maps::{Plain, failed};
+use super::{Dataplane, DataplaneError};
+use crate::core::expiry::Timeouts;
+use aya::Ebpf;
+use aya::maps::{HashMap, Map, MapData};
+use lb_ebpf::abi::{Direction, FlowKey, FlowRecord};
+use lb_ebpf::wire::PROTOCOL_TCP;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// Entries read with one system call.
+const BATCH: usize = 4096;
+
+/// One flow, as its forward entry tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowEntry {
+    /// The client.
+    pub client: SocketAddr,
+    /// The VIP and port it addressed.
+    pub vip: SocketAddr,
+    /// The NAT address towards the backend.
+    pub nat: SocketAddr,
+    /// The backend.
+    pub backend: SocketAddr,
+    /// Its id.
+    pub backend_id: u32,
+    /// Its state in a word.
+    pub state: &'static str,
+    /// Since its last packet from the client.
+    pub idle: Duration,
+    /// Packets from the client.
+    pub forward_packets: u64,
+    /// Their IP bytes.
+    pub forward_bytes: u64,
+}
+
+/// What a sweep found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Entries of the established table, after the sweep.
+    pub established_entries: u64,
+    /// Entries it can hold.
+    pub established_capacity: u64,
+    /// Entries of the embryonic table, after the sweep.
+    pub embryonic_entries: u64,
+    /// Entries it can hold.
+    pub embryonic_capacity: u64,
+    /// Flows that are open, by backend id.
+    pub active_flows: BTreeMap<u32, u64>,
+    /// Flows that were forgotten.
+    pub expired_flows: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// The clock that flow records are stamped with.
+pub fn monotonic_now() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
+pub(super) fn capacity(ebpf: &Ebpf, name: &str) -> u32 {
+    let data = match ebpf.map(name) {
+        Some(Map::HashMap(data) | Map::LruHashMap(data)) => data,
+        _ => return 0,
+    };
+    data.info().map_or(0, |info| info.max_entries())
+}
+
+type Flows = HashMap<MapData, Plain<FlowKey>, Plain<FlowRecord>>;
+
+/// Its own handles on the flow tables, so that it can work on another thread.
+pub struct FlowSweeper {
+    established: Table,
+    embryonic: Table,
+}
+
+struct Table {
+    name: &'static str,
+    flows: Flows,
+    handle: MapData,
+    capacity: u64,
+}
+
+impl Table {
+    fn open(ebpf: &Ebpf, name: &'static str) -> Result<Self, DataplaneError> {
+        let data = match ebpf.map(name) {
+            Some(Map::HashMap(data) | Map::LruHashMap(data)) => data,
+            _ => return Err(DataplaneError::Map { map: name, reason: "not a hash table".into() }),
+        };
+        let info = data.info().map_err(failed(name))?;
+        let open = || MapData::from_id(info.id()).map_err(failed(name));
+        let map = Map::from_map_data(open()?).map_err(failed(name))?;
+        let flows = Flows::try_from(map).map_err(failed(name))?;
+        Ok(Self { name, flows, handle: open()?, capacity: u64::from(info.max_entries()) })
+    }
+
+    /// Calls `visit` with every entry.
+    fn walk(&self, mut visit: impl FnMut(&FlowKey, &FlowRecord)) -> Result<(), DataplaneError> {
+        let mut walk = BatchWalk::<FlowKey, FlowRecord>::new(BATCH);
+        loop {
+            let batch = walk.next(self.handle.fd().as_fd());
+            let batch =
+                batch.map_err(|error| DataplaneError::Map { map: self.name, reason: error.to_string() })?;
+            let Some((keys, records)) = batch else { return Ok(()) };
+            for (key, record) in keys.iter().zip(records) {
+                visit(key, record);
+            }
+        }
+    }
+
+    /// Removes an entry unless it has come to life since it was read.
+    fn remove_if(&mut self, key: &FlowKey, dead: impl Fn(&FlowRecord) -> bool) -> bool {
+        match self.flows.get(&Plain(*key), 0) {
+            Ok(Plain(record)) if dead(&record) => self.flows.remove(&Plain(*key)).is_ok(),
+            _ => false,
+        }
+    }
+}
+
+impl Dataplane {
+    /// Handles on the flow tables for another thread.
+    pub fn sweeper(&self) -> Result<FlowSweeper, DataplaneError> {
+        Ok(FlowSweeper {
+            established: Table::open(&self.ebpf, "ESTABLISHED")?,
+            embryonic: Table::open(&self.ebpf, "EMBRYONIC")?,
+        })
+    }
+}
+
+impl Dataplane {
+    /// Writes entries into the established table as they are.
+    pub fn write_flows(&mut self, entries: &[(FlowKey, FlowRecord)]) -> Result<(), DataplaneError> {
+        let mut map: HashMap<&mut MapData, Plain<FlowKey>, Plain<FlowRecord>> =
+            super::maps::view(&mut self.ebpf, "ESTABLISHED")?;
+        for (key, record) in entries {
+            map.insert(Plain(*key), Plain(*record), 0).map_err(failed("ESTABLISHED"))?;
+        }
+        Ok(())
+    }
+}
+
+fn idle(record: &FlowRecord, now: Duration) -> Duration {
+    now.saturating_sub(Duration::from_nanos(record.last_seen_ns))
+}
+
+impl FlowSweeper {
+    /// Forgets flows that have been silent for longer than their state's timeout. A flow lives as long as
+    /// either direction does: both entries are judged by the later of them.
+    pub fn sweep(&mut self, timeouts: Timeouts, now: Duration) -> Result<SweepReport, DataplaneError> {
+        let begun = Instant::now();
+        let mut report = SweepReport {
+            established_capacity: self.established.capacity,
+            embryonic_capacity: self.embryonic.capacity,
+            ..SweepReport::default()
+        };
+        for table in [&mut self.established, &mut self.embryonic] {
+            let mut entries = 0;
+            let mut silent = Vec::new();
+            table.walk(|key, record| {
+                entries += 1;
+                let forward = record.direction() == Direction::Forward;
+                if forward && table.name == "ESTABLISHED" && !record.state().is_closed() {
+                    *report.active_flows.entry(record.backend_id).or_default() += 1;
+                }
+                if forward && idle(record, now) > timeouts.closed {
+                    silent.push((*key, *record));
+                }
+            })?;
+            let timeouts = timeouts.under_pressure(entries, table.capacity);
+            let mut removed = 0;
+            for (key, record) in silent {
+                removed += forget_if_silent(table, &key, &record, timeouts, now, &mut report);
+            }
+            removed += remove_orphans(table, timeouts, now)?;
+            let left = entries.saturating_sub(removed);
+            match table.name {
+                "ESTABLISHED" => report.established_entries = left,
+                _ => report.embryonic_entries = left,
+            }
+        }
+        report.took = begun.elapsed();
+        Ok(report)
+    }
+
+    /// Forward entries of flows that `wanted` accepts, at most `limit`; says whether there were more.
+    pub fn list(
+        &self,
+        now: Duration,
+        limit: usize,
+        wanted: impl Fn(&FlowEntry) -> bool,
+    ) -> Result<(Vec<FlowEntry>, bool), DataplaneError> {
+        let mut flows = Vec::new();
+        let mut more = false;
+        for table in [&self.established, &self.embryonic] {
+            table.walk(|key, record| {
+                if record.direction() != Direction::Forward {
+                    return;
+                }
+                let entry = flow_entry(key, record, now);
+                if wanted(&entry) {
+                    if flows.len() < limit { flows.push(entry) } else { more = true }
+                }
+            })?;
+        }
+        Ok((flows, more))
+    }
+
+    /// Forgets all flows of a backend: their next packets are answered with RST. Returns how many.
+    pub fn cut(&mut self, backend_id: u32) -> Result<u64, DataplaneError> {
+        let mut cut = 0;
+        for table in [&mut self.established, &mut self.embryonic] {
+            let mut keys = Vec::new();
+            table.walk(|key, record| {
+                if record.backend_id == backend_id {
+                    keys.push((*key, record.direction()));
+                }
+            })?;
+            for (key, direction) in keys {
+                if table.remove_if(&key, |record| record.backend_id == backend_id)
+                    && direction == Direction::Forward
+                {
+                    cut += 1;
+                }
+            }
+        }
+        Ok(cut)
+    }
+}
+
+/// Removes both entries of a flow when both are silent. Returns how many entries went.
+fn forget_if_silent(
+    table: &mut Table,
+    key: &FlowKey,
+    record: &FlowRecord,
+    timeouts: Timeouts,
+    now: Duration,
+    report: &mut SweepReport,
+) -> u64 {
+    let twin_key = record.twin_key(PROTOCOL_TCP);
+    let twin_idle = match table.flows.get(&Plain(twin_key), 0) {
+        Ok(Plain(twin)) => idle(&twin, now),
+        Err(_) => Duration::MAX,
+    };
+    let limit = timeouts.of(record.state());
+    if idle(record, now).min(twin_idle) <= limit {
+        return 0;
+    }
+    let last_seen_ns = record.last_seen_ns;
+    // A packet since the walk, or a new flow on the same tuple, has another stamp.
+    if !table.remove_if(key, |found| found.last_seen_ns == last_seen_ns) {
+        return 0;
+    }
+    report.expired_flows += 1;
+    if !record.state().is_closed() && table.name == "ESTABLISHED"
+        && let Some(active) = report.active_flows.get_mut(&record.backend_id) {
+            *active = active.saturating_sub(1);
+        }
+    let twin_gone = table.remove_if(&twin_key, |twin| idle(twin, now) > limit);
+    1 + u64::from(twin_gone)
+}
+
+/// Removes reverse entries whose forward entry is gone (evicted, or lost to a race), once silent.
+fn remove_orphans(table: &mut Table, timeouts: Timeouts, now: Duration) -> Result<u64, DataplaneError> {
+    let mut orphans = Vec::new();
+    table.walk(|key, record| {
+        if record.direction() == Direction::Reverse && idle(record, now) > timeouts.of(record.state()) {
+            orphans.push((*key, *record));
+        }
+    })?;
+    let mut removed = 0;
+    for (key, record) in orphans {
+        let twin = table.flows.get(&Plain(record.twin_key(PROTOCOL_TCP)), 0);
+        if twin.is_err() && table.remove_if(&key, |found| found.last_seen_ns == record.last_seen_ns) {
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn flow_entry(key: &FlowKey, record: &FlowRecord, now: Duration) -> FlowEntry {
+    let socket =
+        |address: lb_ebpf::abi::Address, port| SocketAddr::new(address.into(), u16::from_be_bytes(port));
+    FlowEntry {
+        client: socket(key.source, key.source_port()),
+        vip: socket(key.destination, key.destination_port()),
+        nat: socket(record.new_source, record.new_source_port()),
+        backend: socket(record.new_destination, record.new_destination_port()),
+        backend_id: record.backend_id,
+        state: record.state().name(),
+        idle: idle(record, now),
+        forward_packets: record.packets,
+        forward_bytes: record.bytes,
+    }
+}

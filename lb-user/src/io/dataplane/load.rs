@@ -1,0 +1,171 @@
+//! Loading the program over pinned maps, and taking everything away again.
+
+use super::{Dataplane, DataplaneError, attach, maps};
+use crate::model::{AttachMode, PortRange};
+use aya::maps::{Array, Map, MapData};
+use aya::programs::Xdp;
+use aya::{Ebpf, EbpfLoader};
+use lb_ebpf::abi::{ABI_VERSION, NodeConfig};
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The program as built by `cargo xtask build-ebpf`.
+pub static PROGRAM_OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../lb-ebpf/object/lb-xdp.o"));
+const PROGRAM: &str = "lb_xdp";
+const BPF_FS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::BPF_FS_MAGIC;
+
+/// What to load and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the pins.
+    pub pin_dir: PathBuf,
+    /// Interfaces to attach to; may be empty in tests that only run the program.
+    pub interfaces: Vec<String>,
+    /// How to attach.
+    pub attach: AttachMode,
+    /// Flows the established table holds.
+    pub established_flows: u32,
+    /// Flows the embryonic table holds.
+    pub embryonic_flows: u32,
+    /// NAT ports of this node.
+    pub nat_ports: PortRange,
+}
+
+/// What loading found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Maps of an earlier agent were taken over, with their flows.
+    pub maps_taken_over: bool,
+    /// Maps of this other ABI version were replaced, and their flows are gone. 0 is "unreadable".
+    pub abi_replaced: Option<u32>,
+    /// Things the operator should know, each a sentence.
+    pub warnings: Vec<String>,
+}
+
+/// An error with its causes, on one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn pin_failed(path: &Path) -> impl Fn(std::io::Error) -> DataplaneError + '_ {
+    move |error| DataplaneError::Pin { path: path.to_owned(), reason: error.to_string() }
+}
+
+impl Dataplane {
+    /// Loads the program that came with this binary.
+    ///
+    /// # Errors
+    /// Says which pin, map or interface is in the way.
+    pub fn open(options: &Options) -> Result<(Self, LoadReport), DataplaneError> {
+        Self::open_object(options, PROGRAM_OBJECT)
+    }
+
+    /// Loads a program object (freshly built, in tests) over the pinned maps and attaches it. An earlier
+    /// program is replaced atomically: no packet goes by without one.
+    pub fn open_object(options: &Options, object: &[u8]) -> Result<(Self, LoadReport), DataplaneError> {
+        fs::create_dir_all(&options.pin_dir).map_err(pin_failed(&options.pin_dir))?;
+        let file_system = nix::sys::statfs::statfs(&options.pin_dir);
+        if !file_system.is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
+            return Err(DataplaneError::NoBpffs { path: options.pin_dir.clone() });
+        }
+        let mut report = LoadReport::default();
+        let maps_dir = options.pin_dir.join("maps");
+        let found = found_abi(&maps_dir);
+        report.maps_taken_over = found == Some(ABI_VERSION);
+        report.abi_replaced = found.filter(|version| *version != ABI_VERSION);
+        // Maps of another ABI stay under the old program until the new one has replaced it.
+        let (new_dir, in_place) = match report.abi_replaced {
+            Some(_) => (options.pin_dir.join("maps_new"), false),
+            None => (maps_dir.clone(), true),
+        };
+        if !in_place {
+            remove_dir(&new_dir)?;
+        }
+        fs::create_dir_all(&new_dir).map_err(pin_failed(&new_dir))?;
+        let mut ebpf = load(options, object, &new_dir)?;
+        note_kept_sizes(&ebpf, options, &mut report);
+        let node = NodeConfig {
+            abi_version: ABI_VERSION,
+            nat_port_first: options.nat_ports.first(),
+            nat_port_count: u16::try_from(options.nat_ports.len()).unwrap_or(u16::MAX),
+        };
+        maps::write_node(&mut ebpf, node)?;
+        let image = maps::read_image(&ebpf)?;
+        let program: &mut Xdp = ebpf
+            .program_mut(PROGRAM)
+            .ok_or_else(|| DataplaneError::Load(format!("no program {PROGRAM} in the object")))?
+            .try_into()
+            .map_err(|error| DataplaneError::Load(chain(&error)))?;
+        program.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
+        let attachments = attach::attach_all(program, options, &mut report.warnings)?;
+        if !in_place {
+            remove_dir(&maps_dir)?;
+            fs::rename(&new_dir, &maps_dir).map_err(pin_failed(&new_dir))?;
+        }
+        Ok((Self { ebpf, image, attachments }, report))
+    }
+}
+
+fn load(options: &Options, object: &[u8], maps_dir: &Path) -> Result<Ebpf, DataplaneError> {
+    EbpfLoader::new()
+        .default_map_pin_directory(maps_dir)
+        .map_max_entries("ESTABLISHED", options.established_flows.saturating_mul(2))
+        .map_max_entries("EMBRYONIC", options.embryonic_flows.saturating_mul(2))
+        .load(object)
+        .map_err(|error| DataplaneError::Load(chain(&error)))
+}
+
+/// The ABI version of pinned maps; 0 where maps are there but their version cannot be read.
+fn found_abi(maps_dir: &Path) -> Option<u32> {
+    let pin = maps_dir.join("NODE");
+    if !pin.exists() {
+        return None;
+    }
+    let read = || -> Option<u32> {
+        let map = Map::from_map_data(MapData::from_pin(&pin).ok()?).ok()?;
+        let node: Array<MapData, maps::Plain<NodeConfig>> = map.try_into().ok()?;
+        Some(node.get(&0, 0).ok()?.0.abi_version)
+    };
+    Some(read().unwrap_or(0))
+}
+
+/// Maps that were taken over keep the size they were made with.
+fn note_kept_sizes(ebpf: &Ebpf, options: &Options, report: &mut LoadReport) {
+    let wanted = [("ESTABLISHED", options.established_flows), ("EMBRYONIC", options.embryonic_flows)];
+    for (name, flows) in wanted {
+        let has = super::flows::capacity(ebpf, name);
+        if has != flows.saturating_mul(2) {
+            report.warnings.push(format!(
+                "table {name} keeps its size of {} flows (the configuration says {flows}); \
+                 `lbctl detach` before the next start makes it anew, at the price of its flows",
+                has / 2
+            ));
+        }
+    }
+}
+
+fn remove_dir(dir: &Path) -> Result<(), DataplaneError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(pin_failed(dir)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Takes links and maps away: the interfaces run no program afterwards, and all flows are gone.
+/// Returns whether there was anything.
+pub fn detach(pin_dir: &Path) -> Result<bool, DataplaneError> {
+    let there = pin_dir.exists();
+    remove_dir(pin_dir)?;
+    Ok(there)
+}

@@ -1,0 +1,161 @@
+//! Map access: typed views, the steps of a plan, and reading the image back.
+
+use super::DataplaneError;
+use crate::core::plan::{BackendEntry, Image, ServiceEntry, Step};
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
+use lb_ebpf::abi::{Address, Backend, MAX_BACKENDS, NodeConfig, Service, ServiceKey, vip_filter_position};
+use lb_ebpf::wire::PROTOCOL_TCP;
+use std::net::{IpAddr, SocketAddr};
+
+/// A map value or key as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(super) struct Plain<T>(pub(super) T);
+
+// SAFETY: `T` is `bytemuck::Pod`: no padding, no invalid bit pattern, no pointer; the wrapper is transparent.
+unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
+
+/// Turns aya's errors into ours, naming the map.
+pub(super) fn failed<E: std::error::Error>(map: &'static str) -> impl Fn(E) -> DataplaneError {
+    move |error| DataplaneError::Map { map, reason: crate::io::dataplane::load::chain(&error) }
+}
+
+fn missing(map: &'static str) -> DataplaneError {
+    DataplaneError::Map {
+        map,
+        reason: "not in the program's object; rebuild it with `cargo xtask build-ebpf`".into(),
+    }
+}
+
+/// A map of the program by name, as the kind of map it is.
+pub(super) fn view<'a, M>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<M, DataplaneError>
+where
+    M: TryFrom<&'a mut Map>,
+    M::Error: std::error::Error,
+{
+    let map = ebpf.map_mut(name).ok_or_else(|| missing(name))?;
+    M::try_from(map).map_err(failed(name))
+}
+
+/// The same for reading.
+pub(super) fn read_view<'a, M>(ebpf: &'a Ebpf, name: &'static str) -> Result<M, DataplaneError>
+where
+    M: TryFrom<&'a Map>,
+    M::Error: std::error::Error,
+{
+    let map = ebpf.map(name).ok_or_else(|| missing(name))?;
+    M::try_from(map).map_err(failed(name))
+}
+
+type ArrayMut<'a, T> = Array<&'a mut MapData, T>;
+type HashMut<'a, K, V> = HashMap<&'a mut MapData, K, V>;
+
+fn service_key(address: &SocketAddr) -> Plain<ServiceKey> {
+    Plain(ServiceKey::new(address.ip().into(), address.port().to_be_bytes(), PROTOCOL_TCP))
+}
+
+/// Writes the node's own settings.
+pub(super) fn write_node(ebpf: &mut Ebpf, node: NodeConfig) -> Result<(), DataplaneError> {
+    let mut map: ArrayMut<'_, Plain<NodeConfig>> = view(ebpf, "NODE")?;
+    map.set(0, Plain(node), 0).map_err(failed("NODE"))
+}
+
+/// Takes one step. `image` is what the maps hold before it.
+pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), DataplaneError> {
+    match step {
+        Step::PutBackend(id, entry) => put_backend(ebpf, *id, entry),
+        Step::RemoveBackend(id) => {
+            let mut map: ArrayMut<'_, Plain<Backend>> = view(ebpf, "BACKENDS")?;
+            map.set(*id, Plain(bytemuck::Zeroable::zeroed()), 0).map_err(failed("BACKENDS"))
+        }
+        Step::PutSlots(start, slots) => {
+            let mut map: ArrayMut<'_, u32> = view(ebpf, "SLOTS")?;
+            for (index, id) in (*start..).zip(slots) {
+                map.set(index, *id, 0).map_err(failed("SLOTS"))?;
+            }
+            Ok(())
+        }
+        Step::AddVip(vip) => {
+            let mut map: HashMut<'_, Plain<Address>, u32> = view(ebpf, "VIPS")?;
+            map.insert(Plain(Address::from(*vip)), 1, 0).map_err(failed("VIPS"))?;
+            let vips: Vec<IpAddr> = image.vips.iter().chain([vip]).copied().collect();
+            write_vip_filter(ebpf, &vips, *vip)
+        }
+        Step::RemoveVip(vip) => {
+            let mut map: HashMut<'_, Plain<Address>, u32> = view(ebpf, "VIPS")?;
+            map.remove(&Plain(Address::from(*vip))).map_err(failed("VIPS"))?;
+            let vips: Vec<IpAddr> = image.vips.iter().filter(|other| *other != vip).copied().collect();
+            write_vip_filter(ebpf, &vips, *vip)
+        }
+        Step::PutService(address, entry) => {
+            let mut map: HashMut<'_, Plain<ServiceKey>, Plain<Service>> = view(ebpf, "SERVICES")?;
+            let value = Service {
+                name_hash: entry.name_hash,
+                id: entry.id,
+                slots_base: entry.slots.start,
+                slots_len: entry.slots.end - entry.slots.start,
+                zero: 0,
+            };
+            map.insert(service_key(address), Plain(value), 0).map_err(failed("SERVICES"))
+        }
+        Step::RemoveService(address) => {
+            let mut map: HashMut<'_, Plain<ServiceKey>, Plain<Service>> = view(ebpf, "SERVICES")?;
+            map.remove(&service_key(address)).map_err(failed("SERVICES"))
+        }
+    }
+}
+
+fn put_backend(ebpf: &mut Ebpf, id: u32, entry: &BackendEntry) -> Result<(), DataplaneError> {
+    let mut map: ArrayMut<'_, Plain<Backend>> = view(ebpf, "BACKENDS")?;
+    let port = entry.address.port().to_be_bytes();
+    let value = Backend::new(entry.name_hash, entry.address.ip().into(), port, entry.service_id);
+    map.set(id, Plain(value), 0).map_err(failed("BACKENDS"))?;
+    super::counters::clear_backend(ebpf, id)
+}
+
+/// Writes the one word of the VIP filter that `changed` is in.
+fn write_vip_filter(ebpf: &mut Ebpf, vips: &[IpAddr], changed: IpAddr) -> Result<(), DataplaneError> {
+    let position = |vip: IpAddr| vip_filter_position(Address::from(vip).last_bytes());
+    let (word, _) = position(changed);
+    let here = vips.iter().map(|vip| position(*vip)).filter(|(other, _)| *other == word);
+    let bits = here.fold(0u64, |bits, (_, bit)| bits | 1 << bit);
+    let mut map: ArrayMut<'_, u64> = view(ebpf, "VIP_FILTER")?;
+    map.set(word, bits, 0).map_err(failed("VIP_FILTER"))
+}
+
+/// Reads the image back from maps that an earlier agent left.
+pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
+    let mut image = Image::default();
+    let vips: HashMap<&MapData, Plain<Address>, u32> = read_view(ebpf, "VIPS")?;
+    for vip in vips.keys() {
+        image.vips.insert(vip.map_err(failed("VIPS"))?.0.into());
+    }
+    let backends: Array<&MapData, Plain<Backend>> = read_view(ebpf, "BACKENDS")?;
+    for id in 0..MAX_BACKENDS {
+        let Plain(backend) = backends.get(&id, 0).map_err(failed("BACKENDS"))?;
+        if backend.name_hash != 0 {
+            let address = SocketAddr::new(backend.address.into(), u16::from_be_bytes(backend.port()));
+            let entry =
+                BackendEntry { name_hash: backend.name_hash, address, service_id: backend.service_id };
+            image.backends.insert(id, entry);
+        }
+    }
+    let services: HashMap<&MapData, Plain<ServiceKey>, Plain<Service>> = read_view(ebpf, "SERVICES")?;
+    let slots: Array<&MapData, u32> = read_view(ebpf, "SLOTS")?;
+    for pair in services.iter() {
+        let (Plain(key), Plain(service)) = pair.map_err(failed("SERVICES"))?;
+        let range = service.slots_base..service.slots_base.saturating_add(service.slots_len);
+        let address = SocketAddr::new(key.vip.into(), u16::from_be_bytes(key.port()));
+        if !range.is_empty() && !image.slots.contains_key(&range.start) {
+            let ids: Result<Vec<u32>, _> = range.clone().map(|index| slots.get(&index, 0)).collect();
+            image.slots.insert(range.start, ids.map_err(failed("SLOTS"))?);
+        }
+        let entry = ServiceEntry { name_hash: service.name_hash, id: service.id, slots: range };
+        image.services.insert(address, entry);
+    }
+    Ok(image)
+}
+
+/// A per-CPU array, for reading.
+pub(super) type PerCpu<'a, T> = PerCpuArray<&'a MapData, T>;

@@ -1,0 +1,89 @@
+//! The kernel dataplane as the agent sees it: load, attach, pin, write, read, sweep.
+//!
+//! The only module that names aya. Owns the pins below one folder of the BPF file system:
+//! `maps/NAME` for every map and `link_INTERFACE_MODE` for every attachment. They outlive the agent: the
+//! kernel keeps forwarding while it is down, and the next one takes the same maps over.
+
+mod attach;
+mod batch;
+mod counters;
+mod flows;
+mod load;
+mod maps;
+mod run;
+
+pub use attach::{Attachment, XdpModeUsed};
+pub use counters::{BackendTotals, Counter, Counters};
+pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
+pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach};
+pub use run::{PassProgram, RunResult};
+
+use crate::core::plan::{Image, Step};
+use aya::Ebpf;
+use std::path::PathBuf;
+
+/// Why the dataplane could not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    /// The BPF file system is not where it belongs.
+    #[error("{path} is not on a BPF file system; mount it: mount -t bpf bpf /sys/fs/bpf")]
+    NoBpffs {
+        /// The pin folder asked for.
+        path: PathBuf,
+    },
+    /// A pin could not be made, read or removed.
+    #[error("pin {path}: {reason}")]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The kernel refused the program.
+    #[error("the kernel did not load the XDP program: {0}")]
+    Load(String),
+    /// The program could not be attached.
+    #[error("interface {interface}: {reason}")]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// What went wrong, and the way out.
+        reason: String,
+    },
+    /// A map operation failed.
+    #[error("map {map}: {reason}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A loaded and attached dataplane.
+pub struct Dataplane {
+    ebpf: Ebpf,
+    image: Image,
+    attachments: Vec<Attachment>,
+}
+
+impl Dataplane {
+    /// What the maps hold.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Where the program is attached.
+    pub fn attachments(&self) -> &[Attachment] {
+        &self.attachments
+    }
+
+    /// Takes steps in order. Where one fails, those before it stay taken and the image says so.
+    pub fn take(&mut self, steps: &[Step]) -> Result<(), DataplaneError> {
+        for step in steps {
+            maps::take(&mut self.ebpf, &self.image, step)?;
+            self.image.take(step);
+        }
+        Ok(())
+    }
+}

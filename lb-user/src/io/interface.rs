@@ -1,0 +1,142 @@
+//! The host's network interfaces: VIP addresses on them, and the settings the dataplane needs of them.
+//!
+//! Owns the addresses it added. Never touches others.
+
+use futures_util::TryStreamExt;
+use rtnetlink::Handle;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Why an interface could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum InterfaceError {
+    /// It is not there.
+    #[error("there is no interface {0}; `ip link` lists those there are")]
+    Missing(String),
+    /// Netlink refused.
+    #[error("interface {interface}: {action} {address}: {reason}")]
+    Address {
+        /// The interface.
+        interface: String,
+        /// What was tried.
+        action: &'static str,
+        /// The address.
+        address: IpAddr,
+        /// The kernel's reason.
+        reason: String,
+    },
+    /// A setting could not be written.
+    #[error("{path}: {cause}")]
+    Setting {
+        /// The file below /proc/sys.
+        path: PathBuf,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// No netlink socket.
+    #[error("netlink: {0}")]
+    Netlink(String),
+}
+
+/// A netlink connection of the process's network namespace.
+#[derive(Clone)]
+pub struct Interfaces {
+    handle: Handle,
+}
+
+impl Interfaces {
+    /// Opens the connection; its task ends with the last handle. Needs a tokio runtime.
+    pub fn open() -> Result<Self, InterfaceError> {
+        let (connection, handle, _) =
+            rtnetlink::new_connection().map_err(|error| InterfaceError::Netlink(error.to_string()))?;
+        tokio::spawn(connection);
+        Ok(Self { handle })
+    }
+
+    async fn index(&self, interface: &str) -> Result<u32, InterfaceError> {
+        let mut links = self.handle.link().get().match_name(interface.to_owned()).execute();
+        match links.try_next().await {
+            Ok(Some(link)) => Ok(link.header.index),
+            _ => Err(InterfaceError::Missing(interface.to_owned())),
+        }
+    }
+
+    /// The addresses an interface has.
+    pub async fn addresses(&self, interface: &str) -> Result<BTreeSet<IpAddr>, InterfaceError> {
+        let index = self.index(interface).await?;
+        let mut found = BTreeSet::new();
+        let mut messages = self.handle.address().get().set_link_index_filter(index).execute();
+        while let Some(message) =
+            messages.try_next().await.map_err(|error| InterfaceError::Netlink(error.to_string()))?
+        {
+            for attribute in message.attributes {
+                if let AddressAttribute::Address(address) = attribute {
+                    found.insert(address);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Gives an interface an address of its own (/32 or /128), unless it has it.
+    pub async fn add(&self, interface: &str, address: IpAddr) -> Result<(), InterfaceError> {
+        if self.addresses(interface).await?.contains(&address) {
+            return Ok(());
+        }
+        let index = self.index(interface).await?;
+        let prefix_bits = if address.is_ipv4() { 32 } else { 128 };
+        let mut request = self.handle.address().add(index, address, prefix_bits);
+        if address.is_ipv6() {
+            // Duplicate address detection would keep the VIP silent for a second.
+            request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        }
+        let added = request.execute().await;
+        added.map_err(|error| refused(interface, "adding", address, &error))
+    }
+
+    /// Takes an address away, if it is there.
+    pub async fn remove(&self, interface: &str, address: IpAddr) -> Result<(), InterfaceError> {
+        let index = self.index(interface).await?;
+        let mut messages = self.handle.address().get().set_link_index_filter(index).execute();
+        while let Some(message) =
+            messages.try_next().await.map_err(|error| InterfaceError::Netlink(error.to_string()))?
+        {
+            let is_it = |attribute: &AddressAttribute| *attribute == AddressAttribute::Address(address);
+            if message.attributes.iter().any(is_it) {
+                let removed = self.handle.address().del(message).execute().await;
+                return removed.map_err(|error| refused(interface, "removing", address, &error));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(
+    interface: &str,
+    action: &'static str,
+    address: IpAddr,
+    error: &rtnetlink::Error,
+) -> InterfaceError {
+    let reason = error.to_string();
+    InterfaceError::Address { interface: interface.to_owned(), action, address, reason }
+}
+
+/// Turns forwarding on for an interface: without it the kernel refuses the route look-ups of the XDP
+/// program. It concerns packets that come in by this interface and are not for this host; filter those with the
+/// host's own firewall if the network behind is not to be reached.
+pub fn enable_forwarding(interface: &str) -> Result<(), InterfaceError> {
+    for family in ["ipv4", "ipv6"] {
+        let path = PathBuf::from(format!("/proc/sys/net/{family}/conf/{interface}/forwarding"));
+        // IPv6 may be switched off on this host.
+        if family == "ipv6" && !path.exists() {
+            continue;
+        }
+        let on = std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1");
+        if !on {
+            std::fs::write(&path, "1").map_err(|cause| InterfaceError::Setting { path, cause })?;
+        }
+    }
+    Ok(())
+}

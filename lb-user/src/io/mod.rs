@@ -1,0 +1,7 @@
+//! Thin shells around the core: each owns one kind of input or output and decides nothing.
+//!
+//! They do not know each other, nor the agent.
+
+pub mod dataplane;
+pub mod health;
+pub mod interface;

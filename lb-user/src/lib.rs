@@ -1,0 +1,12 @@
+//! lbctl's userspace: configuration, the sans-IO core, the shells around it, the agent, its control API,
+//! and the command line.
+//!
+//! `docs/ARCHITECTURE.md` has the map and the rules between these rooms; `cargo xtask tidy` checks them.
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod core;
+pub mod io;
+pub mod model;

@@ -1,0 +1,84 @@
+//! The `lbctl` binary: ties the command line to the agent, and to what works without one.
+
+use anyhow::Context;
+use clap::Parser;
+use lb_user::agent;
+use lb_user::cli::{self, Cli, Command, Exit};
+use lb_user::config::{Config, LoadError};
+use lb_user::io::dataplane;
+use lb_user::io::interface::Interfaces;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("starting: {error}"), Exit::Failure),
+    };
+    match &cli.command {
+        Command::Agent { config } => {
+            start_log();
+            match runtime.block_on(agent::run(config)) {
+                Ok(()) => Exit::Success.into(),
+                Err(error) => failed(&error.to_string(), Exit::Failure),
+            }
+        }
+        Command::Check { file } => match check(file) {
+            Ok(()) => Exit::Success.into(),
+            Err(error) => failed(&error.to_string(), Exit::Failure),
+        },
+        Command::Detach { config } => match runtime.block_on(detach(config)) {
+            Ok(()) => Exit::Success.into(),
+            Err(error) => failed(&format!("{error:#}"), Exit::Failure),
+        },
+        _ => match runtime.block_on(cli::run(cli)) {
+            Ok(exit) => exit.into(),
+            Err(error) => failed(&error.to_string(), error.exit()),
+        },
+    }
+}
+
+fn failed(message: &str, exit: Exit) -> ExitCode {
+    eprintln!("lbctl: {message}");
+    exit.into()
+}
+
+fn start_log() {
+    let filter = EnvFilter::try_from_env("LBCTL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn check(file: &Path) -> Result<(), LoadError> {
+    let config = Config::load(file)?;
+    let backends: usize = config.services.values().map(|service| service.backends.len()).sum();
+    println!(
+        "{}: fine: node {}, {} VIPs, {} services, {backends} backends",
+        file.display(),
+        config.node.name,
+        config.vips.len(),
+        config.services.len()
+    );
+    Ok(())
+}
+
+async fn detach(file: &Path) -> anyhow::Result<()> {
+    let config = Config::load(file)?;
+    let was_there = dataplane::detach(&config.dataplane.pin_dir)?;
+    let interfaces = Interfaces::open()?;
+    for vip in config.vips.values().filter(|vip| vip.active_on == config.node.name) {
+        for address in &vip.addresses {
+            interfaces.remove(&vip.interface, *address).await.context("taking a VIP away")?;
+        }
+    }
+    let what = if was_there { "detached" } else { "nothing was attached" };
+    println!("node {}: {what}; its VIPs are off this machine", config.node.name);
+    Ok(())
+}

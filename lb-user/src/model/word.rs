@@ -1,0 +1,149 @@
+//! Words: the states, modes and kinds there are, each with one spelling.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::ModelError;
+
+macro_rules! words {
+    ($($(#[$doc:meta])* $name:ident is a $what:literal {
+        $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)*
+    })*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl $name {
+            /// All the words, as they are written in files and on the command line.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
+
+            /// The word for this value.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ModelError;
+            fn from_str(text: &str) -> Result<Self, ModelError> {
+                match text {
+                    $($word => Ok(Self::$variant),)*
+                    _ => Err(ModelError::Word { what: $what, given: text.to_owned(), expected: Self::WORDS }),
+                }
+            }
+        }
+    )*};
+}
+
+words! {
+    /// The IP version of an address.
+    Family is a "family" {
+        /// IPv4.
+        V4 = "ipv4",
+        /// IPv6.
+        V6 = "ipv6",
+    }
+
+    /// What the operator wants of a backend.
+    AdminState is a "state" {
+        /// It takes new flows.
+        Ready = "ready",
+        /// It takes no new flows; those it has go on.
+        Drain = "drain",
+        /// It is out of service: no new flows, and those it has are cut.
+        Maint = "maint",
+    }
+
+    /// What the health checks say about a backend's address.
+    HealthState is a "health" {
+        /// No check has said anything yet.
+        Unknown = "unknown",
+        /// It answers.
+        Up = "up",
+        /// It does not answer as it should.
+        Down = "down",
+    }
+
+    /// How a service forwards.
+    Mode is a "mode" {
+        /// In XDP, destination and source translated.
+        Nat = "nat",
+        /// In XDP, only the destination MAC changed; the backend answers the client directly.
+        Dsr = "dsr",
+        /// In the agent, as a TCP proxy.
+        Tcp = "tcp",
+        /// In the agent, ending TLS.
+        Tls = "tls",
+        /// In the agent, understanding MySQL's protocol.
+        Mysql = "mysql",
+    }
+
+    /// The transport protocol of a service.
+    Protocol is a "protocol" {
+        /// TCP.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+    }
+
+    /// How a service picks the backend of a new flow.
+    SchedulerKind is a "scheduler" {
+        /// In turn, in proportion to the weights, exact across CPUs.
+        RoundRobin = "round-robin",
+        /// The less loaded of two.
+        LeastConnections = "least-connections",
+        /// By the client's address.
+        SourceHash = "source-hash",
+        /// By the 5-tuple, on a table that hardly changes when backends come and go.
+        Maglev = "maglev",
+    }
+
+    /// Where in the interface's receive path the program is attached.
+    AttachMode is a "attach mode" {
+        /// In the driver where it can, otherwise generic, with a warning.
+        Auto = "auto",
+        /// In the driver, or not at all.
+        Native = "native",
+        /// In the kernel's generic path, which works everywhere and is slower.
+        Generic = "generic",
+    }
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The family's name as people write it: `IPv4` or `IPv6`.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        }
+    }
+}
+
+impl Protocol {
+    /// The protocol's number in the IP header.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+        }
+    }
+}

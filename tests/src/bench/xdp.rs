@@ -1,0 +1,274 @@
+//! What the XDP program costs for a packet, by BPF_PROG_TEST_RUN, next to an empty program.
+//!
+//! TEST_RUN does not restore the packet between repeats, and the program rewrites it. So flows are chained:
+//! what one flow's entry makes of the packet is the packet of the next flow, and every repeat meets another
+//! flow, as in life. Times are the kernel's own, less the empty program's.
+
+use super::report::{Row, median};
+use anyhow::{Context, Result, bail, ensure};
+use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
+use lb_ebpf::flow_state::FlowState;
+use lb_user::core::plan::{Desired, Steering, SteeringKey, steps};
+use lb_user::io::dataplane::{Dataplane, Options, PassProgram, detach, monotonic_now};
+use lb_user::model::{AttachMode, BackendName, Family, PortRange, ServiceName};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::Command;
+
+const NAMESPACE: &str = "lab-bench";
+/// Hops a packet can be rewritten before its TTL is used up.
+const CHAIN: u32 = 250;
+const ROUNDS: usize = 7;
+const TCP: u8 = 6;
+
+/// The namespace the program's route look-ups are answered in; gone when dropped.
+struct Environment {
+    pin_dir: PathBuf,
+}
+
+impl Environment {
+    fn enter() -> Result<Self> {
+        let run = |line: &str| -> Result<()> {
+            let mut words = line.split_whitespace();
+            let status = Command::new(words.next().unwrap_or_default()).args(words).status();
+            ensure!(status.with_context(|| line.to_owned())?.success(), "failed: {line}");
+            Ok(())
+        };
+        // A benchmark that was killed leaves its namespace; nobody else has one of this name.
+        let _ =
+            Command::new("ip").args(["netns", "del", NAMESPACE]).stderr(std::process::Stdio::null()).status();
+        run(&format!("ip netns add {NAMESPACE}"))?;
+        let environment =
+            Self { pin_dir: PathBuf::from(format!("/sys/fs/bpf/lbctl-bench-{}", std::process::id())) };
+        let file = std::fs::File::open(format!("/run/netns/{NAMESPACE}")).context("the namespace")?;
+        nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
+        for line in [
+            "ip link set lo up",
+            "ip link add veth0 type veth peer name veth1",
+            "ip link set veth0 up",
+            "ip link set veth1 up",
+            "ip addr add 10.0.0.1/8 dev veth0",
+        ] {
+            run(line)?;
+        }
+        for host in ["10.0.0.100", "10.0.0.200"] {
+            run(&format!("ip neigh add {host} lladdr 02:00:00:00:00:02 dev veth0 nud permanent"))?;
+        }
+        std::fs::write("/proc/sys/net/ipv4/conf/veth0/forwarding", "1").context("forwarding")?;
+        Ok(environment)
+    }
+
+    fn ifindex() -> Result<u32> {
+        nix::net::if_::if_nametoindex("veth0").context("veth0")
+    }
+
+    fn dataplane(&self, established_flows: u32, embryonic_flows: u32) -> Result<Dataplane> {
+        detach(&self.pin_dir)?;
+        let options = Options {
+            pin_dir: self.pin_dir.clone(),
+            // Attached, because the kernel keeps a program that runs on some device ready for repeated test runs;
+            // for others each call waits for an RCU grace period.
+            interfaces: vec!["veth0".into()],
+            attach: AttachMode::Auto,
+            established_flows,
+            embryonic_flows,
+            nat_ports: PortRange::new(2048, 32767)?,
+        };
+        Ok(Dataplane::open(&options)?.0)
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        // Best effort: what is left is taken away by the next run.
+        let _ = detach(&self.pin_dir);
+        let _ = Command::new("ip").args(["netns", "del", NAMESPACE]).status();
+    }
+}
+
+fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+/// A TCP packet with 20-byte headers; checksums are zero: the program updates them without looking.
+fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
+    let mut bytes = vec![0u8; 60];
+    bytes[0..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    bytes[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
+    bytes[12..14].copy_from_slice(&[8, 0]);
+    bytes[14] = 0x45;
+    bytes[16..18].copy_from_slice(&40u16.to_be_bytes());
+    bytes[22] = ttl;
+    bytes[23] = TCP;
+    bytes[26..30].copy_from_slice(&key.source.v4());
+    bytes[30..34].copy_from_slice(&key.destination.v4());
+    bytes[34..36].copy_from_slice(&key.source_port());
+    bytes[36..38].copy_from_slice(&key.destination_port());
+    bytes[46] = 0x50;
+    bytes[47] = flags;
+    bytes
+}
+
+/// Wishes for the dataplane: services at `vips`, each with the one backend given.
+fn wishes(services: &[(&str, SocketAddr, SocketAddr)], vips: &[IpAddr]) -> Result<Desired> {
+    let mut desired = Desired { vips: vips.iter().copied().collect(), ..Desired::default() };
+    for (name, listen, backend) in services {
+        let backend_name = BackendName::new("b")?;
+        let steering = Steering {
+            listen: [*listen].into(),
+            backends: [(backend_name.clone(), *backend)].into(),
+            slots: vec![backend_name],
+        };
+        desired
+            .steering
+            .insert(SteeringKey { service: ServiceName::new(*name)?, family: Family::V4 }, steering);
+    }
+    Ok(desired)
+}
+
+/// The key of the `n`-th flow of a chain: two addresses that take turns as source and destination.
+fn chain_key(n: u32) -> FlowKey {
+    let [_, x, y, z] = n.to_be_bytes();
+    let far: Address = v4(10, 1 + x, y, z).into();
+    let vip: Address = v4(10, 0, 0, 100).into();
+    FlowKey::new(far, (1024 + (n % 50000) as u16).to_be_bytes(), vip, 80u16.to_be_bytes(), TCP)
+}
+
+/// Scatters flow numbers, so that neighbours in the chain are not neighbours in memory.
+fn scatter(n: u32, flows: u32) -> u32 {
+    // An odd factor permutes a power of two.
+    n.wrapping_mul(0x9e37_79b1) & (flows - 1)
+}
+
+/// Time of an established packet in ns, with so many flows (a power of two) in the table.
+fn established(environment: &Environment, flows: u32, direction: Direction, empty_ns: f64) -> Result<f64> {
+    let mut dataplane = environment.dataplane(flows.max(4096), 16384)?;
+    dataplane.take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)])?)?)?;
+    let now = u64::try_from(monotonic_now().as_nanos())?;
+    let mut entries = Vec::with_capacity(flows as usize);
+    for n in 0..flows {
+        let (key, next) = (chain_key(scatter(n, flows)), chain_key(scatter((n + 1) % flows, flows)));
+        let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
+        record.write(direction, &key, &next);
+        record.state = FlowState::ANSWERED.bits();
+        record.next_hop_at_ns = now;
+        entries.push((key, record));
+    }
+    dataplane.write_flows(&entries)?;
+    drop(entries);
+    let ifindex = Environment::ifindex()?;
+    let lap = |first: u32, packets: u32| -> Result<f64> {
+        let mut total = 0.0;
+        let mut at = first;
+        for _ in 0..packets / CHAIN {
+            let run =
+                dataplane.run(&packet(&chain_key(scatter(at % flows, flows)), 0x10, 255), ifindex, CHAIN)?;
+            ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
+            total += run.duration.as_nanos() as f64;
+            at = at.wrapping_add(CHAIN);
+        }
+        Ok(total / f64::from(packets / CHAIN))
+    };
+    // All flows once, so that every cached next hop is young and every page is mapped.
+    let packets = flows.max(100 * CHAIN);
+    lap(0, packets)?;
+    let mut results = Vec::new();
+    for round in 0..ROUNDS {
+        lap(0, flows.min(4096))?;
+        results.push(lap(17 * round as u32, packets)? - empty_ns);
+    }
+    Ok(median(results))
+}
+
+/// Time of a SYN that makes a flow, in ns. The embryonic table is empty, or full to eviction.
+fn new_flow(environment: &Environment, full: bool, empty_ns: f64) -> Result<f64> {
+    let (a, b) = (v4(10, 0, 0, 100), v4(10, 0, 0, 200));
+    let at = |ip| SocketAddr::new(ip, 80);
+    let mut results = Vec::new();
+    for _ in 0..ROUNDS {
+        let mut dataplane = environment.dataplane(4096, if full { 4096 } else { 65536 })?;
+        // Each service's backend is the other service: what one makes of a SYN is a SYN to the other.
+        let desired = wishes(&[("a", at(a), at(b)), ("b", at(b), at(a))], &[a, b])?;
+        dataplane.take(&steps(dataplane.image(), &desired)?)?;
+        let ifindex = Environment::ifindex()?;
+        let mut total = 0.0;
+        let mut measured = 0;
+        for call in 0..200u32 {
+            let client = FlowKey::new(
+                v4(10, 9, (call >> 8) as u8, call as u8).into(),
+                4711u16.to_be_bytes(),
+                a.into(),
+                80u16.to_be_bytes(),
+                TCP,
+            );
+            let repeat = if full { 100 } else { 50 };
+            let run = dataplane.run(&packet(&client, 0x02, 255), ifindex, repeat)?;
+            ensure!(run.action == 3, "the SYN was not transmitted: action {}", run.action);
+            // The first half only fills the table.
+            if !full || call >= 100 {
+                total += run.duration.as_nanos() as f64;
+                measured += 1;
+            }
+        }
+        let made = dataplane
+            .counters()?
+            .outcomes
+            .iter()
+            .find(|counter| counter.name == "new_flow")
+            .map(|found| found.count);
+        ensure!(made == Some(if full { 20_000 } else { 10_000 }), "not every SYN made a flow: {made:?}");
+        results.push(total / f64::from(measured) - empty_ns);
+    }
+    Ok(median(results))
+}
+
+/// Measures all cases. Takes a thread of its own, because it enters a network namespace.
+pub fn run() -> Result<Vec<Row>> {
+    match std::thread::spawn(measure).join() {
+        Ok(rows) => rows,
+        Err(_) => bail!("the measuring thread panicked"),
+    }
+}
+
+fn measure() -> Result<Vec<Row>> {
+    let environment = Environment::enter()?;
+    let mut rows = Vec::new();
+    let vip: Address = v4(10, 0, 0, 100).into();
+    let client: Address = v4(10, 9, 0, 1).into();
+    let any = FlowKey::new(client, [1, 1], vip, 80u16.to_be_bytes(), TCP);
+
+    let pass = PassProgram::load()?;
+    let repeat = 1_000_000;
+    let times = |run: &dyn Fn() -> Result<f64>| -> Result<f64> {
+        Ok(median((0..ROUNDS).map(|_| run()).collect::<Result<Vec<_>>>()?))
+    };
+    let empty_ns = times(&|| Ok(pass.run(&packet(&any, 0x10, 64), repeat)?.duration.as_nanos() as f64))?;
+    rows.push(Row::new("empty program", "time per packet", "ns", empty_ns));
+
+    let mut dataplane = environment.dataplane(4096, 16384)?;
+    dataplane.take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)])?)?)?;
+    let ifindex = Environment::ifindex()?;
+    let miss = |destination: IpAddr| {
+        let key = FlowKey::new(client, [1, 1], destination.into(), 80u16.to_be_bytes(), TCP);
+        times(&|| {
+            Ok(dataplane.run(&packet(&key, 0x10, 64), ifindex, repeat)?.duration.as_nanos() as f64 - empty_ns)
+        })
+    };
+    rows.push(Row::new("VIP miss", "time over empty", "ns", miss(v4(10, 0, 0, 99))?).at_most(25.0));
+    rows.push(Row::new("VIP miss, same last 16 bits", "time over empty", "ns", miss(v4(10, 7, 0, 100))?));
+    for (flows, limit) in [(1, None), (1024, Some(60.0)), (65536, Some(75.0)), (524_288, None)] {
+        for (direction, name) in [(Direction::Forward, "to backend"), (Direction::Reverse, "to client")] {
+            let ns = established(&environment, flows, direction, empty_ns)?;
+            let row = Row::new(format!("established, {flows} flows, {name}"), "time over empty", "ns", ns);
+            rows.push(match limit {
+                Some(limit) => row.at_most(limit),
+                None => row,
+            });
+        }
+    }
+    let ns = new_flow(&environment, false, empty_ns)?;
+    rows.push(Row::new("new flow", "time over empty", "ns", ns).at_most(250.0));
+    let ns = new_flow(&environment, true, empty_ns)?;
+    rows.push(Row::new("new flow, table full", "time over empty", "ns", ns));
+    Ok(rows)
+}

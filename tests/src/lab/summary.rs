@@ -1,0 +1,134 @@
+//! What to try in a lab that is up: commands that work when pasted into another terminal.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::addresses::{VIP_A, VIP_B, vip};
+use super::certificates;
+use super::state::Setup;
+
+/// The summary for a lab made with this set-up.
+pub fn summary(setup: &Setup) -> String {
+    let lbctl = setup.lbctl.as_deref().map(|binary| lbctl_command(binary, &installed_lbctl(), has_sudo()));
+    summary_text(setup, lbctl.as_deref())
+}
+
+fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
+    let mut text = String::from("\nThe lab is up. In another terminal:\n");
+    if setup.agents {
+        traffic_through_vips(&mut text, setup.database);
+    } else {
+        section(&mut text, "traffic, straight to a web server (no agents in this lab)");
+        client(&mut text, "curl -si http://10.80.0.21/");
+        client(&mut text, "curl -si 'http://[fd80::22]/'");
+        if setup.database && setup.app_database.is_some() {
+            client(&mut text, "curl -s http://10.80.0.21/api/notes");
+        }
+    }
+    if let (true, Some(lbctl)) = (setup.agents, lbctl) {
+        section(
+            &mut text,
+            "the load balancer lb1 (VIP A); `--socket /run/lbctl/lb2.sock` speaks to lb2 (VIP B)",
+        );
+        for arguments in [
+            "status",
+            "backend list web",
+            "backend drain web web1      # no new connections to web1",
+            "backend ready web web1      # and back",
+            "backend set web web1 --weight 3",
+            "backend del web web2",
+            "backend add web web2 --address 10.80.0.22:80 --address '[fd80::22]:80'",
+            "flow list",
+            "events -f",
+        ] {
+            let _ = writeln!(text, "    {lbctl} {arguments}");
+        }
+    }
+    section(&mut text, "looking closer");
+    for arguments in
+        ["status", "logs web1 -f", "capture lb1        # packets of lb1, to a file", "exec web1 -- ss -tn"]
+    {
+        let _ = writeln!(text, "    cargo xtask lab {arguments}");
+    }
+    text
+}
+
+fn traffic_through_vips(text: &mut String, database: bool) {
+    section(text, "traffic: VIP A (lb1) and VIP B (lb2), IPv4 and IPv6");
+    let [a4, a6] = vip(VIP_A);
+    let [b4, b6] = vip(VIP_B);
+    for url in [
+        format!("http://{a4}/"),
+        format!("http://[{a6}]/"),
+        format!("http://{b4}/"),
+        format!("http://[{b6}]/"),
+    ] {
+        client(text, &format!("curl -si '{url}'"));
+    }
+    let authority = certificates::authority_certificate();
+    client(text, &format!("curl -si --cacert {} https://{a4}:8443/", authority.display()));
+    if database {
+        client(text, &format!("curl -s {a4}/api/notes --json '{{\"text\":\"hello\"}}'"));
+        client(text, &format!("curl -s {b4}/api/notes"));
+    }
+}
+
+fn section(text: &mut String, title: &str) {
+    let _ = writeln!(text, "\n  {title}");
+}
+
+fn client(text: &mut String, command: &str) {
+    let _ = writeln!(text, "    cargo xtask lab exec client -- {command}");
+}
+
+/// How a person calls `lbctl`: by its bare name only where that finds the installed one.
+fn lbctl_command(binary: &Path, installed: &Option<String>, sudo: bool) -> String {
+    let program = installed.clone().unwrap_or_else(|| binary.display().to_string());
+    if sudo { format!("sudo {program}") } else { program }
+}
+
+/// The bare name, when `lbctl` lies where both an ordinary search path and sudo's look.
+fn installed_lbctl() -> Option<String> {
+    let folders = ["/usr/local/bin", "/usr/bin"];
+    folders.iter().any(|folder| Path::new(folder).join("lbctl").is_file()).then(|| "lbctl".to_owned())
+}
+
+fn has_sudo() -> bool {
+    super::programs::find("sudo").is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup() -> Setup {
+        Setup { agents: true, database: true, ..Setup::default() }
+    }
+
+    #[test]
+    fn an_lbctl_that_is_not_installed_is_called_by_its_path() {
+        let binary = Path::new("/home/me/target/debug/lbctl");
+        assert_eq!(lbctl_command(binary, &None, true), "sudo /home/me/target/debug/lbctl");
+        assert_eq!(lbctl_command(binary, &Some("lbctl".into()), true), "sudo lbctl");
+        assert_eq!(lbctl_command(binary, &Some("lbctl".into()), false), "lbctl");
+    }
+
+    #[test]
+    fn every_vip_is_offered() {
+        let text = summary_text(&setup(), Some("sudo lbctl"));
+        for url in
+            ["http://10.80.0.100/", "http://[fd80::100]/", "http://10.80.0.101/", "http://[fd80::101]/"]
+        {
+            assert!(text.contains(&format!("cargo xtask lab exec client -- curl -si '{url}'")), "{url}");
+        }
+        assert!(text.contains("sudo lbctl backend drain web web1"));
+    }
+
+    #[test]
+    fn nothing_is_offered_that_is_not_there() {
+        let without_database = summary_text(&Setup { database: false, ..setup() }, None);
+        assert!(!without_database.contains("notes") && !without_database.contains("drain"));
+        let without_agents = summary_text(&Setup { agents: false, ..setup() }, Some("lbctl"));
+        assert!(!without_agents.contains("10.80.0.100") && !without_agents.contains("drain"));
+    }
+}
