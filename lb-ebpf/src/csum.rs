@@ -33,6 +33,12 @@ impl Delta {
         Self(fold(sum))
     }
 
+    /// The same change to a field that begins at an odd offset.
+    #[inline(always)]
+    pub const fn exchanged(self) -> Self {
+        Self(self.0.swap_bytes())
+    }
+
     /// Both changes.
     #[inline(always)]
     pub const fn and(self, other: Self) -> Self {
@@ -122,6 +128,16 @@ mod tests {
             data[8..24].copy_from_slice(&new_address);
             data[30..32].copy_from_slice(&new_port);
             prop_assert!(verifies(&data, delta.apply(checksum)));
+        }
+
+        #[test]
+        fn a_field_at_an_odd_offset_verifies_with_its_change_exchanged(
+            mut data in proptest::collection::vec(any::<u8>(), 64), new in any::<[u8; 4]>()
+        ) {
+            let checksum = full(&data);
+            let old = [data[7], data[8], data[9], data[10]];
+            data[7..11].copy_from_slice(&new);
+            prop_assert!(verifies(&data, Delta::ZERO.replace(&old, &new).exchanged().apply(checksum)));
         }
 
         #[test]

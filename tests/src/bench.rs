@@ -4,5 +4,26 @@
 //! It prints a table, and writes `target/bench/NAME.json`. Whether a target is met is part of the result,
 //! never a reason to fail.
 
+pub mod load;
 pub mod report;
+pub mod traffic;
 pub mod xdp;
+
+use anyhow::{Result, bail};
+use report::Report;
+use std::path::Path;
+
+/// Runs a benchmark, prints its table and writes its figures to `DIR/NAME.json`.
+pub fn run(name: &str, dir: &Path) -> Result<()> {
+    let rows = match name {
+        "xdp" => {
+            let mut rows = xdp::run()?;
+            rows.extend(traffic::run()?);
+            rows
+        }
+        other => bail!("there is no benchmark {other:?}; there are: xdp"),
+    };
+    let report = Report::new(name, rows);
+    println!("{}", report.markdown());
+    report.write(dir)
+}

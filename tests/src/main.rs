@@ -63,6 +63,14 @@ enum Subcommands {
         #[arg(short)]
         follow: bool,
     },
+    /// Measure: a table on the terminal, figures in target/bench/NAME.json
+    Bench {
+        /// xdp: nanoseconds a packet, and real traffic against HAProxy
+        name: String,
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench")]
+        dir: PathBuf,
+    },
     /// Show what runs; exit status 1 when not everything does
     Status,
 }
@@ -121,6 +129,7 @@ fn run(command: Subcommands) -> Result<bool> {
             commands::capture(Capture { host, file: write, interface, filter })?;
         }
         Subcommands::Logs { host, follow } => commands::logs(&host, follow)?,
+        Subcommands::Bench { name, dir } => lbctl_tests::bench::run(&name, &dir)?,
         Subcommands::Status => return commands::status(),
     }
     Ok(true)

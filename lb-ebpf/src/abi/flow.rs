@@ -118,7 +118,8 @@ pub struct FlowRecord {
     pub service_id: u32,
     /// 0 forward, 1 reverse.
     direction: u32,
-    zero: u32,
+    /// What is added to the client's TCP timestamps, and taken from their echo; 0 is nothing.
+    pub timestamp_shift: u32,
 }
 
 impl FlowRecord {
@@ -144,7 +145,7 @@ impl FlowRecord {
         self.state = FlowState::NEW.bits();
         self.backend_isn = 0;
         self.direction = direction as u32;
-        self.zero = 0;
+        self.timestamp_shift = 0;
     }
 
     /// Which way this entry's packets travel.

@@ -43,7 +43,7 @@ pub(super) fn process<I: Rewritable>(
         close(record, flags);
     }
     next_hop::refresh::<I>(ctx, record, now);
-    rewrite::forward(segment, record)?;
+    rewrite::forward(ctx, segment, record)?;
     let outcome = account(record, segment.ip.packet_bytes(), now);
     Ok(Sent { outcome, ifindex: record.next_hop.ifindex })
 }

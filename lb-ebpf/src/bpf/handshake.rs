@@ -25,7 +25,7 @@ pub(super) fn process<I: Rewritable>(
     let tcp = segment.tcp;
     next_hop::refresh::<I>(ctx, record, now);
     let ifindex = record.next_hop.ifindex;
-    rewrite::forward(segment, record)?;
+    rewrite::forward(ctx, segment, record)?;
     established::account(record, segment.ip.packet_bytes(), now);
     let outcome = advance(key, record, &tcp);
     Ok(Sent { outcome, ifindex })

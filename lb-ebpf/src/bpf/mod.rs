@@ -13,6 +13,7 @@ mod next_hop;
 pub mod pipeline;
 mod reset;
 mod rewrite;
+mod timestamps;
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 

@@ -4,6 +4,7 @@ use super::{
     established, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
+    timestamps,
 };
 use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Service};
 use crate::outcome::{Occurrence, Outcome};
@@ -33,6 +34,7 @@ pub(super) fn process<I: Rewritable>(
     scratch.forward.write(Direction::Forward, key, &scratch.to_backend);
     scratch.forward.backend_id = backend_id;
     scratch.forward.service_id = service.id;
+    scratch.forward.timestamp_shift = timestamps::shift_of(ctx, segment, now);
     next_hop::resolve::<I>(ctx, &mut scratch.forward, now)?;
 
     // Until the first answer asks the routing tables, the way back is where the SYN came from.
@@ -51,7 +53,7 @@ pub(super) fn process<I: Rewritable>(
         let _ = maps::EMBRYONIC.remove(&scratch.from_backend);
         return Err(Outcome::TableRefused);
     }
-    rewrite::forward(segment, &scratch.forward)?;
+    rewrite::forward(ctx, segment, &scratch.forward)?;
     Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
 }
 
@@ -76,6 +78,7 @@ fn take_port(key: &FlowKey, scratch: &mut maps::Scratch, now: u64) -> core::resu
         FlowKey::new(key.destination, key.destination_port(), key.source, key.source_port(), PROTOCOL_TCP);
     scratch.reverse.write(Direction::Reverse, &scratch.from_backend, &scratch.to_client);
     scratch.reverse.backend_id = backend_id;
+    scratch.reverse.timestamp_shift = scratch.forward.timestamp_shift;
     scratch.reverse.service_id = scratch.forward.service_id;
     scratch.reverse.last_seen_ns = now;
     for _ in 0..PORT_ATTEMPTS {

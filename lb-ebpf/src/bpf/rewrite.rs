@@ -1,10 +1,11 @@
 //! Changes a packet's bytes as its flow entry says.
 
-use super::next_hop::Routed;
+use super::{next_hop::Routed, timestamps};
 use crate::abi::{Address, FlowRecord};
 use crate::csum::{Delta, Sum};
 use crate::outcome::Outcome;
 use crate::wire::{Ethernet, Ipv4, Ipv6, TcpFrame};
+use aya_ebpf::programs::XdpContext;
 
 /// Families whose headers the program can write.
 pub(super) trait Rewritable: Routed {
@@ -89,7 +90,11 @@ impl Rewritable for Ipv6 {
 
 /// Rewrites a TCP packet and points it at its next hop.
 #[inline(always)]
-pub(super) fn forward<I: Rewritable>(frame: &mut TcpFrame<I>, record: &FlowRecord) -> Result<(), Outcome> {
+pub(super) fn forward<I: Rewritable>(
+    ctx: &XdpContext,
+    frame: &mut TcpFrame<I>,
+    record: &FlowRecord,
+) -> Result<(), Outcome> {
     if record.next_hop.mtu_bytes != 0 && frame.ip.packet_bytes() > record.next_hop.mtu_bytes {
         return Err(Outcome::ExceedsMtu);
     }
@@ -98,6 +103,7 @@ pub(super) fn forward<I: Rewritable>(frame: &mut TcpFrame<I>, record: &FlowRecor
     frame.tcp.source_port = record.new_source_port();
     frame.tcp.destination_port = record.new_destination_port();
     frame.tcp.checksum = record.transport_delta.apply(frame.tcp.checksum);
+    timestamps::shift::<I>(ctx, &mut frame.tcp, record);
     set_next_hop(&mut frame.ethernet, record);
     Ok(())
 }

@@ -160,10 +160,11 @@ impl Agent {
                 };
                 let name = Box::new(self.flow_namer());
                 if let Err(lost) = self.sweeper.send(Order::List { filter, vips, name, reply })
-                    && let Order::List { reply, .. } = lost.0 {
-                        let _ = reply
-                            .send(Err(ApiError::new(ErrorKind::Internal, "the sweeping thread is gone")));
-                    }
+                    && let Order::List { reply, .. } = lost.0
+                {
+                    let _ =
+                        reply.send(Err(ApiError::new(ErrorKind::Internal, "the sweeping thread is gone")));
+                }
             }
         }
     }

@@ -256,10 +256,12 @@ fn forget_if_silent(
         return 0;
     }
     report.expired_flows += 1;
-    if !record.state().is_closed() && table.name == "ESTABLISHED"
-        && let Some(active) = report.active_flows.get_mut(&record.backend_id) {
-            *active = active.saturating_sub(1);
-        }
+    if !record.state().is_closed()
+        && table.name == "ESTABLISHED"
+        && let Some(active) = report.active_flows.get_mut(&record.backend_id)
+    {
+        *active = active.saturating_sub(1);
+    }
     let twin_gone = table.remove_if(&twin_key, |twin| idle(twin, now) > limit);
     1 + u64::from(twin_gone)
 }
