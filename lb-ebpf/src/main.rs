@@ -1,4 +1,4 @@
-//! The XDP program: a packet in, one [`Outcome`] out, its counter and its verdict. All decisions are
+//! The XDP program: a packet in, one `Outcome` out, its counter and its verdict. All decisions are
 //! taken in the library.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 

@@ -132,6 +132,8 @@ macro_rules! occurrences {
 occurrences! {
     /// A NAT port was taken already, the next one was tried.
     PortCollision = "port_collision",
+    /// A flow in its handshake had lost its NAT port to another (evicted in a flood) and was forgotten.
+    PortLost = "port_lost",
     /// A NAT port of a closed flow was used again.
     PortReused = "port_reused",
     /// A SYN on the tuple of a closed flow began a new flow.

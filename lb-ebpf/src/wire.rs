@@ -270,6 +270,9 @@ pub trait IpHeader: Copy {
     fn destination(&self) -> Address;
     /// Last two bytes of the destination.
     fn destination_last_bytes(&self) -> [u8; 2];
+    /// Whether the destination is an IPv6 one that stands for an IPv4 one in our tables. No such packet belongs on
+    /// a wire (RFC 4942 §2.2), and none may pass for an IPv4 packet.
+    fn destination_is_mapped(&self) -> bool;
 }
 
 impl IpHeader for Ipv4 {
@@ -303,6 +306,10 @@ impl IpHeader for Ipv4 {
     fn destination_last_bytes(&self) -> [u8; 2] {
         [self.destination[2], self.destination[3]]
     }
+    #[inline(always)]
+    fn destination_is_mapped(&self) -> bool {
+        false
+    }
 }
 
 impl IpHeader for Ipv6 {
@@ -335,6 +342,13 @@ impl IpHeader for Ipv6 {
     #[inline(always)]
     fn destination_last_bytes(&self) -> [u8; 2] {
         [self.destination[14], self.destination[15]]
+    }
+    #[inline(always)]
+    fn destination_is_mapped(&self) -> bool {
+        let d = &self.destination;
+        d[10] == 0xff
+            && d[11] == 0xff
+            && d[0] | d[1] | d[2] | d[3] | d[4] | d[5] | d[6] | d[7] | d[8] | d[9] == 0
     }
 }
 

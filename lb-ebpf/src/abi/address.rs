@@ -40,6 +40,20 @@ impl Address {
         [self.0[12], self.0[13], self.0[14], self.0[15]]
     }
 
+    /// Equality in words: the comparison of arrays becomes a library call, which BPF does not have.
+    #[inline(always)]
+    pub const fn is(&self, other: &Self) -> bool {
+        let (a, b) = (&self.0, &other.0);
+        let mut at = 0;
+        let mut difference = 0;
+        while at < 16 {
+            difference |= u32::from_ne_bytes([a[at], a[at + 1], a[at + 2], a[at + 3]])
+                ^ u32::from_ne_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
+            at += 4;
+        }
+        difference == 0
+    }
+
     /// The last two bytes, which place an address in the VIP filter.
     #[inline(always)]
     pub const fn last_bytes(&self) -> [u8; 2] {

@@ -191,6 +191,14 @@ impl FlowRecord {
         self.new_source_port = port;
     }
 
+    /// Whether this entry's packets become packets towards that source: whether it answers what comes from there.
+    #[inline(always)]
+    pub const fn leads_to_source_of(&self, key: &FlowKey) -> bool {
+        self.new_destination.is(&key.source)
+            && self.new_destination_port[0] == key.source_port[0]
+            && self.new_destination_port[1] == key.source_port[1]
+    }
+
     /// Key of the other direction's entry: the answer to what this entry's packets become.
     #[inline(always)]
     pub const fn twin_key(&self, protocol: u8) -> FlowKey {

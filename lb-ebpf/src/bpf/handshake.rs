@@ -11,6 +11,22 @@ use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{PROTOCOL_TCP, Tcp, TcpFlags, TcpFrame};
 use aya_ebpf::programs::XdpContext;
 
+/// Whether a flow still has its NAT port. The LRU table may have evicted the reverse entry in a flood, and another
+/// flow may have the port by now: then this one's packets must not reach the backend under it.
+#[inline(never)]
+pub(super) fn has_its_port(key: &FlowKey, record: &FlowRecord) -> bool {
+    matches!(record.direction(), Direction::Reverse)
+        || maps::embryonic(&record.twin_key(PROTOCOL_TCP)).is_some_and(|twin| twin.leads_to_source_of(key))
+}
+
+/// Forgets a flow that lost its port. The client's next segment begins anew, or is answered with RST.
+#[inline(never)]
+pub(super) fn forget(key: &FlowKey) {
+    // Evicted meanwhile is as good.
+    let _ = maps::EMBRYONIC.remove(key);
+    maps::count(Occurrence::PortLost);
+}
+
 #[inline(never)]
 pub(super) fn process<I: Rewritable>(
     ctx: &XdpContext,

@@ -13,7 +13,7 @@ use super::{
 use crate::abi::{Address, FlowKey, FlowRecord};
 use crate::csum::Delta;
 use crate::outcome::Outcome;
-use crate::wire::{ETHERNET_BYTES, Icmp, IcmpErrorFrame, IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, Tcp};
+use crate::wire::{ETHERNET_BYTES, Icmp, IcmpErrorFrame, IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, QuotedTcp, Tcp};
 use aya_ebpf::programs::XdpContext;
 
 /// What differs between ICMP and ICMPv6.
@@ -84,6 +84,11 @@ pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
         return Err(Outcome::IcmpToHost);
     }
     let Some(error) = frame.view::<IcmpErrorFrame<I>>() else { return Err(Outcome::BadIcmp) };
+    // Judged by the packet's own length: behind it there may be padding.
+    let ip_bytes = error.ip.packet_bytes() as usize;
+    if ip_bytes < I::BYTES + size_of::<Icmp>() + I::BYTES + size_of::<QuotedTcp>() {
+        return Err(Outcome::BadIcmp);
+    }
     if !error.quoted_ip.quote_is_plain() {
         return Err(Outcome::IcmpUnrelated);
     }
@@ -102,7 +107,10 @@ pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
         return Err(Outcome::TtlExceeded);
     }
     next_hop::refresh::<I>(ctx, record, now_ns());
-    let quoted_checksum = frame.view_at::<Tcp>(ETHERNET_BYTES + I::BYTES + 8 + I::BYTES);
+    let quoted_tcp_at = I::BYTES + size_of::<Icmp>() + I::BYTES;
+    let quoted_whole = ip_bytes >= quoted_tcp_at + size_of::<Tcp>();
+    let quoted_checksum =
+        if quoted_whole { frame.view_at::<Tcp>(ETHERNET_BYTES + quoted_tcp_at) } else { None };
     translate(error, quoted_checksum, record);
     Ok(Sent { outcome: Outcome::IcmpError, ifindex: record.next_hop.ifindex })
 }

@@ -45,7 +45,7 @@ fn if_ours(destination: &Address, outcome: Outcome) -> Outcome {
 fn process_ip<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     let Some(headers) = frame.view::<IpFrame<I>>() else { return Err(Outcome::Runt) };
     let ip = &headers.ip;
-    if !maps::may_be_vip(ip.destination_last_bytes()) {
+    if !maps::may_be_vip(ip.destination_last_bytes()) || ip.destination_is_mapped() {
         return Err(Outcome::NotOurs);
     }
     let claimed = ip.packet_bytes() + ETHERNET_BYTES as u32;
@@ -85,7 +85,10 @@ fn process_tcp<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> Result {
         }
         established::forget(&key, record);
     } else if let Some(record) = maps::embryonic(&key) {
-        return handshake::process::<I>(ctx, segment, &key, record, now);
+        if handshake::has_its_port(&key, record) {
+            return handshake::process::<I>(ctx, segment, &key, record, now);
+        }
+        handshake::forget(&key);
     }
     process_unknown::<I>(ctx, frame, segment, &key, now)
 }
@@ -120,6 +123,9 @@ fn process_unknown<I: Rewritable>(
         Err(Outcome::NoService)
     } else if flags.has(TcpFlags::RST) {
         Err(Outcome::UnknownReset)
+    } else if let Some(record) = maps::established(key) {
+        // Promoted on another CPU between the two look-ups.
+        established::process::<I>(ctx, segment, record, now)
     } else {
         reset::answer::<I>(ctx, frame, Outcome::UnknownFlow)
     }

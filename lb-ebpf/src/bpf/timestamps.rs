@@ -16,8 +16,8 @@ use aya_ebpf::programs::XdpContext;
 const USUAL: [u8; 4] = [1, 1, 8, 10];
 /// Header length with just that, in bytes.
 const USUAL_HEADER_BYTES: u32 = 32;
-/// A TCP header has at most 40 bytes of options, each of one byte at least; this many are looked at.
-const OPTIONS_LOOKED_AT: usize = 20;
+/// A TCP header has at most 40 bytes of options: before the ten bytes of this one, at most 30 of one byte each.
+const OPTIONS_LOOKED_AT: usize = 31;
 
 #[repr(C, align(2))]
 #[derive(Clone, Copy)]

@@ -126,12 +126,14 @@ impl Agent {
     async fn adopt(&mut self, proposal: Proposal, changes: &[Change]) -> Result<(), ApiError> {
         let old_vips = self.desired.vips.clone();
         let old_config = std::mem::replace(&mut self.config, proposal.config);
-        self.checks.follow(&self.config);
+        let known = self.dataplane.image().clone();
+        self.checks.follow(&self.config, &known);
         if let Err(error) = self.steer() {
             self.config = old_config;
-            self.checks.follow(&self.config);
+            self.checks.follow(&self.config, &known);
             return Err(ApiError::new(ErrorKind::Conflict, error.to_string()));
         }
+        self.dataplane.set_nat_ports(self.config.node.nat_ports).map_err(internal)?;
         self.text = proposal.text;
         for change in changes {
             self.journal.record(EventKind::ConfigChanged, change.to_string());

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::warn;
 
 /// Which check: one for each address of a backend.
 pub(super) type CheckKey = (ServiceName, BackendName, Family);
@@ -59,6 +60,15 @@ impl Check {
     }
 }
 
+fn spawn(
+    key: CheckKey,
+    address: SocketAddr,
+    settings: &HealthCheck,
+    results: &mpsc::Sender<CheckDone>,
+) -> JoinHandle<()> {
+    tokio::spawn(health::run(key, address, settings.clone(), results.clone()))
+}
+
 /// All checks.
 pub(super) struct Checks {
     running: BTreeMap<CheckKey, Check>,
@@ -71,15 +81,12 @@ impl Checks {
         Self { running: BTreeMap::new(), results, was_ramping: false }
     }
 
-    /// Starts with what an earlier agent's dataplane knew: who had slots was up.
-    pub(super) fn adopt(&mut self, config: &Config, image: &Image) {
+    /// Starts, keeps and stops checks as the configuration wants them. A backend that has slots in the dataplane
+    /// (an earlier agent's, or from before it was checked) begins as up: it is in use, and stays so until it fails.
+    pub(super) fn follow(&mut self, config: &Config, image: &Image) {
         let in_slots: BTreeSet<u32> = image.slots.values().flatten().copied().collect();
-        let hashes: BTreeSet<u64> = image
-            .backends
-            .iter()
-            .filter(|(id, _)| in_slots.contains(id))
-            .map(|(_, entry)| entry.name_hash)
-            .collect();
+        let used = image.backends.iter().filter(|(id, _)| in_slots.contains(id));
+        let hashes: BTreeSet<u64> = used.map(|(_, entry)| entry.name_hash).collect();
         self.follow_with(config, |(service, backend, family)| {
             if hashes.contains(&name_hash(service, Some(backend), *family)) {
                 HealthState::Up
@@ -87,11 +94,6 @@ impl Checks {
                 HealthState::Unknown
             }
         });
-    }
-
-    /// Starts, keeps and stops checks as the configuration wants them.
-    pub(super) fn follow(&mut self, config: &Config) {
-        self.follow_with(config, |_| HealthState::Unknown);
     }
 
     fn follow_with(&mut self, config: &Config, initial: impl Fn(&CheckKey) -> HealthState) {
@@ -105,35 +107,38 @@ impl Checks {
                 }
             }
         }
-        self.running.retain(|key, check| {
-            wanted
-                .get(key)
-                .is_some_and(|(address, settings)| check.address == *address && check.settings == **settings)
-        });
+        self.running
+            .retain(|key, check| wanted.get(key).is_some_and(|(address, _)| check.address == *address));
         for (key, (address, settings)) in wanted {
-            if !self.running.contains_key(&key) {
-                let check = self.begin(key.clone(), address, settings, initial(&key));
-                self.running.insert(key, check);
+            match self.running.get_mut(&key) {
+                Some(check) if check.settings == *settings => {}
+                Some(check) => {
+                    check.task.abort();
+                    check.task = spawn(key, address, settings, &self.results);
+                    check.machine.reconfigure(settings);
+                    check.settings = settings.clone();
+                }
+                None => {
+                    let task = spawn(key.clone(), address, settings, &self.results);
+                    let machine = HealthMachine::new(settings, initial(&key));
+                    let settings = settings.clone();
+                    let check = Check { address, settings, machine, last: None, up_since: None, task };
+                    self.running.insert(key, check);
+                }
             }
         }
-    }
-
-    fn begin(
-        &self,
-        key: CheckKey,
-        address: SocketAddr,
-        settings: &HealthCheck,
-        initial: HealthState,
-    ) -> Check {
-        let task = tokio::spawn(health::run(key, address, settings.clone(), self.results.clone()));
-        let machine = HealthMachine::new(settings, initial);
-        Check { address, settings: settings.clone(), machine, last: None, up_since: None, task }
     }
 
     /// Takes a result; where it changed the address's health, says so in words.
     pub(super) fn handle(&mut self, (key, result): CheckDone, now: Instant) -> Option<String> {
         // A result of a check that was stopped meanwhile is of no interest.
         let check = self.running.get_mut(&key)?;
+        if let Err(failure) = &result
+            && failure.is_local()
+        {
+            warn!(backend = %check.address, %failure, "check not made; the backend is not blamed");
+            return None;
+        }
         let verdict = if result.is_ok() { CheckResult::Passed } else { CheckResult::Failed };
         let why = result.as_ref().err().map(ToString::to_string);
         check.last = Some(result);

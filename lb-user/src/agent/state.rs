@@ -9,15 +9,20 @@ use crate::config::Config;
 use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, LoadReport, SweepReport};
 use crate::io::interface::Interfaces;
+use crate::io::neighbour;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tracing::debug;
 
 /// Above this share of a table's entries in use, the operator is warned.
 const FILL_WARNING_PERCENT: u64 = 80;
+
+/// Shorter than the kernel keeps an unused neighbour entry.
+const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
 /// The state. Only its own task ever sees it.
 pub(super) struct Agent {
@@ -36,6 +41,7 @@ pub(super) struct Agent {
     pub(super) warnings: Vec<String>,
     pub(super) started: Instant,
     fill_warned: bool,
+    neighbours_resolved: Option<Instant>,
 }
 
 impl Agent {
@@ -65,6 +71,7 @@ impl Agent {
             warnings: Vec::new(),
             started: Instant::now(),
             fill_warned: false,
+            neighbours_resolved: None,
         }
     }
 
@@ -88,7 +95,7 @@ impl Agent {
     pub(super) async fn start(&mut self) -> Result<(), AgentError> {
         // What an earlier agent's dataplane served is kept until its first checks are in.
         let known = self.dataplane.image().clone();
-        self.checks.adopt(&self.config, &known);
+        self.checks.follow(&self.config, &known);
         self.steer()?;
         self.hold_vips(&BTreeSet::new()).await?;
         Ok(())
@@ -205,6 +212,21 @@ impl Agent {
     pub(super) fn handle_tick(&mut self) {
         if self.checks.any_ramping(Instant::now()) {
             self.steer_or_record();
+        }
+        if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
+            self.neighbours_resolved = Some(Instant::now());
+            self.resolve_unchecked();
+        }
+    }
+
+    /// Health checks keep their backends' neighbour entries alive; the others' need a hand.
+    fn resolve_unchecked(&self) {
+        for service in self.config.services.values().filter(|service| service.health.is_none()) {
+            for address in service.backends.iter().flat_map(|backend| &backend.addresses) {
+                if let Err(error) = neighbour::resolve(address.ip()) {
+                    debug!(%address, %error, "not resolved");
+                }
+            }
         }
     }
 

@@ -185,6 +185,7 @@ pub struct FlowList {
 
 /// Which flows: `GET /v1/flows?service=web&limit=100`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FlowFilter {
     /// Only of this service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -250,6 +251,7 @@ pub enum EventKind {
 
 /// `POST /v1/config`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ApplyRequest {
     /// The new file's text; absent: what the agent's file says now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -330,6 +332,7 @@ pub struct BackendPatch {
 
 /// How a change is made: `?runtime_only=true&force=true`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChangeOptions {
     /// Leave the file alone.
     #[serde(default)]

@@ -11,7 +11,7 @@ answers; 4 no such service or backend; 5 not permitted; 6 --wait timed out; 10 d
 
 /// lbctl: a load balancer for web and MySQL on XDP.
 #[derive(Debug, Parser)]
-#[command(name = "lbctl", version, about, after_help = EXIT_CODES, propagate_version = true)]
+#[command(name = "lbctl", version, after_help = EXIT_CODES, propagate_version = true)]
 pub struct Cli {
     /// The agent's control socket [default: /run/lbctl/lbctl.sock, or else the first /run/lbctl/*.sock].
     #[arg(long, global = true, env = "LBCTL_SOCKET", value_name = "PATH")]

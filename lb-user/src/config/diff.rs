@@ -103,10 +103,10 @@ impl Change {
             | Self::Socket(_)
             | Self::PinDir(_)
             | Self::EstablishedFlows(_)
-            | Self::EmbryonicFlows(_) => true,
-            Self::NatPorts(_)
+            | Self::EmbryonicFlows(_)
             | Self::Group(_)
-            | Self::OthersMayRead(_)
+            | Self::OthersMayRead(_) => true,
+            Self::NatPorts(_)
             | Self::Timeouts(_)
             | Self::VipAdded(..)
             | Self::VipRemoved(_)

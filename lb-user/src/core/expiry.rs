@@ -35,6 +35,23 @@ impl Timeouts {
         }
     }
 
+    /// The timeouts in the embryonic table: whatever was seen of a flow there, its client has not completed the
+    /// handshake, and a flood must not hold NAT ports for as long as an established flow may.
+    pub fn while_embryonic(self) -> Self {
+        let limit = |timeout: Duration| timeout.min(self.embryonic);
+        Self {
+            established: limit(self.established),
+            half_closed: limit(self.half_closed),
+            closed: limit(self.closed),
+            embryonic: self.embryonic,
+        }
+    }
+
+    /// The shortest of them: what has been silent for less need not be looked at.
+    pub fn shortest(&self) -> Duration {
+        self.established.min(self.half_closed).min(self.closed).min(self.embryonic)
+    }
+
     /// These timeouts when so many of so many entries are in use.
     pub fn under_pressure(self, entries: u64, capacity: u64) -> Self {
         if entries * 100 > capacity * PRESSURE_PERCENT {
@@ -69,6 +86,20 @@ mod tests {
         let both = [answered, FlowState::FIN_FROM_CLIENT, FlowState::FIN_FROM_BACKEND];
         assert_eq!(TIMEOUTS.of(state(&both)), TIMEOUTS.closed);
         assert_eq!(TIMEOUTS.of(state(&[answered, FlowState::RESET])), TIMEOUTS.closed);
+    }
+
+    #[test]
+    fn an_answered_flow_that_its_client_never_confirmed_is_not_kept_for_hours() {
+        let timeouts = TIMEOUTS.while_embryonic();
+        assert_eq!(timeouts.of(FlowState::ANSWERED), TIMEOUTS.embryonic);
+        assert_eq!(timeouts.closed, TIMEOUTS.closed);
+    }
+
+    #[test]
+    fn the_shortest_timeout_is_found_whichever_it_is() {
+        assert_eq!(TIMEOUTS.shortest(), TIMEOUTS.closed);
+        let odd = Timeouts { embryonic: Duration::from_secs(2), ..TIMEOUTS };
+        assert_eq!(odd.shortest(), odd.embryonic);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use futures_util::TryStreamExt;
 use rtnetlink::Handle;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, CacheInfo};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -91,6 +91,10 @@ impl Interfaces {
         if address.is_ipv6() {
             // Duplicate address detection would keep the VIP silent for a second.
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+            // Deprecated (RFC 4862 §5.5.4): served as any other, but never chosen as a source address.
+            let mut lifetimes = CacheInfo::default();
+            lifetimes.ifa_valid = u32::MAX;
+            request.message_mut().attributes.push(AddressAttribute::CacheInfo(lifetimes));
         }
         let added = request.execute().await;
         added.map_err(|error| refused(interface, "adding", address, &error))

@@ -39,6 +39,9 @@ pub struct Image {
     pub services: BTreeMap<ServiceAddress, ServiceEntry>,
     /// Backends by id.
     pub backends: BTreeMap<u32, BackendEntry>,
+    /// Where the search for a free backend id begins: ids are taken in turn, so that the flows of a removed
+    /// backend have long ended when its id is used again.
+    pub next_backend_id: u32,
     /// Contents of the slot ranges in use, by first slot.
     pub slots: BTreeMap<u32, Vec<u32>>,
 }

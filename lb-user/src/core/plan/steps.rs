@@ -49,14 +49,14 @@ struct Ids {
 }
 
 impl Ids {
-    fn new(used: BTreeSet<u32>, limit: u32, what: &'static str) -> Self {
-        let next = used.last().map_or(0, |last| last + 1);
+    fn new(used: BTreeSet<u32>, next: u32, limit: u32, what: &'static str) -> Self {
+        let next = used.last().map_or(0, |last| last + 1).max(next);
         Self { used, next, limit, what }
     }
 
     fn take(&mut self) -> Result<u32, PlanError> {
         let full = PlanError::Full { what: self.what, wanted: self.used.len() + 1, limit: self.limit };
-        let candidates = (self.next..self.limit).chain(0..self.next.min(self.limit));
+        let candidates = (self.next.min(self.limit)..self.limit).chain(0..self.next.min(self.limit));
         let id = candidates.into_iter().find(|id| !self.used.contains(id)).ok_or(full)?;
         self.used.insert(id);
         self.next = id + 1;
@@ -108,11 +108,13 @@ impl<'a> Planner<'a> {
             image,
             service_ids: Ids::new(
                 image.services.values().map(|service| service.id).collect(),
+                0,
                 MAX_SERVICES,
                 "services",
             ),
             backend_ids: Ids::new(
                 image.backends.keys().copied().collect(),
+                image.next_backend_id,
                 MAX_BACKENDS,
                 "backend addresses",
             ),
@@ -189,6 +191,7 @@ impl Image {
         match step {
             Step::PutBackend(id, entry) => {
                 self.backends.insert(*id, entry.clone());
+                self.next_backend_id = id + 1;
             }
             Step::RemoveBackend(id) => {
                 self.backends.remove(id);

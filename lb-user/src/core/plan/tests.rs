@@ -163,6 +163,24 @@ fn a_changed_weight_keeps_ids_and_a_changed_address_does_not() {
 }
 
 #[test]
+fn the_id_of_a_removed_backend_is_not_used_for_the_next_one() {
+    let mut image = Image::default();
+    let both = [("web1", WEB1, 1, "ready"), ("web2", WEB2, 1, "ready")];
+    take(&mut image, &desire(&web(&both), &AvailabilityMap::new()));
+    let before: Vec<u32> = image.backends.keys().copied().collect();
+    take(&mut image, &desire(&web(&both[..1]), &AvailabilityMap::new()));
+    let third = r#""10.80.0.23:80", "[fd80::23]:80""#;
+    take(&mut image, &desire(&web(&[both[0], ("web3", third, 1, "ready")]), &AvailabilityMap::new()));
+    let new: Vec<u32> = image
+        .backends
+        .iter()
+        .filter(|(_, entry)| entry.address.to_string().contains("23"))
+        .map(|(id, _)| *id)
+        .collect();
+    assert!(!new.is_empty() && new.iter().all(|id| !before.contains(id)), "{new:?} of {before:?}");
+}
+
+#[test]
 fn nothing_to_change_takes_no_steps() {
     let mut image = Image::default();
     let desired =

@@ -3,7 +3,7 @@
 use super::batch::BatchWalk;
 use super::maps::{Plain, failed};
 use super::{Dataplane, DataplaneError};
-use crate::core::expiry::Timeouts;
+use crate::core::expiry::{PRESSED_CLOSED, Timeouts};
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
 use lb_ebpf::abi::{Direction, FlowKey, FlowRecord};
@@ -159,15 +159,18 @@ impl FlowSweeper {
             ..SweepReport::default()
         };
         for table in [&mut self.established, &mut self.embryonic] {
+            let established = table.name == "ESTABLISHED";
+            let timeouts = if established { timeouts } else { timeouts.while_embryonic() };
+            let candidate = timeouts.shortest().min(PRESSED_CLOSED);
             let mut entries = 0;
             let mut silent = Vec::new();
             table.walk(|key, record| {
                 entries += 1;
                 let forward = record.direction() == Direction::Forward;
-                if forward && table.name == "ESTABLISHED" && !record.state().is_closed() {
+                if forward && established && !record.state().is_closed() {
                     *report.active_flows.entry(record.backend_id).or_default() += 1;
                 }
-                if forward && idle(record, now) > timeouts.closed {
+                if forward && idle(record, now) > candidate {
                     silent.push((*key, *record));
                 }
             })?;

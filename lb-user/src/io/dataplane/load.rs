@@ -95,12 +95,7 @@ impl Dataplane {
         fs::create_dir_all(&new_dir).map_err(pin_failed(&new_dir))?;
         let mut ebpf = load(options, object, &new_dir)?;
         note_kept_sizes(&ebpf, options, &mut report);
-        let node = NodeConfig {
-            abi_version: ABI_VERSION,
-            nat_port_first: options.nat_ports.first(),
-            nat_port_count: u16::try_from(options.nat_ports.len()).unwrap_or(u16::MAX),
-        };
-        maps::write_node(&mut ebpf, node)?;
+        maps::write_node(&mut ebpf, node(options.nat_ports))?;
         let image = maps::read_image(&ebpf)?;
         let program: &mut Xdp = ebpf
             .program_mut(PROGRAM)
@@ -114,6 +109,21 @@ impl Dataplane {
             fs::rename(&new_dir, &maps_dir).map_err(pin_failed(&new_dir))?;
         }
         Ok((Self { ebpf, image, attachments }, report))
+    }
+}
+
+fn node(nat_ports: PortRange) -> NodeConfig {
+    NodeConfig {
+        abi_version: ABI_VERSION,
+        nat_port_first: nat_ports.first(),
+        nat_port_count: u16::try_from(nat_ports.len()).unwrap_or(u16::MAX),
+    }
+}
+
+impl Dataplane {
+    /// Gives new flows NAT ports of this range; flows that are there keep theirs.
+    pub fn set_nat_ports(&mut self, nat_ports: PortRange) -> Result<(), DataplaneError> {
+        maps::write_node(&mut self.ebpf, node(nat_ports))
     }
 }
 

@@ -12,6 +12,7 @@ mod load;
 mod maps;
 mod run;
 
+pub use crate::core::expiry::Timeouts;
 pub use attach::{Attachment, XdpModeUsed};
 pub use counters::{BackendTotals, Counter, Counters};
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};

@@ -85,7 +85,7 @@ fn only_what_the_agent_is_built_on_needs_a_restart() {
     assert!(restart("[node]", "[dataplane]\nembryonic_flows = 20000\n[node]"));
     assert!(!restart("[node]", "[dataplane.timeouts]\nclosed = \"5s\"\n[node]"));
     assert!(!restart("[node]", "[node]\nnat_ports = \"2048-4095\""));
-    assert!(!restart("[node]", "[control]\ngroup = \"ops\"\n[node]"));
+    assert!(restart("[node]", "[control]\ngroup = \"ops\"\n[node]"));
     assert!(!restart("port = 80\n", "port = 81\n"));
     assert!(!restart("10.80.0.100", "10.80.0.99"));
 }

@@ -1,0 +1,206 @@
+//! Handshakes: what makes a flow, what completes it, and what does not.
+
+use super::builder::{ACK, CWR, ECE, PSH, Packet, RST, SYN};
+use super::case::{Case, Setup};
+use super::scene::{Flow, SCENES, Scene};
+use lb_ebpf::outcome::{Occurrence, Outcome};
+use lb_user::io::dataplane::BackendTotals;
+
+pub(crate) fn cases() -> Vec<Case> {
+    SCENES.into_iter().flat_map(|scene| [opening(scene), proving(scene), refusing(scene)]).flatten().collect()
+}
+
+fn web(scene: Scene) -> Setup {
+    Setup::web(scene, &[scene.web(1)])
+}
+
+fn opening(scene: Scene) -> Vec<Case> {
+    let case = |sentence: &str| Case::new(scene, sentence, web(scene));
+    let three = |sentence: &str| {
+        Case::new(scene, sentence, Setup::web(scene, &[scene.web(1), scene.web(2), scene.web(3)]))
+    };
+    let flow = scene.flow();
+    let syn = flow.client_sends(SYN, b"");
+    let ip_bytes = syn.header_bytes() as u64 + 20;
+    // Maximum segment size, SACK permitted, window scale; timestamps have cases of their own.
+    let usual = [2, 4, 5, 0xb4, 1, 1, 4, 2, 1, 3, 3, 7];
+    let fast_open = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1];
+    let options = |packet: Packet, options: &[u8]| packet.with_tcp(|tcp| tcp.options = options.to_vec());
+    vec![
+        case("a SYN to a service goes to its backend from a NAT port, one hop older")
+            .begun(&flow)
+            .leaves(&[(&flow, "embryonic")])
+            .entries(0, 2)
+            .forward_account(1, ip_bytes)
+            .totals(
+                &flow,
+                BackendTotals {
+                    flows_new: 1,
+                    forward_packets: 1,
+                    forward_bytes: ip_bytes,
+                    ..BackendTotals::default()
+                },
+            ),
+        case("a SYN's options reach the backend as they are").forward(
+            Outcome::NewFlow,
+            &flow,
+            &options(syn.clone(), &usual),
+        ),
+        case("a SYN with data (TCP Fast Open) is forwarded whole").forward(
+            Outcome::NewFlow,
+            &flow,
+            &options(flow.client_sends(SYN, b"GET / HTTP/1.0\r\n\r\n"), &fast_open),
+        ),
+        case("a SYN that offers ECN opens a flow like any other").forward(
+            Outcome::NewFlow,
+            &flow,
+            &flow.client_sends(SYN | ECE | CWR, b""),
+        ),
+        three("a retransmitted SYN goes to the same backend from the same NAT port")
+            .begun(&flow)
+            .forward(Outcome::Handshake, &flow, &syn)
+            .forward(Outcome::Handshake, &flow, &syn)
+            .leaves(&[(&flow, "embryonic")])
+            .entries(0, 2)
+            .forward_account(3, 3 * ip_bytes),
+        case("the backend's SYN-ACK reaches the client as the VIP's")
+            .answered(&flow)
+            .leaves(&[(&flow, "established")])
+            .entries(0, 2),
+        case("a SYN-ACK's options reach the client as they are").begun(&flow).back(
+            Outcome::Handshake,
+            &flow,
+            &options(flow.backend_sends(SYN | ACK, b""), &usual),
+        ),
+        case("a retransmitted SYN-ACK is forwarded like the first").answered(&flow).back(
+            Outcome::Handshake,
+            &flow,
+            &flow.backend_sends(SYN | ACK, b""),
+        ),
+    ]
+}
+
+/// What proves that the client is where it says: the acknowledgement of the backend's sequence number.
+fn proving(scene: Scene) -> Vec<Case> {
+    let case = |sentence: &str| Case::new(scene, sentence, web(scene));
+    let flow = scene.flow();
+    let off_by = |by: u32| {
+        flow.client_sends(ACK, b"").with_tcp(|tcp| tcp.acknowledgement = tcp.acknowledgement.wrapping_add(by))
+    };
+    let wrapping = Flow { backend_isn: u32::MAX, ..flow };
+    let both_wrap = Flow { backend_isn: u32::MAX - 1, client_isn: u32::MAX, ..flow };
+    let full = Setup { established_flows: 1, ..web(scene) };
+    let second = flow.another(40001, flow.nat_port + 1, scene.web(1));
+    vec![
+        case("the client's ACK moves the flow to the table that never evicts")
+            .opened(&flow)
+            .leaves(&[(&flow, "established")])
+            .entries(2, 0),
+        case("a flow keeps its accounts when it is promoted").opened(&flow).totals(
+            &flow,
+            BackendTotals {
+                flows_new: 1,
+                flows_established: 1,
+                forward_packets: 2,
+                forward_bytes: 2 * (off_by(0).header_bytes() as u64 + 20),
+                reverse_packets: 1,
+                reverse_bytes: off_by(0).header_bytes() as u64 + 20,
+                ..BackendTotals::default()
+            },
+        ),
+        case("data may come with the ACK that completes the handshake")
+            .answered(&flow)
+            .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK | PSH, b"GET / HTTP/1.1\r\n\r\n"))
+            .entries(2, 0),
+        case("a wrong acknowledgement is the backend's to refuse, and does not promote")
+            .answered(&flow)
+            .forward(Outcome::Handshake, &flow, &off_by(0x8000_0000))
+            .with(Occurrence::HandshakeMismatch, 1)
+            .entries(0, 2),
+        case("an acknowledgement one below the right one does not promote")
+            .answered(&flow)
+            .forward(Outcome::Handshake, &flow, &off_by(u32::MAX))
+            .with(Occurrence::HandshakeMismatch, 1),
+        case("after a wrong acknowledgement the right one still promotes")
+            .answered(&flow)
+            .forward(Outcome::Handshake, &flow, &off_by(0x0010_0000))
+            .with(Occurrence::HandshakeMismatch, 1)
+            .forward(Outcome::Promoted, &flow, &off_by(0)),
+        case("when the first ACK was lost, one of up to 64 KiB of the answer promotes")
+            .answered(&flow)
+            .forward(Outcome::Promoted, &flow, &off_by(0xffff)),
+        case("an acknowledgement further ahead than that is a guess")
+            .answered(&flow)
+            .forward(Outcome::Handshake, &flow, &off_by(0x1_0000))
+            .with(Occurrence::HandshakeMismatch, 1),
+        case("an ACK before the backend's answer proves nothing, whatever it acknowledges")
+            .begun(&flow)
+            .forward(Outcome::Handshake, &flow, &off_by(0))
+            .entries(0, 2)
+            .leaves(&[(&flow, "embryonic")]),
+        case("the backend's sequence number may be the last one before the wrap")
+            .opened(&wrapping)
+            .entries(2, 0),
+        case("both sequence numbers may wrap").opened(&both_wrap).entries(2, 0),
+        Case::new(
+            scene,
+            "with the established table full a flow stays embryonic and goes on all the same",
+            full,
+        )
+        .opened(&flow)
+        .answered(&second)
+        .forward(Outcome::Handshake, &second, &second.client_sends(ACK, b""))
+        .with(Occurrence::EstablishedFull, 1)
+        .forward(Outcome::Handshake, &second, &second.client_sends(ACK | PSH, b"GET /"))
+        .with(Occurrence::EstablishedFull, 1)
+        .back(Outcome::Handshake, &second, &second.backend_sends(ACK | PSH, b"200"))
+        .entries(2, 2),
+    ]
+}
+
+fn refusing(scene: Scene) -> Vec<Case> {
+    let two = |sentence: &str| Case::new(scene, sentence, Setup::web(scene, &[scene.web(1), scene.web(2)]));
+    let flow = scene.flow();
+    let next = flow.another(40000, flow.nat_port, scene.web(2));
+    let refusal = flow.backend_sends(RST | ACK, b"");
+    let ip_bytes = refusal.header_bytes() as u64 + 20;
+    vec![
+        two("a backend's refusal reaches the client and frees the flow")
+            .begun(&flow)
+            .back(Outcome::Handshake, &flow, &refusal)
+            .entries(0, 0)
+            .leaves(&[])
+            .totals(
+                &flow,
+                BackendTotals {
+                    flows_new: 1,
+                    flows_refused: 1,
+                    forward_packets: 1,
+                    forward_bytes: ip_bytes,
+                    reverse_packets: 1,
+                    reverse_bytes: ip_bytes,
+                    ..BackendTotals::default()
+                },
+            ),
+        two("after a refusal the client's next SYN goes to the next backend")
+            .begun(&flow)
+            .back(Outcome::Handshake, &flow, &refusal)
+            .begun(&next)
+            .leaves(&[(&next, "embryonic")]),
+        two("a client that gives up with RST frees the flow, which is no refusal")
+            .answered(&flow)
+            .forward(Outcome::Handshake, &flow, &flow.client_sends(RST, b""))
+            .entries(0, 0)
+            .totals(
+                &flow,
+                BackendTotals {
+                    flows_new: 1,
+                    forward_packets: 2,
+                    forward_bytes: 2 * ip_bytes,
+                    reverse_packets: 1,
+                    reverse_bytes: ip_bytes,
+                    ..BackendTotals::default()
+                },
+            ),
+    ]
+}

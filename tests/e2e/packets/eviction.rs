@@ -1,0 +1,102 @@
+//! What a flood of SYNs may do to flows that are still in their handshake: they may be forgotten, but two of
+//! them must never be taken for one.
+//!
+//! Not a case of the table, because which entries the kernel evicts is not for us to say.
+
+use super::builder::{ACK, SYN};
+use super::case::Setup;
+use super::environment::Environment;
+use super::runner::desired;
+use super::scene::{Flow, IcmpKind, Port, SCENES, Scene};
+use anyhow::{Context as _, Result, ensure};
+use lb_user::core::plan::steps;
+use lb_user::io::dataplane::{Dataplane, Options, detach};
+use lb_user::model::{AttachMode, PortRange};
+
+/// Far more ports than the small embryonic table can hold flows.
+const NAT_PORTS: u16 = 200;
+const EMBRYONIC_FLOWS: u32 = 64;
+const TURNS: u16 = 20;
+
+/// A flow whose reverse entry was evicted, and whose NAT port then went to another one, must not get
+/// that one's answers, nor that one its answers.
+#[test]
+fn a_flow_that_lost_its_port_in_a_flood_does_not_meet_the_flow_that_has_it_now() {
+    let result = std::thread::spawn(|| -> Result<()> {
+        let environment = Environment::enter()?;
+        for scene in SCENES {
+            flood(&environment, scene).with_context(|| scene.family())?;
+        }
+        Ok(())
+    });
+    match result.join() {
+        Ok(result) => result.expect("no flow met another"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn dataplane(environment: &Environment, scene: Scene) -> Result<Dataplane> {
+    detach(&environment.pin_dir())?;
+    let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(NAT_PORTS);
+    let options = Options {
+        pin_dir: environment.pin_dir(),
+        interfaces: Vec::new(),
+        attach: AttachMode::Auto,
+        established_flows: setup.established_flows,
+        embryonic_flows: EMBRYONIC_FLOWS,
+        nat_ports: PortRange::new(setup.nat_ports.0, setup.nat_ports.1)?,
+    };
+    let (mut dataplane, _) = Dataplane::open(&options)?;
+    let steps = steps(dataplane.image(), &desired(&setup)?)?;
+    dataplane.take(&steps)?;
+    Ok(dataplane)
+}
+
+fn flood(environment: &Environment, scene: Scene) -> Result<()> {
+    let dataplane = dataplane(environment, scene)?;
+    let ifindex = environment.ifindex(Port::Lan)?;
+    let run = |packet: Vec<u8>| Ok::<_, anyhow::Error>(dataplane.run(&packet, ifindex, 1)?.packet);
+    let first = scene.flow();
+    run(first.client_sends(SYN, b"").frame())?;
+    run(first.backend_sends(SYN | ACK, b"").frame())?;
+    // Errors about its answers keep the client's entry in use; nothing keeps the one that holds the port.
+    let answer = first.returned(&first.backend_sends(SYN | ACK, b""));
+    let error = scene.error(scene.router(), IcmpKind::TimeExceeded, &answer, 8).frame();
+    let mut second = None;
+    for number in 0..NAT_PORTS * TURNS {
+        let nat_port = first.nat_port + (number + 1) % NAT_PORTS;
+        let flow = first.another(10_000 + number, nat_port, scene.web(1));
+        let syn = flow.client_sends(SYN, b"");
+        let sent = run(syn.frame())?;
+        let takes_over = Flow { nat_port: first.nat_port, ..flow };
+        if sent == takes_over.forwarded(&syn).frame() {
+            second = Some(takes_over);
+            break;
+        }
+        // The backend answers a flood as it answers anybody.
+        run(flow.backend_sends(SYN | ACK, b"").frame())?;
+        run(error.clone())?;
+    }
+    let second = second.context("the first flow's port never went to another: the flood was too small")?;
+    run(first.client_sends(ACK, b"").frame())?;
+    let counters = dataplane.counters()?;
+    let counted = |name: &str| {
+        let mut all = counters.outcomes.iter().chain(&counters.occurrences);
+        all.any(|counter| counter.name == name && counter.count != 0)
+    };
+    // The flood's clients never send an ACK.
+    let promoted = counted("promoted");
+    let answer = first.backend_sends(ACK, b"for the first client only");
+    ensure!(
+        !promoted || run(answer.frame())? == first.returned(&answer).frame(),
+        "the first flow was established with the second one's reverse entry: its answers go to {}",
+        second.client
+    );
+    let answer = second.backend_sends(SYN | ACK, b"");
+    ensure!(
+        run(answer.frame())? == second.returned(&answer).frame(),
+        "the second flow, which has the port, does not get its answers"
+    );
+    ensure!(counted("port_lost"), "a flow lost its port and nobody counted it");
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The conformance table of the compiled XDP program.
+//!
+//! Each case says in a sentence why a packet must end as it does, and gives the packet, the XDP action, the
+//! one outcome that is counted, and the exact bytes afterwards. Cases run in the kernel (BPF_PROG_TEST_RUN)
+//! in namespaces of their own, against empty tables, with the built-in object and, where
+//! `LBCTL_FRESH_OBJECT_DIR` names a folder, with the `lb-xdp.o` there. They need root.
+//!
+//! Owns the table. Never attaches the program to an interface and never sends a packet.
+
+mod builder;
+mod case;
+mod cases_closing;
+mod cases_established;
+mod cases_frames;
+mod cases_handshake;
+mod cases_headers;
+mod cases_icmp;
+mod cases_reset;
+mod cases_routing;
+mod cases_steering;
+mod cases_timestamps;
+mod environment;
+mod eviction;
+mod lifecycle;
+mod runner;
+mod scene;
+
+use case::{Act, Case};
+use lb_ebpf::outcome::{Occurrence, Outcome};
+use std::collections::BTreeSet;
+
+/// The least number of cases that the table may have.
+const CASES_MIN: usize = 80;
+
+fn all_cases() -> Vec<Case> {
+    let groups = [
+        cases_frames::cases,
+        cases_headers::cases,
+        cases_handshake::cases,
+        cases_established::cases,
+        cases_closing::cases,
+        cases_reset::cases,
+        cases_steering::cases,
+        cases_timestamps::cases,
+        cases_icmp::cases,
+        cases_routing::cases,
+    ];
+    groups.iter().flat_map(|cases| cases()).collect()
+}
+
+#[test]
+fn the_table_has_enough_cases_and_each_its_own_sentence() {
+    let cases = all_cases();
+    assert!(cases.len() >= CASES_MIN, "{} cases", cases.len());
+    let names: BTreeSet<_> = cases.iter().map(|case| case.name.as_str()).collect();
+    assert_eq!(names.len(), cases.len(), "two cases have one name");
+    for name in names {
+        assert!(name.split(' ').count() > 5, "this is no sentence: {name}");
+    }
+}
+
+#[test]
+fn every_outcome_and_occurrence_that_packets_can_cause_has_a_case() {
+    let cases = all_cases();
+    let exchanges: Vec<_> = cases
+        .iter()
+        .flat_map(|case| &case.acts)
+        .filter_map(|act| if let Act::Send(exchange) = act { Some(exchange) } else { None })
+        .collect();
+    for outcome in Outcome::ALL {
+        // A table that evicts does not refuse, and the maps are there: these two are for the day they are not.
+        let out_of_reach = matches!(outcome, Outcome::TableRefused | Outcome::Internal);
+        let has_case = exchanges.iter().any(|exchange| exchange.outcome == *outcome);
+        assert!(has_case != out_of_reach, "{} (in the table: {has_case})", outcome.name());
+    }
+    for occurrence in Occurrence::ALL {
+        // What takes a flood to happen has a test of its own, in `eviction`.
+        let out_of_reach = *occurrence == Occurrence::PortLost;
+        let mut all = exchanges.iter().flat_map(|exchange| &exchange.occurrences);
+        let has_case = all.any(|(other, _)| other == occurrence);
+        assert!(has_case != out_of_reach, "{} (in the table: {has_case})", occurrence.name());
+    }
+}
+
+#[test]
+fn frames_that_are_not_ours_reach_the_host_untouched() {
+    runner::run(cases_frames::cases());
+}
+
+#[test]
+fn wrong_and_unwanted_headers_are_dropped_by_their_reason() {
+    runner::run(cases_headers::cases());
+}
+
+#[test]
+fn handshakes_make_flows_and_only_proof_establishes_them() {
+    runner::run(cases_handshake::cases());
+}
+
+#[test]
+fn established_flows_keep_every_byte_that_is_not_ours() {
+    runner::run(cases_established::cases());
+}
+
+#[test]
+fn flows_end_and_their_tuples_are_used_again() {
+    runner::run(cases_closing::cases());
+}
+
+#[test]
+fn segments_of_no_flow_are_answered_with_reset() {
+    runner::run(cases_reset::cases());
+}
+
+#[test]
+fn new_flows_are_steered_exactly_in_turn() {
+    runner::run(cases_steering::cases());
+}
+
+#[test]
+fn client_timestamps_are_shifted_to_one_clock_and_their_echo_back() {
+    runner::run(cases_timestamps::cases());
+}
+
+#[test]
+fn icmp_errors_reach_the_side_that_must_know() {
+    runner::run(cases_icmp::cases());
+}
+
+#[test]
+fn packets_leave_by_the_next_hop_the_kernel_knows() {
+    runner::run(cases_routing::cases());
+}

@@ -1,0 +1,250 @@
+//! Carries cases out against the compiled program and collects every way in which it does otherwise.
+//!
+//! Uses the product's own dataplane: what is tested is what the agent loads and how it writes its maps.
+
+use super::case::{Act, Case, Exchange, FlowSeen, Plant, Setup};
+use super::environment::Environment;
+use anyhow::{Context as _, Result, bail, ensure};
+use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop};
+use lb_ebpf::flow_state::FlowState;
+use lb_ebpf::outcome::Occurrence;
+use lb_user::core::plan::{Desired, Steering, SteeringKey, steps};
+use lb_user::io::dataplane::{Counter, Dataplane, Options, PROGRAM_OBJECT, Timeouts, detach, monotonic_now};
+use lb_user::model::{AttachMode, BackendName, Family, PortRange, ServiceName};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// The folder of a freshly built object, where the caller wants that tested too.
+const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
+const EMBRYONIC_FLOWS: u32 = 4096;
+const LONG: Duration = Duration::from_secs(86_400);
+const NEVER: Timeouts = Timeouts { established: LONG, half_closed: LONG, closed: LONG, embryonic: LONG };
+
+/// Runs a group of cases, each on empty tables, with the built-in object and, where there is one, with the
+/// freshly built one. Panics with all that went wrong.
+pub(crate) fn run(cases: Vec<Case>) {
+    let outcome = std::thread::spawn(move || -> Result<Vec<String>> {
+        let environment = Environment::enter()?;
+        let mut failures = all(&environment, "built-in object", PROGRAM_OBJECT, &cases);
+        if let Some(dir) = std::env::var_os(FRESH_VARIABLE) {
+            let path = Path::new(&dir).join("lb-xdp.o");
+            let object = std::fs::read(&path).with_context(|| path.display().to_string())?;
+            failures.extend(all(&environment, "fresh object", &object, &cases));
+        }
+        Ok(failures)
+    });
+    let failures = match outcome.join() {
+        Ok(Ok(failures)) => failures,
+        Ok(Err(error)) => panic!("the environment of the packet cases: {error:#}"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    };
+    assert!(failures.is_empty(), "{} cases failed\n\n{}\n", failures.len(), failures.join("\n\n"));
+}
+
+fn all(environment: &Environment, program: &str, object: &[u8], cases: &[Case]) -> Vec<String> {
+    let fails = |case: &Case| {
+        let error = Run::begin(environment, case, object).and_then(|run| run.case(case)).err()?;
+        Some(format!("case \"{}\" ({program}):\n  {error:#}", case.name))
+    };
+    cases.iter().filter_map(fails).collect()
+}
+
+struct Run<'a> {
+    environment: &'a Environment,
+    dataplane: Dataplane,
+}
+
+impl<'a> Run<'a> {
+    fn begin(environment: &'a Environment, case: &Case, object: &[u8]) -> Result<Self> {
+        detach(&environment.pin_dir())?;
+        let options = Options {
+            pin_dir: environment.pin_dir(),
+            // Attached nowhere: only the packets of the case are counted.
+            interfaces: Vec::new(),
+            attach: AttachMode::Auto,
+            established_flows: case.setup.established_flows,
+            embryonic_flows: EMBRYONIC_FLOWS,
+            nat_ports: PortRange::new(case.setup.nat_ports.0, case.setup.nat_ports.1)?,
+        };
+        let (dataplane, _) = Dataplane::open_object(&options, object)?;
+        let mut run = Self { environment, dataplane };
+        run.desire(&case.setup)?;
+        Ok(run)
+    }
+
+    fn desire(&mut self, setup: &Setup) -> Result<()> {
+        let steps = steps(self.dataplane.image(), &desired(setup)?)?;
+        Ok(self.dataplane.take(&steps)?)
+    }
+
+    fn case(mut self, case: &Case) -> Result<()> {
+        let mut clock_ms = 0;
+        for (number, act) in case.acts.iter().enumerate() {
+            let done = match act {
+                Act::Send(exchange) => self.send(exchange, |_| Ok(None)),
+                Act::Clock(at, make) => self.send(&make(0), |packet| {
+                    clock_ms = read_clock(packet, *at)?;
+                    Ok(Some(make(clock_ms).output))
+                }),
+                Act::Timed(make) => self.send(&make(clock_ms), |_| Ok(None)),
+                Act::Desire(setup) => self.desire(setup),
+                Act::Plant(plant) => self.plant(plant),
+            };
+            done.with_context(|| format!("act {} of {}", number + 1, case.acts.len()))?;
+        }
+        self.check_tables(case)
+    }
+
+    /// Runs the program on a packet and judges what it did. `output` may say what the packet must have become
+    /// once it is there to look at.
+    fn send(&self, exchange: &Exchange, output: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>>) -> Result<()> {
+        let before = self.dataplane.counters()?;
+        let ifindex = self.environment.ifindex(exchange.port)?;
+        let result = self.dataplane.run(&exchange.input, ifindex, 1)?;
+        let after = self.dataplane.counters()?;
+        let outcomes = added(&before.outcomes, &after.outcomes);
+        let wanted = BTreeMap::from([(exchange.outcome.name(), 1)]);
+        ensure!(outcomes == wanted, "counted as {outcomes:?}, not {wanted:?} (action {})", result.action);
+        ensure!(
+            result.action == exchange.action as u32,
+            "action {}, not {} ({:?})",
+            result.action,
+            exchange.action as u32,
+            exchange.action
+        );
+        let wanted = output(&result.packet)?;
+        if let Some(text) = difference(wanted.as_ref().unwrap_or(&exchange.output), &result.packet) {
+            bail!("{}: {text}", exchange.outcome.name());
+        }
+        let mut occurrences = added(&before.occurrences, &after.occurrences);
+        let wanted: BTreeMap<_, _> =
+            exchange.occurrences.iter().map(|(occurrence, times)| (occurrence.name(), *times)).collect();
+        // On a slow machine a second may pass between two packets of a case.
+        for name in [Occurrence::NextHopRefreshed.name(), Occurrence::NextHopKept.name()] {
+            if !wanted.contains_key(name) {
+                occurrences.remove(name);
+            }
+        }
+        ensure!(occurrences == wanted, "on the way: {occurrences:?}, not {wanted:?}");
+        Ok(())
+    }
+
+    /// Writes both entries of an open flow.
+    fn plant(&mut self, plant: &Plant) -> Result<()> {
+        let flow = &plant.flow;
+        let now = u64::try_from(monotonic_now().as_nanos())?;
+        let looked_up = now.saturating_sub(u64::try_from(plant.next_hop_age.as_nanos())?);
+        let ifindex = self.environment.ifindex(flow.backend.port)?;
+        let key = |from: SocketAddr, to: SocketAddr| {
+            let (source, destination) = (from.port().to_be_bytes(), to.port().to_be_bytes());
+            FlowKey::new(from.ip().into(), source, to.ip().into(), destination, 6)
+        };
+        let nat = SocketAddr::new(flow.service.ip(), flow.nat_port);
+        let backend = SocketAddr::new(flow.backend.address, flow.backend_port);
+        let ways = [
+            (Direction::Forward, key(flow.client, flow.service), key(nat, backend)),
+            (Direction::Reverse, key(backend, nat), key(flow.service, flow.client)),
+        ];
+        let entries = ways.map(|(direction, key, to)| {
+            let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
+            record.write(direction, &key, &to);
+            record.state = FlowState::ANSWERED.bits();
+            record.last_seen_ns = now;
+            record.next_hop_at_ns = looked_up;
+            record.timestamp_shift = plant.timestamp_shift;
+            let source = flow.backend.port.mac();
+            record.next_hop = NextHop { destination: plant.next_hop, source, ifindex, mtu_bytes: 0 };
+            (key, record)
+        });
+        Ok(self.dataplane.write_flows(&entries)?)
+    }
+
+    fn check_tables(&self, case: &Case) -> Result<()> {
+        let mut sweeper = self.dataplane.sweeper()?;
+        let (flows, _) = sweeper.list(monotonic_now(), 1000, |_| true)?;
+        if let Some(wanted) = &case.flows {
+            let mut seen: Vec<FlowSeen> = flows
+                .iter()
+                .map(|flow| FlowSeen {
+                    client: flow.client,
+                    vip: flow.vip,
+                    nat: flow.nat,
+                    backend: flow.backend,
+                    state: flow.state,
+                })
+                .collect();
+            seen.sort_by_key(|flow| flow.client);
+            ensure!(seen == *wanted, "at the end the flows are {seen:#?}, not {wanted:#?}");
+        }
+        if let Some(wanted) = case.forward_account {
+            let accounts: Vec<_> =
+                flows.iter().map(|flow| (flow.forward_packets, flow.forward_bytes)).collect();
+            ensure!(accounts == [wanted], "packets and bytes are {accounts:?}, not {wanted:?}");
+        }
+        if let Some(wanted) = case.entries {
+            let report = sweeper.sweep(NEVER, monotonic_now())?;
+            let entries = (report.established_entries, report.embryonic_entries);
+            ensure!(entries == wanted, "entries (established, embryonic) are {entries:?}, not {wanted:?}");
+        }
+        for (address, wanted) in &case.totals {
+            let backends = &self.dataplane.image().backends;
+            let id = backends.iter().find(|(_, entry)| entry.address == *address).map(|(id, _)| *id);
+            let totals = self.dataplane.backend_totals(id.context("the backend has no id")?)?;
+            ensure!(totals == *wanted, "accounts of {address} are {totals:?}, not {wanted:?}");
+        }
+        Ok(())
+    }
+}
+
+/// The clock as the program wrote it into a packet, which must be about now.
+fn read_clock(packet: &[u8], at: usize) -> Result<u32> {
+    let bytes = packet.get(at..at + 4).context("the packet is too short to hold the clock")?;
+    let written_ms = u32::from_be_bytes(bytes.try_into()?);
+    let ago_ms = (monotonic_now().as_millis() as u32).wrapping_sub(written_ms);
+    // The program's clock is coarse, and it may have been a while since it ran.
+    ensure!(ago_ms < 5000, "the packet has a clock that is {ago_ms} ms behind");
+    Ok(written_ms)
+}
+
+/// The counters that grew, and by how much.
+fn added(before: &[Counter], after: &[Counter]) -> BTreeMap<&'static str, u64> {
+    let pairs = before.iter().zip(after);
+    pairs.filter(|(a, b)| a.count != b.count).map(|(a, b)| (b.name, b.count - a.count)).collect()
+}
+
+/// Where two frames differ first, with what is there in each.
+fn difference(wanted: &[u8], got: &[u8]) -> Option<String> {
+    if wanted == got {
+        return None;
+    }
+    let pairs = wanted.iter().zip(got);
+    let places: Vec<usize> = pairs.enumerate().filter(|(_, (a, b))| a != b).map(|(at, _)| at).collect();
+    let row = |bytes: &[u8]| {
+        let shown: Vec<String> = bytes.iter().take(140).map(|byte| format!("{byte:02x}")).collect();
+        shown.join(" ")
+    };
+    Some(format!(
+        "the frame has {} bytes, not {}, and differs at {places:?}\n  wanted {}\n  got    {}",
+        got.len(),
+        wanted.len(),
+        row(wanted),
+        row(got)
+    ))
+}
+
+/// A set-up in the words of the product's planner.
+pub(crate) fn desired(setup: &Setup) -> Result<Desired> {
+    let mut desired = Desired { vips: setup.vips.iter().copied().collect(), ..Desired::default() };
+    for service in &setup.services {
+        let first = service.listen.first().context("a service listens somewhere")?;
+        let key = SteeringKey { service: ServiceName::new(service.name)?, family: Family::of(first.ip()) };
+        let named = |(name, address): &(&str, _)| Ok((BackendName::new(*name)?, *address));
+        let backends = service.backends.iter().map(named).collect::<Result<_>>()?;
+        let slots = service.slots.iter().map(|name| Ok(BackendName::new(*name)?)).collect::<Result<_>>()?;
+        let listen = service.listen.iter().copied().collect();
+        desired.steering.insert(key, Steering { listen, backends, slots });
+    }
+    Ok(desired)
+}
