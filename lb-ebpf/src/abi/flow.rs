@@ -191,12 +191,16 @@ impl FlowRecord {
         self.new_source_port = port;
     }
 
-    /// Whether this entry's packets become packets towards that source: whether it answers what comes from there.
+    /// Whether this entry's packets become answers to that packet.
     #[inline(always)]
-    pub const fn leads_to_source_of(&self, key: &FlowKey) -> bool {
+    pub const fn answers(&self, key: &FlowKey) -> bool {
+        const fn same(a: [u8; 2], b: [u8; 2]) -> bool {
+            u16::from_ne_bytes(a) == u16::from_ne_bytes(b)
+        }
         self.new_destination.is(&key.source)
-            && self.new_destination_port[0] == key.source_port[0]
-            && self.new_destination_port[1] == key.source_port[1]
+            && self.new_source.is(&key.destination)
+            && same(self.new_destination_port, key.source_port)
+            && same(self.new_source_port, key.destination_port)
     }
 
     /// Key of the other direction's entry: the answer to what this entry's packets become.

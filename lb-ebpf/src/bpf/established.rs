@@ -39,11 +39,11 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     let flags = TcpFlags::new(segment.tcp.flags);
+    next_hop::refresh::<I>(ctx, record, now);
+    rewrite::forward(ctx, segment, record)?;
     if flags.has(TcpFlags::FIN | TcpFlags::RST) {
         close(record, flags);
     }
-    next_hop::refresh::<I>(ctx, record, now);
-    rewrite::forward(ctx, segment, record)?;
     let outcome = account(record, segment.ip.packet_bytes(), now);
     Ok(Sent { outcome, ifindex: record.next_hop.ifindex })
 }

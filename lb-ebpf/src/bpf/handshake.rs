@@ -16,7 +16,7 @@ use aya_ebpf::programs::XdpContext;
 #[inline(never)]
 pub(super) fn has_its_port(key: &FlowKey, record: &FlowRecord) -> bool {
     matches!(record.direction(), Direction::Reverse)
-        || maps::embryonic(&record.twin_key(PROTOCOL_TCP)).is_some_and(|twin| twin.leads_to_source_of(key))
+        || maps::embryonic(&record.twin_key(PROTOCOL_TCP)).is_some_and(|twin| twin.answers(key))
 }
 
 /// Forgets a flow that lost its port. The client's next segment begins anew, or is answered with RST.

@@ -97,7 +97,8 @@ impl Agent {
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
         self.steer()?;
-        self.hold_vips(&BTreeSet::new()).await?;
+        // An earlier agent's VIPs that the file no longer has leave the interface too.
+        self.hold_vips(&known.vips).await?;
         Ok(())
     }
 
