@@ -21,7 +21,10 @@ fn main() -> ExitCode {
     match &cli.command {
         Command::Agent { config } => {
             start_log();
-            match runtime.block_on(agent::run(config)) {
+            let ended = runtime.block_on(agent::run(config));
+            // Nothing that still runs has work to finish: a busy task must not hold the exit up.
+            runtime.shutdown_background();
+            match ended {
                 Ok(()) => Exit::Success.into(),
                 Err(error) => failed(&error.to_string(), Exit::Failure),
             }
