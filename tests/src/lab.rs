@@ -256,7 +256,9 @@ impl Lab {
             !record.id.is_alive()
         });
         if !ended {
-            bail!("{name} on {host} (pid {}) still runs 15 s after {signal}", record.id.pid);
+            let (pid, doing) = (record.id.pid, processes::what_it_does(&record.id));
+            let said = processes::last_lines(&record.log);
+            bail!("{name} on {host} (pid {pid}) still runs 15 s after {signal}: {doing}{said}");
         }
         self.state.update(|state| state.processes.retain(|other| other.id != record.id))
     }

@@ -9,7 +9,7 @@ use crate::io::dataplane::{DataplaneError, FlowEntry, FlowSweeper, SweepReport, 
 use std::net::SocketAddr;
 use std::sync::mpsc as blocking;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -65,9 +65,16 @@ pub(super) fn spawn(
     let (reports, reports_out) = mpsc::channel(4);
     let mut timeouts = Timeouts::from(config.dataplane.timeouts);
     let work = move || {
-        let mut rest = Duration::ZERO;
+        let mut next_sweep = Instant::now();
         loop {
-            match orders_in.recv_timeout(rest) {
+            // Orders, however many, never put a sweep off: a table that is not swept fills up.
+            let wait = next_sweep.saturating_duration_since(Instant::now());
+            let order = if wait.is_zero() {
+                Err(blocking::RecvTimeoutError::Timeout)
+            } else {
+                orders_in.recv_timeout(wait)
+            };
+            match order {
                 Ok(Order::SetTimeouts(new)) => timeouts = new,
                 Ok(Order::Cut { backend_id, backend }) => match sweeper.cut(backend_id) {
                     Ok(flows) => drop(reports.blocking_send(Swept::Cut { backend, flows })),
@@ -78,18 +85,22 @@ pub(super) fn spawn(
                     let _ = reply.send(list(&sweeper, &filter, vips.as_deref(), &name));
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
-                Err(blocking::RecvTimeoutError::Timeout) => match sweeper.sweep(timeouts, monotonic_now()) {
-                    Ok(report) => {
-                        rest = INTERVAL.max(report.took * REST);
-                        if reports.blocking_send(Swept::Report(report)).is_err() {
-                            return;
+                Err(blocking::RecvTimeoutError::Timeout) => {
+                    let rest = match sweeper.sweep(timeouts, monotonic_now()) {
+                        Ok(report) => {
+                            let rest = INTERVAL.max(report.took * REST);
+                            if reports.blocking_send(Swept::Report(report)).is_err() {
+                                return;
+                            }
+                            rest
                         }
-                    }
-                    Err(error) => {
-                        warn!(%error, "flow tables not swept");
-                        rest = INTERVAL;
-                    }
-                },
+                        Err(error) => {
+                            warn!(%error, "flow tables not swept");
+                            INTERVAL
+                        }
+                    };
+                    next_sweep = Instant::now() + rest;
+                }
             }
         }
     };

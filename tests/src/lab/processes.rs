@@ -138,6 +138,24 @@ pub fn check_alive(lab: &Lab, host: &str, name: &str) -> Result<()> {
     Err(Hopeless(format!("{name} on {host} has ended{}", last_lines(&record.log))).into())
 }
 
+/// Name, state and place in the kernel of each thread, to explain a process that does not end.
+pub fn what_it_does(id: &ProcessId) -> String {
+    let folder = format!("/proc/{}/task", id.pid);
+    let threads = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let one = |thread: PathBuf| {
+        let read = |name: &str| fs::read_to_string(thread.join(name)).unwrap_or_default().trim().to_owned();
+        let status = read("status");
+        let state = status.lines().find_map(|line| line.strip_prefix("State:")).unwrap_or("?").trim();
+        format!(
+            "thread {}: {state}, in {}: {}",
+            read("comm"),
+            read("wchan"),
+            read("stack").replace('\n', ", ")
+        )
+    };
+    threads.map(one).collect::<Vec<_>>().join("; ")
+}
+
 /// The last lines of a log, for the end of an error message; empty when there are none.
 pub fn last_lines(log: &Path) -> String {
     let Ok(bytes) = fs::read(log) else { return String::new() };
@@ -158,6 +176,12 @@ mod tests {
     fn the_start_time_is_found_behind_a_strange_program_name() {
         let stat = "42 (a) R (b) S 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 98765 1000 1";
         assert_eq!(parse_start_ticks(stat), Some(98765));
+    }
+
+    #[test]
+    fn a_running_process_shows_its_threads() {
+        let doing = what_it_does(&ProcessId::current().unwrap());
+        assert!(doing.contains("thread ") && doing.contains("(running)"), "{doing}");
     }
 
     #[test]

@@ -1,0 +1,220 @@
+//! What the lab's client does and what the load balancer says about it, for the tests of traffic.
+
+use anyhow::{Context as _, Result, bail, ensure};
+use lb_user::api::{BackendView, CountersView, FlowList, ServiceView, Status};
+use lb_user::model::HealthState;
+use lbctl_tests::lab::{Lab, Options, addresses, poll};
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// How long anything may take that should be quick.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A lab without database whose web backends are all up.
+pub(crate) fn web_lab() -> Result<Lab> {
+    let lab = Lab::up(Options { database: false, ..Options::default() })?;
+    for node in ["lb1", "lb2"] {
+        wait_for_health(&lab, node, "web1", HealthState::Up)?;
+        wait_for_health(&lab, node, "web2", HealthState::Up)?;
+    }
+    Ok(lab)
+}
+
+pub(crate) fn wait_for_health(lab: &Lab, node: &str, backend: &str, wanted: HealthState) -> Result<()> {
+    poll::until(&format!("{backend} is {wanted} for {node}"), PATIENCE, || {
+        let view = backend_view(lab, node, backend)?;
+        ensure!(view.health == wanted, "{:?}", view.addresses);
+        Ok(())
+    })
+}
+
+/// A backend of the service `web`, as a node shows it.
+pub(crate) fn backend_view(lab: &Lab, node: &str, backend: &str) -> Result<BackendView> {
+    let web: ServiceView = get(lab, node, "/v1/services/web")?;
+    let mut found = web.backends.into_iter().filter(|view| view.name.as_str() == backend);
+    found.next().with_context(|| format!("service web has no backend {backend}"))
+}
+
+fn get<T: serde::de::DeserializeOwned>(lab: &Lab, node: &str, path: &str) -> Result<T> {
+    let body = lab.agent_get(node, path)?.body;
+    serde_json::from_str(&body).with_context(|| format!("GET {path}: {body}"))
+}
+
+/// Entries in both flow tables of a node, as of its last sweep.
+pub(crate) fn flow_entries(lab: &Lab, node: &str) -> Result<u64> {
+    let status: Status = get(lab, node, "/v1/status")?;
+    Ok(status.tables.iter().map(|table| table.entries).sum())
+}
+
+pub(crate) fn flows(lab: &Lab, node: &str, limit: usize) -> Result<FlowList> {
+    get(lab, node, &format!("/v1/flows?limit={limit}"))
+}
+
+/// Counts of packets by outcome and occurrence.
+pub(crate) fn counters(lab: &Lab, node: &str) -> Result<BTreeMap<String, u64>> {
+    let view: CountersView = get(lab, node, "/v1/counters")?;
+    let all = view.outcomes.into_iter().chain(view.occurrences);
+    Ok(all.map(|counter| (counter.name, counter.count)).collect())
+}
+
+/// `lbctl` on lb1; its standard output, if it went well.
+pub(crate) fn lbctl(lab: &Lab, arguments: &[&str]) -> Result<String> {
+    let output = lab.lbctl("lb1")?.args(arguments).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "lbctl {arguments:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(text)
+}
+
+/// All four VIP addresses.
+pub(crate) fn vips() -> Vec<IpAddr> {
+    [addresses::VIP_A, addresses::VIP_B].into_iter().flat_map(addresses::vip).collect()
+}
+
+/// Both addresses of VIP A, which is active on lb1.
+pub(crate) fn vip_a() -> [IpAddr; 2] {
+    addresses::vip(addresses::VIP_A)
+}
+
+/// A connection that is kept, with requests on it one after the other. To be made on the client host.
+pub(crate) struct KeptConnection {
+    reader: BufReader<TcpStream>,
+    /// Who answered the first request; a connection stays with its backend.
+    pub(crate) backend: String,
+}
+
+impl KeptConnection {
+    fn connect(vip: IpAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&SocketAddr::new(vip, 80), Duration::from_secs(5))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        Ok(Self { reader: BufReader::new(stream), backend: String::new() })
+    }
+
+    /// Connects and makes the first request.
+    pub(crate) fn open(vip: IpAddr) -> Result<Self> {
+        let mut connection = Self::connect(vip)?;
+        connection.backend = connection.ask(false)?;
+        Ok(connection)
+    }
+
+    /// One request; who answered it. `last` asks the server to close afterwards.
+    pub(crate) fn ask(&mut self, last: bool) -> Result<String> {
+        let connection = if last { "close" } else { "keep-alive" };
+        let request = format!("GET /small HTTP/1.1\r\nHost: lab\r\nConnection: {connection}\r\n\r\n");
+        self.reader.get_mut().write_all(request.as_bytes())?;
+        let (mut backend, mut body_bytes) = (None, None);
+        loop {
+            let mut line = String::new();
+            ensure!(self.reader.read_line(&mut line)? > 0, "closed before the answer");
+            let line = line.trim_end();
+            if let Some(name) = line.strip_prefix("X-Backend: ") {
+                backend = Some(name.to_owned());
+            } else if let Some(length) = line.strip_prefix("Content-Length: ") {
+                body_bytes = Some(length.parse::<usize>()?);
+            } else if line.is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; body_bytes.context("an answer without length")?];
+        self.reader.read_exact(&mut body)?;
+        ensure!(body.len() == 1024 && body.starts_with(b"0123456789abcde\n"), "another body");
+        backend.context("an answer without X-Backend")
+    }
+
+    /// The client's own address and port.
+    pub(crate) fn local_address(&self) -> Result<SocketAddr> {
+        Ok(self.reader.get_ref().local_addr()?)
+    }
+
+    /// Waits for the server's end of the stream.
+    pub(crate) fn expect_end(&mut self) -> Result<()> {
+        let mut rest = Vec::new();
+        self.reader.read_to_end(&mut rest)?;
+        ensure!(rest.is_empty(), "{} bytes after the last answer", rest.len());
+        Ok(())
+    }
+
+    /// Ends the connection with RST instead of FIN.
+    pub(crate) fn reset(self) -> Result<()> {
+        // A linger time of zero makes close() send RST.
+        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        nix::sys::socket::setsockopt(self.reader.get_ref(), nix::sys::socket::sockopt::Linger, &linger)?;
+        Ok(())
+    }
+}
+
+/// One request on a connection of its own; the backend that answered. To be made on the client host.
+pub(crate) fn ask(vip: IpAddr) -> Result<String> {
+    KeptConnection::connect(vip)?.ask(true)
+}
+
+/// Asks so many times from the client, one after the other; who answered, in order.
+pub(crate) fn ask_times(lab: &Lab, vip: IpAddr, times: usize) -> Result<Vec<String>> {
+    lab.host("client").inside(|| (0..times).map(|_| ask(vip)).collect())?
+}
+
+pub(crate) fn shares(answers: &[String]) -> BTreeMap<&str, usize> {
+    answers.iter().fold(BTreeMap::new(), |mut shares, who| {
+        *shares.entry(who.as_str()).or_default() += 1;
+        shares
+    })
+}
+
+/// Runs a shell command on the client; what it printed, if it went well.
+pub(crate) fn client_shell(lab: &Lab, script: &str) -> Result<String> {
+    let output = lab.host("client").command("sh").args(["-c", script]).output()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{script}: {}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(text)
+}
+
+/// A download by curl that takes its time. `X-Backend` is read from its output once the headers are in.
+pub(crate) struct Download {
+    child: Child,
+    /// Who sends.
+    pub(crate) backend: String,
+    rest: BufReader<std::process::ChildStdout>,
+}
+
+impl Download {
+    /// Begins; returns when the headers are in.
+    pub(crate) fn begin(lab: &Lab, vip: IpAddr, path: &str, rate: &str) -> Result<Self> {
+        let url = format!("http://{}{path}", SocketAddr::new(vip, 80));
+        let mut curl = lab.host("client").command("curl");
+        curl.args(["-s", "-D", "/dev/stderr", "-o", "/dev/null", "--limit-rate", rate, "--max-time", "60"]);
+        curl.args(["-w", "%{http_code} %{size_download}", &url]);
+        let mut child = curl.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("curl")?;
+        let mut headers = BufReader::new(child.stderr.take().context("curl's errors")?);
+        let mut backend = String::new();
+        loop {
+            let mut line = String::new();
+            ensure!(headers.read_line(&mut line)? > 0, "curl ended before the headers");
+            if let Some(name) = line.strip_prefix("X-Backend: ") {
+                backend = name.trim().to_owned();
+            } else if line.trim().is_empty() {
+                break;
+            }
+        }
+        let rest = BufReader::new(child.stdout.take().context("curl's output")?);
+        Ok(Self { child, backend, rest })
+    }
+
+    pub(crate) fn still_runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Waits for its end: curl's exit code, and "STATUS BYTES".
+    pub(crate) fn finish(mut self) -> Result<(Option<i32>, String)> {
+        let mut verdict = String::new();
+        self.rest.read_to_string(&mut verdict)?;
+        Ok((self.child.wait()?.code(), verdict))
+    }
+}
