@@ -11,9 +11,10 @@ use bytemuck::{Pod, Zeroable};
 pub struct Delta(u16);
 
 #[inline(always)]
-const fn fold(sum: u32) -> u16 {
+const fn fold(sum: u64) -> u16 {
     let once = (sum & 0xffff) + (sum >> 16);
-    ((once & 0xffff) + (once >> 16)) as u16
+    let twice = (once & 0xffff) + (once >> 16);
+    ((twice & 0xffff) + (twice >> 16)) as u16
 }
 
 impl Delta {
@@ -22,15 +23,27 @@ impl Delta {
 
     /// Also replaces `old` by `new`. `N` is even and the field begins at an even offset of the sum.
     #[inline(always)]
-    pub fn replace<const N: usize>(self, old: &[u8; N], new: &[u8; N]) -> Self {
-        let mut sum = self.0 as u32;
+    pub const fn replace<const N: usize>(self, old: &[u8; N], new: &[u8; N]) -> Self {
+        let mut sum = self.0 as u64;
         let mut at = 0;
+        // Words of 32 bits are two of 16: 2^16 is 1 in this arithmetic (RFC 1071 §2(C)).
+        while at + 3 < N {
+            sum += !u32::from_ne_bytes([old[at], old[at + 1], old[at + 2], old[at + 3]]) as u64;
+            sum += u32::from_ne_bytes([new[at], new[at + 1], new[at + 2], new[at + 3]]) as u64;
+            at += 4;
+        }
         while at + 1 < N {
-            sum += !u16::from_ne_bytes([old[at], old[at + 1]]) as u32;
-            sum += u16::from_ne_bytes([new[at], new[at + 1]]) as u32;
+            sum += !u16::from_ne_bytes([old[at], old[at + 1]]) as u64;
+            sum += u16::from_ne_bytes([new[at], new[at + 1]]) as u64;
             at += 2;
         }
-        Self(fold(sum))
+        Self(fold((sum & 0xffff_ffff) + (sum >> 32)))
+    }
+
+    /// The change back.
+    #[inline(always)]
+    pub const fn inverse(self) -> Self {
+        Self(!self.0)
     }
 
     /// The same change to a field that begins at an odd offset.
@@ -42,20 +55,20 @@ impl Delta {
     /// Both changes.
     #[inline(always)]
     pub const fn and(self, other: Self) -> Self {
-        Self(fold(self.0 as u32 + other.0 as u32))
+        Self(fold(self.0 as u64 + other.0 as u64))
     }
 
     /// The checksum field after the change: `HC' = ~(~HC + ~m + m')`, RFC 1624 §3 equation 3.
     #[inline(always)]
     pub const fn apply(self, checksum: [u8; 2]) -> [u8; 2] {
-        let sum = !u16::from_ne_bytes(checksum) as u32 + self.0 as u32;
+        let sum = !u16::from_ne_bytes(checksum) as u64 + self.0 as u64;
         (!fold(sum)).to_ne_bytes()
     }
 }
 
 /// A running one's complement sum over whole fields.
 #[derive(Clone, Copy, Default)]
-pub struct Sum(u32);
+pub struct Sum(u64);
 
 impl Sum {
     /// Adds a field of an even number of bytes at an even offset.
@@ -63,7 +76,7 @@ impl Sum {
     pub fn plus<const N: usize>(mut self, bytes: &[u8; N]) -> Self {
         let mut at = 0;
         while at + 1 < N {
-            self.0 += u16::from_ne_bytes([bytes[at], bytes[at + 1]]) as u32;
+            self.0 += u16::from_ne_bytes([bytes[at], bytes[at + 1]]) as u64;
             at += 2;
         }
         self
@@ -138,6 +151,15 @@ mod tests {
             let old = [data[7], data[8], data[9], data[10]];
             data[7..11].copy_from_slice(&new);
             prop_assert!(verifies(&data, Delta::ZERO.replace(&old, &new).exchanged().apply(checksum)));
+        }
+
+        #[test]
+        fn a_change_and_its_inverse_leave_the_checksum_alone(
+            old in any::<[u8; 16]>(), new in any::<[u8; 16]>(), checksum in 1u16..0xffff
+        ) {
+            let delta = Delta::ZERO.replace(&old, &new);
+            let checksum = checksum.to_be_bytes();
+            prop_assert_eq!(delta.inverse().apply(delta.apply(checksum)), checksum);
         }
 
         #[test]

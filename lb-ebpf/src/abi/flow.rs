@@ -84,6 +84,9 @@ pub struct NextHop {
 }
 
 /// One direction of a flow: the rewriting, the state, the accounts.
+///
+/// The source of a rewritten packet is the address it came to, in both directions the VIP, and so is not kept. At 104
+/// bytes an entry of the kernel's table (its own 48 bytes, the key, this) fills three cache lines exactly.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
 pub struct FlowRecord {
@@ -98,8 +101,6 @@ pub struct FlowRecord {
     /// Bits of [`FlowState`]; both entries of a flow are kept alike. 64 bits because the BPF target has
     /// atomic operations of that width.
     pub state: u64,
-    /// Source address after rewriting.
-    pub new_source: Address,
     /// Destination address after rewriting.
     pub new_destination: Address,
     /// Where they go.
@@ -123,21 +124,44 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    /// Makes this the entry that turns `key`'s packets into packets of `to`. Next hop and ids stay as they are.
+    /// Makes this the entry that turns `key`'s packets into packets to that destination, from the address they came
+    /// to and that port. Next hop, ids and shift stay as they are.
     // A function of its own in the program, whose stack is small.
     #[cfg_attr(target_arch = "bpf", inline(never))]
-    pub fn write(&mut self, direction: Direction, key: &FlowKey, to: &FlowKey) {
-        let addresses = Delta::ZERO
-            .replace(key.source.bytes(), to.source.bytes())
-            .replace(key.destination.bytes(), to.destination.bytes());
-        self.address_delta = addresses;
-        self.transport_delta = addresses
-            .replace(&key.source_port, &to.source_port)
-            .replace(&key.destination_port, &to.destination_port);
-        self.new_source = to.source;
-        self.new_destination = to.destination;
-        self.new_source_port = to.source_port;
-        self.new_destination_port = to.destination_port;
+    pub fn write(
+        &mut self,
+        direction: Direction,
+        key: &FlowKey,
+        new_source_port: [u8; 2],
+        (new_destination, new_destination_port): (&Address, [u8; 2]),
+    ) {
+        // The VIP leaves as destination and comes as source: to a sum without order that is no change.
+        self.address_delta = Delta::ZERO.replace(key.source.bytes(), new_destination.bytes());
+        self.transport_delta = self
+            .address_delta
+            .replace(&key.source_port, &new_source_port)
+            .replace(&key.destination_port, &new_destination_port);
+        self.new_destination = *new_destination;
+        self.new_source_port = new_source_port;
+        self.new_destination_port = new_destination_port;
+        self.begin(direction);
+    }
+
+    /// Makes this the entry of the answers to `forward`'s packets, which has `key`.
+    #[inline(always)]
+    pub const fn write_answers(&mut self, key: &FlowKey, forward: &Self) {
+        self.address_delta = forward.address_delta.inverse();
+        self.new_destination = key.source;
+        self.new_source_port = key.destination_port;
+        self.new_destination_port = key.source_port;
+        self.backend_id = forward.backend_id;
+        self.service_id = forward.service_id;
+        self.timestamp_shift = forward.timestamp_shift;
+        self.begin(Direction::Reverse);
+        self.follow_port_of(forward);
+    }
+
+    const fn begin(&mut self, direction: Direction) {
         self.last_seen_ns = 0;
         self.next_hop_at_ns = 0;
         self.packets = 0;
@@ -145,7 +169,6 @@ impl FlowRecord {
         self.state = FlowState::NEW.bits();
         self.backend_isn = 0;
         self.direction = direction as u32;
-        self.timestamp_shift = 0;
     }
 
     /// Which way this entry's packets travel.
@@ -172,46 +195,39 @@ impl FlowRecord {
         self.new_destination_port
     }
 
-    /// Completes a reverse entry whose key was written before its NAT port was known (with port 0).
-    #[inline(always)]
-    pub fn set_old_destination_port(&mut self, port: [u8; 2]) {
-        self.transport_delta = self.transport_delta.replace(&port, &[0; 2]);
-    }
-
-    /// Undoes [`Self::set_old_destination_port`].
-    #[inline(always)]
-    pub fn unset_old_destination_port(&mut self, port: [u8; 2]) {
-        self.transport_delta = self.transport_delta.replace(&[0; 2], &port);
-    }
-
-    /// Completes a forward entry written before its NAT port was known (with port 0).
+    /// Gives a forward entry's packets another source port: the NAT port.
     #[inline(always)]
     pub fn set_new_source_port(&mut self, port: [u8; 2]) {
         self.transport_delta = self.transport_delta.replace(&self.new_source_port, &port);
         self.new_source_port = port;
     }
 
-    /// Whether this entry's packets become answers to that packet.
+    /// Lets this reverse entry undo the NAT port that `forward` has by now.
+    #[inline(always)]
+    pub const fn follow_port_of(&mut self, forward: &Self) {
+        self.transport_delta = forward.transport_delta.inverse();
+    }
+
+    /// Whether this entry, whose packets come to the same VIP, turns them into answers to that packet.
     #[inline(always)]
     pub const fn answers(&self, key: &FlowKey) -> bool {
         const fn same(a: [u8; 2], b: [u8; 2]) -> bool {
             u16::from_ne_bytes(a) == u16::from_ne_bytes(b)
         }
         self.new_destination.is(&key.source)
-            && self.new_source.is(&key.destination)
             && same(self.new_destination_port, key.source_port)
             && same(self.new_source_port, key.destination_port)
     }
 
-    /// Key of the other direction's entry: the answer to what this entry's packets become.
+    /// Key of the other direction's entry: the answer to what this entry, whose own key that is, makes of its packets.
     #[inline(always)]
-    pub const fn twin_key(&self, protocol: u8) -> FlowKey {
-        FlowKey::new(
-            self.new_destination,
-            self.new_destination_port,
-            self.new_source,
-            self.new_source_port,
-            protocol,
-        )
+    pub const fn twin_key(&self, key: &FlowKey) -> FlowKey {
+        FlowKey {
+            source: self.new_destination,
+            destination: key.destination,
+            source_port: self.new_destination_port,
+            destination_port: self.new_source_port,
+            protocol: key.protocol,
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::abi::{Direction, FlowKey, FlowRecord};
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{PROTOCOL_TCP, TcpFlags, TcpFrame};
+use crate::wire::{TcpFlags, TcpFrame};
 use aya_ebpf::programs::XdpContext;
 
 /// Whether a segment is a client's SYN on the tuple of a flow that is closed.
@@ -21,7 +21,7 @@ pub(super) fn begins_anew(record: &FlowRecord, flags: TcpFlags) -> bool {
 /// Removes a closed flow whose tuple is wanted.
 #[inline(never)]
 pub(super) fn forget(key: &FlowKey, record: &FlowRecord) {
-    let twin = record.twin_key(PROTOCOL_TCP);
+    let twin = record.twin_key(key);
     // Either may be gone already: the agent's sweep removes closed flows too.
     let _ = maps::ESTABLISHED.remove(&twin);
     let _ = maps::ESTABLISHED.remove(key);
@@ -32,6 +32,7 @@ pub(super) fn forget(key: &FlowKey, record: &FlowRecord) {
 pub(super) fn process<I: Rewritable>(
     ctx: &XdpContext,
     segment: &mut TcpFrame<I>,
+    key: &FlowKey,
     record: &mut FlowRecord,
     now: u64,
 ) -> Result {
@@ -39,10 +40,10 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     let flags = TcpFlags::new(segment.tcp.flags);
-    next_hop::refresh::<I>(ctx, record, now);
+    next_hop::refresh::<I>(ctx, key, record, now);
     rewrite::forward(ctx, segment, record)?;
     if flags.has(TcpFlags::FIN | TcpFlags::RST) {
-        close(record, flags);
+        close(key, record, flags);
     }
     let outcome = account(record, segment.ip.packet_bytes(), now);
     Ok(Sent { outcome, ifindex: record.next_hop.ifindex })
@@ -75,10 +76,10 @@ pub(super) fn account(record: &mut FlowRecord, packet_bytes: u32, now: u64) -> O
 
 /// Notes FIN or RST in both entries, so that either tells when the flow is closed.
 #[inline(never)]
-fn close(record: &mut FlowRecord, flags: TcpFlags) {
+fn close(key: &FlowKey, record: &mut FlowRecord, flags: TcpFlags) {
     let added = FlowState::added_by(record.direction(), flags).bits();
     maps::add_state(record, added);
-    if let Some(twin) = maps::established(&record.twin_key(PROTOCOL_TCP)) {
+    if let Some(twin) = maps::established(&record.twin_key(key)) {
         maps::add_state(twin, added);
     }
 }

@@ -8,7 +8,7 @@ use super::{
 use crate::abi::{Direction, FlowKey, FlowRecord};
 use crate::flow_state::{FlowState, completes_handshake};
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{PROTOCOL_TCP, Tcp, TcpFlags, TcpFrame};
+use crate::wire::{Tcp, TcpFlags, TcpFrame};
 use aya_ebpf::programs::XdpContext;
 
 /// Whether a flow still has its NAT port. The LRU table may have evicted the reverse entry in a flood, and another
@@ -16,7 +16,7 @@ use aya_ebpf::programs::XdpContext;
 #[inline(never)]
 pub(super) fn has_its_port(key: &FlowKey, record: &FlowRecord) -> bool {
     matches!(record.direction(), Direction::Reverse)
-        || maps::embryonic(&record.twin_key(PROTOCOL_TCP)).is_some_and(|twin| twin.answers(key))
+        || maps::embryonic(&record.twin_key(key)).is_some_and(|twin| twin.answers(key))
 }
 
 /// Forgets a flow that lost its port. The client's next segment begins anew, or is answered with RST.
@@ -39,7 +39,7 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     let tcp = segment.tcp;
-    next_hop::refresh::<I>(ctx, record, now);
+    next_hop::refresh::<I>(ctx, key, record, now);
     let ifindex = record.next_hop.ifindex;
     rewrite::forward(ctx, segment, record)?;
     established::account(record, segment.ip.packet_bytes(), now);
@@ -61,7 +61,7 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp) -> Outcome {
     match record.direction() {
         Direction::Reverse => {
             if flags.is_open_answer() {
-                note_answer(record, u32::from_be_bytes(tcp.sequence));
+                note_answer(key, record, u32::from_be_bytes(tcp.sequence));
             }
             Outcome::Handshake
         }
@@ -80,10 +80,10 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp) -> Outcome {
 
 /// Both entries learn that the backend answered, and with which sequence number.
 #[inline(always)]
-fn note_answer(record: &mut FlowRecord, backend_isn: u32) {
+fn note_answer(key: &FlowKey, record: &mut FlowRecord, backend_isn: u32) {
     record.backend_isn = backend_isn;
     maps::add_state(record, FlowState::ANSWERED.bits());
-    if let Some(twin) = maps::embryonic(&record.twin_key(PROTOCOL_TCP)) {
+    if let Some(twin) = maps::embryonic(&record.twin_key(key)) {
         twin.backend_isn = backend_isn;
         maps::add_state(twin, FlowState::ANSWERED.bits());
     }
@@ -92,7 +92,7 @@ fn note_answer(record: &mut FlowRecord, backend_isn: u32) {
 /// Moves both entries to the established table. The reverse one goes first, so that no answer can miss.
 #[inline(always)]
 fn promote(key: &FlowKey, record: &mut FlowRecord, flags: TcpFlags) -> Outcome {
-    let twin_key = record.twin_key(PROTOCOL_TCP);
+    let twin_key = record.twin_key(key);
     let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
     let added = FlowState::added_by(Direction::Forward, flags).bits();
     maps::add_state(record, added);
@@ -113,7 +113,7 @@ fn promote(key: &FlowKey, record: &mut FlowRecord, flags: TcpFlags) -> Outcome {
 
 #[inline(always)]
 fn remove(key: &FlowKey, record: &FlowRecord) {
-    let twin_key = record.twin_key(PROTOCOL_TCP);
+    let twin_key = record.twin_key(key);
     // Either may have been evicted meanwhile; gone is what is wanted.
     let _ = maps::EMBRYONIC.remove(&twin_key);
     let _ = maps::EMBRYONIC.remove(key);

@@ -106,12 +106,12 @@ pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     if error.ip.hops() <= 1 {
         return Err(Outcome::TtlExceeded);
     }
-    next_hop::refresh::<I>(ctx, record, now_ns());
+    next_hop::refresh::<I>(ctx, &answer, record, now_ns());
     let quoted_tcp_at = I::BYTES + size_of::<Icmp>() + I::BYTES;
     let quoted_whole = ip_bytes >= quoted_tcp_at + size_of::<Tcp>();
     let quoted_checksum =
         if quoted_whole { frame.view_at::<Tcp>(ETHERNET_BYTES + quoted_tcp_at) } else { None };
-    translate(error, quoted_checksum, record);
+    translate(error, quoted_checksum, &answer.destination, record);
     Ok(Sent { outcome: Outcome::IcmpError, ifindex: record.next_hop.ifindex })
 }
 
@@ -120,15 +120,16 @@ pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
 fn translate<I: IcmpFamily>(
     error: &mut IcmpErrorFrame<I>,
     quoted_tcp: Option<&mut Tcp>,
+    vip: &Address,
     record: &FlowRecord,
 ) {
     let quote = &mut error.quoted_ip;
-    let addresses = quote.delta_to(&record.new_destination, &record.new_source);
+    let addresses = quote.delta_to(&record.new_destination, vip);
     let ports = Delta::ZERO
         .replace(&error.quoted_tcp.source_port, &record.new_destination_port())
         .replace(&error.quoted_tcp.destination_port, &record.new_source_port());
     let old_checksum = quote.checksum();
-    quote.set_addresses(&record.new_destination, &record.new_source, addresses);
+    quote.set_addresses(&record.new_destination, vip, addresses);
     let mut delta = addresses.and(ports).replace(&old_checksum, &quote.checksum());
     error.quoted_tcp.source_port = record.new_destination_port();
     error.quoted_tcp.destination_port = record.new_source_port();
@@ -139,12 +140,12 @@ fn translate<I: IcmpFamily>(
         delta = delta.replace(&old, &tcp.checksum);
     }
 
-    let outer = error.ip.delta_to(&record.new_source, &record.new_destination);
+    let outer = error.ip.delta_to(vip, &record.new_destination);
     if I::CHECKSUM_COVERS_ADDRESSES {
         delta = delta.and(outer);
     }
     error.icmp.checksum = delta.apply(error.icmp.checksum);
     error.ip.decrement_hops();
-    error.ip.set_addresses(&record.new_source, &record.new_destination, outer);
+    error.ip.set_addresses(vip, &record.new_destination, outer);
     rewrite::set_next_hop(&mut error.ethernet, record);
 }

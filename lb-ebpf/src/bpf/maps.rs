@@ -54,9 +54,7 @@ pub struct Cursor {
 pub struct Scratch {
     pub(super) forward: FlowRecord,
     pub(super) reverse: FlowRecord,
-    pub(super) to_backend: FlowKey,
     pub(super) from_backend: FlowKey,
-    pub(super) to_client: FlowKey,
 }
 
 /// Counts a packet's outcome.

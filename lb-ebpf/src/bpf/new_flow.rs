@@ -9,7 +9,7 @@ use super::{
 use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Service};
 use crate::outcome::{Occurrence, Outcome};
 use crate::steer;
-use crate::wire::{PROTOCOL_TCP, TcpFrame};
+use crate::wire::TcpFrame;
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 
 #[inline(never)]
@@ -29,14 +29,15 @@ pub(super) fn process<I: Rewritable>(
     let backend_id = maps::slot(slot).ok_or(Outcome::Internal)?;
     let backend = maps::backend(backend_id).ok_or(Outcome::Internal)?;
 
-    // What the packets of the flow look like on each side; the NAT port is still open.
-    scratch.to_backend = FlowKey::new(key.destination, [0; 2], backend.address, backend.port(), PROTOCOL_TCP);
-    scratch.forward.write(Direction::Forward, key, &scratch.to_backend);
-    scratch.forward.backend_id = backend_id;
-    scratch.forward.service_id = service.id;
-    scratch.forward.timestamp_shift = timestamps::shift_of(ctx, segment, now);
-    next_hop::resolve::<I>(ctx, &mut scratch.forward, now)?;
-
+    // Both entries; the NAT port is still open.
+    let forward = &mut scratch.forward;
+    forward.write(Direction::Forward, key, [0; 2], (&backend.address, backend.port()));
+    forward.backend_id = backend_id;
+    forward.service_id = service.id;
+    forward.timestamp_shift = timestamps::shift_of(ctx, segment, now);
+    next_hop::resolve::<I>(ctx, key, forward, now)?;
+    scratch.reverse.write_answers(key, &scratch.forward);
+    scratch.reverse.last_seen_ns = now;
     // Until the first answer asks the routing tables, the way back is where the SYN came from.
     scratch.reverse.next_hop = NextHop {
         destination: segment.ethernet.source,
@@ -44,7 +45,7 @@ pub(super) fn process<I: Rewritable>(
         ifindex: ctx.ingress_ifindex() as u32,
         mtu_bytes: 0,
     };
-    take_port(key, scratch, now)?;
+    take_port(key, scratch)?;
 
     // The SYN is counted before the entry is copied into the table, so that the table has the count.
     established::account(&mut scratch.forward, segment.ip.packet_bytes(), now);
@@ -60,42 +61,26 @@ pub(super) fn process<I: Rewritable>(
 /// Finds a free NAT port, and takes it by inserting the reverse entry under it: whoever inserts first
 /// has it.
 #[inline(never)]
-fn take_port(key: &FlowKey, scratch: &mut maps::Scratch, now: u64) -> core::result::Result<(), Outcome> {
+fn take_port(key: &FlowKey, scratch: &mut maps::Scratch) -> core::result::Result<(), Outcome> {
     let node = maps::node().ok_or(Outcome::Internal)?;
     if node.nat_port_count == 0 {
         return Err(Outcome::PortsExhausted);
     }
     let backend_id = scratch.forward.backend_id;
-    let to_backend = &scratch.to_backend;
-    scratch.from_backend = FlowKey::new(
-        to_backend.destination,
-        to_backend.destination_port(),
-        key.destination,
-        [0; 2],
-        PROTOCOL_TCP,
-    );
-    scratch.to_client =
-        FlowKey::new(key.destination, key.destination_port(), key.source, key.source_port(), PROTOCOL_TCP);
-    scratch.reverse.write(Direction::Reverse, &scratch.from_backend, &scratch.to_client);
-    scratch.reverse.backend_id = backend_id;
-    scratch.reverse.timestamp_shift = scratch.forward.timestamp_shift;
-    scratch.reverse.service_id = scratch.forward.service_id;
-    scratch.reverse.last_seen_ns = now;
+    scratch.from_backend = scratch.forward.twin_key(key);
     for _ in 0..PORT_ATTEMPTS {
         let ticket = maps::draw_port_ticket(backend_id).ok_or(Outcome::Internal)?;
         let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket).to_be_bytes();
         scratch.from_backend.set_destination_port(port);
-        if !is_free(&scratch.from_backend) {
-            maps::count(Occurrence::PortCollision);
-            continue;
-        }
-        scratch.reverse.set_old_destination_port(port);
-        if maps::EMBRYONIC.insert(&scratch.from_backend, &scratch.reverse, u64::from(BPF_NOEXIST)).is_ok() {
+        if is_free(&scratch.from_backend) {
             scratch.forward.set_new_source_port(port);
-            return Ok(());
+            scratch.reverse.follow_port_of(&scratch.forward);
+            let inserted =
+                maps::EMBRYONIC.insert(&scratch.from_backend, &scratch.reverse, u64::from(BPF_NOEXIST));
+            if inserted.is_ok() {
+                return Ok(());
+            }
         }
-        // The entry still has the port's checksum change in it: take it out again.
-        scratch.reverse.unset_old_destination_port(port);
         maps::count(Occurrence::PortCollision);
     }
     Err(Outcome::PortsExhausted)
@@ -109,7 +94,7 @@ fn is_free(from_backend: &FlowKey) -> bool {
         return false;
     }
     // The client's entry must go too, or its stragglers would reach the backend under the new flow's port.
-    let _ = maps::ESTABLISHED.remove(&owner.twin_key(PROTOCOL_TCP));
+    let _ = maps::ESTABLISHED.remove(&owner.twin_key(from_backend));
     let _ = maps::ESTABLISHED.remove(from_backend);
     maps::count(Occurrence::PortReused);
     true

@@ -2,7 +2,7 @@
 //! second for each flow and direction.
 
 use super::maps;
-use crate::abi::{Address, FlowRecord, NEXT_HOP_LIFETIME_NS, NextHop};
+use crate::abi::{Address, FlowKey, FlowRecord, NEXT_HOP_LIFETIME_NS, NextHop};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{IpHeader, Ipv4, Ipv6, PROTOCOL_TCP};
 use aya_ebpf::{
@@ -49,10 +49,11 @@ fn words(address: &Address) -> [u32; 4] {
     ]
 }
 
-/// Looks a record's next hop up and writes it there.
+/// Looks up the next hop of a record, whose key that is, and writes it there.
 #[inline(never)]
 pub(super) fn resolve<I: Routed>(
     ctx: &XdpContext,
+    key: &FlowKey,
     record: &mut FlowRecord,
     now_ns: u64,
 ) -> Result<(), Outcome> {
@@ -61,7 +62,7 @@ pub(super) fn resolve<I: Routed>(
     params.family = I::ADDRESS_FAMILY;
     params.l4_protocol = PROTOCOL_TCP;
     params.ifindex = ctx.ingress_ifindex() as u32;
-    I::write_addresses(&mut params, &record.new_source, &record.new_destination);
+    I::write_addresses(&mut params, &key.destination, &record.new_destination);
     // SAFETY: the context is this run's, and the struct outlives the call, which writes within its size.
     let answer = unsafe {
         bpf_fib_lookup_helper(ctx.as_ptr(), &raw mut params, core::mem::size_of::<bpf_fib_lookup>() as i32, 0)
@@ -88,11 +89,11 @@ pub(super) fn resolve<I: Routed>(
 /// any more, the old one stays in use: it worked a moment ago, and for a client it is at worst the
 /// router its SYN came from.
 #[inline(always)]
-pub(super) fn refresh<I: Routed>(ctx: &XdpContext, record: &mut FlowRecord, now_ns: u64) {
+pub(super) fn refresh<I: Routed>(ctx: &XdpContext, key: &FlowKey, record: &mut FlowRecord, now_ns: u64) {
     if now_ns.wrapping_sub(record.next_hop_at_ns) < NEXT_HOP_LIFETIME_NS && record.next_hop_at_ns != 0 {
         return;
     }
-    if resolve::<I>(ctx, record, now_ns).is_ok() {
+    if resolve::<I>(ctx, key, record, now_ns).is_ok() {
         maps::count(Occurrence::NextHopRefreshed);
     } else {
         record.next_hop_at_ns = now_ns;

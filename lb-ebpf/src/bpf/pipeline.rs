@@ -81,7 +81,7 @@ fn process_tcp<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> Result {
     let now = now_ns();
     if let Some(record) = maps::established(&key) {
         if !established::begins_anew(record, TcpFlags::new(segment.tcp.flags)) {
-            return established::process::<I>(ctx, segment, record, now);
+            return established::process::<I>(ctx, segment, &key, record, now);
         }
         established::forget(&key, record);
     } else if let Some(record) = maps::embryonic(&key) {
@@ -125,7 +125,7 @@ fn process_unknown<I: Rewritable>(
         Err(Outcome::UnknownReset)
     } else if let Some(record) = maps::established(key) {
         // Promoted on another CPU between the two look-ups.
-        established::process::<I>(ctx, segment, record, now)
+        established::process::<I>(ctx, segment, key, record, now)
     } else {
         reset::answer::<I>(ctx, frame, Outcome::UnknownFlow)
     }

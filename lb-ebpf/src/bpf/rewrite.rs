@@ -9,6 +9,8 @@ use aya_ebpf::programs::XdpContext;
 
 /// Families whose headers the program can write.
 pub(super) trait Rewritable: Routed {
+    /// Sends the packet from where it came to, the VIP, to another address; `delta` is the checksum change.
+    fn turn_to(&mut self, destination: &Address, delta: Delta);
     /// Puts new addresses into the header; `delta` is their checksum change.
     fn set_addresses(&mut self, source: &Address, destination: &Address, delta: Delta);
     /// Sum of both addresses, as a pseudo header has them.
@@ -20,6 +22,13 @@ pub(super) trait Rewritable: Routed {
 }
 
 impl Rewritable for Ipv4 {
+    #[inline(always)]
+    fn turn_to(&mut self, destination: &Address, delta: Delta) {
+        self.source = self.destination;
+        self.destination = destination.v4();
+        self.checksum = delta.apply(self.checksum);
+    }
+
     #[inline(always)]
     fn set_addresses(&mut self, source: &Address, destination: &Address, delta: Delta) {
         self.source = source.v4();
@@ -62,6 +71,12 @@ impl Rewritable for Ipv4 {
 
 impl Rewritable for Ipv6 {
     #[inline(always)]
+    fn turn_to(&mut self, destination: &Address, _delta: Delta) {
+        self.source = self.destination;
+        self.destination = destination.v6();
+    }
+
+    #[inline(always)]
     fn set_addresses(&mut self, source: &Address, destination: &Address, _delta: Delta) {
         self.source = source.v6();
         self.destination = destination.v6();
@@ -99,7 +114,7 @@ pub(super) fn forward<I: Rewritable>(
         return Err(Outcome::ExceedsMtu);
     }
     frame.ip.decrement_hops();
-    frame.ip.set_addresses(&record.new_source, &record.new_destination, record.address_delta);
+    frame.ip.turn_to(&record.new_destination, record.address_delta);
     frame.tcp.source_port = record.new_source_port();
     frame.tcp.destination_port = record.new_destination_port();
     frame.tcp.checksum = record.transport_delta.apply(frame.tcp.checksum);

@@ -47,18 +47,14 @@ impl Timeouts {
         }
     }
 
-    /// The shortest of them: what has been silent for less need not be looked at.
-    pub fn shortest(&self) -> Duration {
-        self.established.min(self.half_closed).min(self.closed).min(self.embryonic)
+    /// The same, with closed flows leaving as soon as under pressure.
+    pub fn hurried(self) -> Self {
+        Self { closed: self.closed.min(PRESSED_CLOSED), ..self }
     }
 
     /// These timeouts when so many of so many entries are in use.
     pub fn under_pressure(self, entries: u64, capacity: u64) -> Self {
-        if entries * 100 > capacity * PRESSURE_PERCENT {
-            Self { closed: self.closed.min(PRESSED_CLOSED), ..self }
-        } else {
-            self
-        }
+        if entries * 100 > capacity * PRESSURE_PERCENT { self.hurried() } else { self }
     }
 }
 
@@ -93,13 +89,6 @@ mod tests {
         let timeouts = TIMEOUTS.while_embryonic();
         assert_eq!(timeouts.of(FlowState::ANSWERED), TIMEOUTS.embryonic);
         assert_eq!(timeouts.closed, TIMEOUTS.closed);
-    }
-
-    #[test]
-    fn the_shortest_timeout_is_found_whichever_it_is() {
-        assert_eq!(TIMEOUTS.shortest(), TIMEOUTS.closed);
-        let odd = Timeouts { embryonic: Duration::from_secs(2), ..TIMEOUTS };
-        assert_eq!(odd.shortest(), odd.embryonic);
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn key(client_port: u16) -> FlowKey {
 fn one_flow(dataplane: &mut Dataplane) -> Result<()> {
     let (key, to) = (key(4711), key(4712));
     let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
-    record.write(Direction::Forward, &key, &to);
+    record.write(Direction::Forward, &key, to.source_port(), (&to.destination, to.destination_port()));
     record.state = FlowState::ANSWERED.bits();
     record.last_seen_ns = u64::try_from(monotonic_now().as_nanos())?;
     dataplane.write_flows(&[(key, record)])?;

@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
         ];
         let entries = ways.map(|(direction, key, to)| {
             let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
-            record.write(direction, &key, &to);
+            record.write(direction, &key, to.source_port(), (&to.destination, to.destination_port()));
             record.state = FlowState::ANSWERED.bits();
             record.last_seen_ns = now;
             record.next_hop_at_ns = looked_up;

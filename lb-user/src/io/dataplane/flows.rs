@@ -3,11 +3,10 @@
 use super::batch::BatchWalk;
 use super::maps::{Plain, failed};
 use super::{Dataplane, DataplaneError};
-use crate::core::expiry::{PRESSED_CLOSED, Timeouts};
+use crate::core::expiry::Timeouts;
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
 use lb_ebpf::abi::{Direction, FlowKey, FlowRecord};
-use lb_ebpf::wire::PROTOCOL_TCP;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -161,7 +160,8 @@ impl FlowSweeper {
         for table in [&mut self.established, &mut self.embryonic] {
             let established = table.name == "ESTABLISHED";
             let timeouts = if established { timeouts } else { timeouts.while_embryonic() };
-            let candidate = timeouts.shortest().min(PRESSED_CLOSED);
+            // How full the table is shows only at the end: until then, closed flows may be in a hurry.
+            let hurried = timeouts.hurried();
             let mut entries = 0;
             let mut silent = Vec::new();
             table.walk(|key, record| {
@@ -170,7 +170,7 @@ impl FlowSweeper {
                 if forward && established && !record.state().is_closed() {
                     *report.active_flows.entry(record.backend_id).or_default() += 1;
                 }
-                if forward && idle(record, now) > candidate {
+                if forward && idle(record, now) > hurried.of(record.state()) {
                     silent.push((*key, *record));
                 }
             })?;
@@ -244,7 +244,7 @@ fn forget_if_silent(
     now: Duration,
     report: &mut SweepReport,
 ) -> u64 {
-    let twin_key = record.twin_key(PROTOCOL_TCP);
+    let twin_key = record.twin_key(key);
     let twin_idle = match table.flows.get(&Plain(twin_key), 0) {
         Ok(Plain(twin)) => idle(&twin, now),
         Err(_) => Duration::MAX,
@@ -279,7 +279,7 @@ fn remove_orphans(table: &mut Table, timeouts: Timeouts, now: Duration) -> Resul
     })?;
     let mut removed = 0;
     for (key, record) in orphans {
-        let twin = table.flows.get(&Plain(record.twin_key(PROTOCOL_TCP)), 0);
+        let twin = table.flows.get(&Plain(record.twin_key(&key)), 0);
         if twin.is_err() && table.remove_if(&key, |found| found.last_seen_ns == record.last_seen_ns) {
             removed += 1;
         }
@@ -293,7 +293,7 @@ fn flow_entry(key: &FlowKey, record: &FlowRecord, now: Duration) -> FlowEntry {
     FlowEntry {
         client: socket(key.source, key.source_port()),
         vip: socket(key.destination, key.destination_port()),
-        nat: socket(record.new_source, record.new_source_port()),
+        nat: socket(key.destination, record.new_source_port()),
         backend: socket(record.new_destination, record.new_destination_port()),
         backend_id: record.backend_id,
         state: record.state().name(),
