@@ -1,5 +1,6 @@
 //! Changes of the configuration: a whole new one, or one thing, in the running agent and in the file.
 
+use super::AgentError;
 use super::state::Agent;
 use super::sweeping::Order;
 use crate::api::{
@@ -7,7 +8,8 @@ use crate::api::{
     ServiceSpec,
 };
 use crate::config::diff::{Change, diff};
-use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, edit, write_atomically};
+use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, adopt, edit, write_atomically};
+use crate::core::plan::{self, Desired};
 use crate::model::{Family, Mode, Protocol, SchedulerKind};
 use std::time::Duration;
 
@@ -52,16 +54,16 @@ impl Agent {
         let config = Config::parse(&text, &name).map_err(|errors| invalid(errors.to_string()))?;
         let changes = diff(&self.config, &config);
         if request.dry_run {
-            return Ok(report(&changes, false, false));
+            let waiting = words(&diff(&adopt(&self.config, &config), &config));
+            return Ok(report(&changes, waiting, false, false));
         }
-        let proposal = Proposal { text: text.clone(), config };
-        self.adopt(proposal, &changes).await?;
+        self.adopt(Proposal { text: text.clone(), config }).await?;
         self.runtime_changes = false;
         if to_file {
             write_atomically(&self.config_file, &text)
                 .map_err(|error| internal(format!("applied, but not saved to {file}: {error}")))?;
         }
-        Ok(report(&changes, true, to_file))
+        Ok(report(&changes, self.waiting.clone(), true, to_file))
     }
 
     pub(super) async fn mutate(
@@ -74,9 +76,8 @@ impl Agent {
             .map_err(|errors| invalid(errors.to_string()))?;
         // The file may have been edited by hand since; the change goes into what it says now.
         let file_text = if options.runtime_only { None } else { Some(self.edited_file(&mutation)?) };
-        let changes = diff(&self.config, &config);
         let cut = self.flows_to_cut(&mutation, options);
-        self.adopt(Proposal { text, config }, &changes).await?;
+        let changes = self.adopt(Proposal { text, config }).await?;
         for (service, backend, ids) in cut {
             self.cut(&ids, &service, &backend);
         }
@@ -86,7 +87,8 @@ impl Agent {
             })?,
             None => self.runtime_changes = true,
         }
-        Ok(report(&changes, true, !options.runtime_only))
+        // What an earlier change left waiting is not of this one.
+        Ok(report(&changes, Vec::new(), true, !options.runtime_only))
     }
 
     /// The file's text with the change in it, checked.
@@ -122,25 +124,54 @@ impl Agent {
         })
     }
 
-    /// Makes a proposal the running configuration. Where the dataplane refuses, the old one stays.
-    async fn adopt(&mut self, proposal: Proposal, changes: &[Change]) -> Result<(), ApiError> {
-        let old_vips = self.desired.vips.clone();
-        let old_config = std::mem::replace(&mut self.config, proposal.config);
+    /// Makes a proposal the running configuration, except for what needs a restart, and returns what changed.
+    /// Where the dataplane refuses, the old one stays. VIP addresses that cannot be moved are no reason to refuse.
+    async fn adopt(&mut self, proposal: Proposal) -> Result<Vec<Change>, ApiError> {
+        let config = adopt(&self.config, &proposal.config);
+        let changes = diff(&self.config, &config);
+        let waiting = words(&diff(&config, &proposal.config));
+        let old_desired = self.desired.clone();
+        let old_config = std::mem::replace(&mut self.config, config);
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
-        if let Err(error) = self.steer() {
+        if let Err(reason) = self.steer_with_nat_ports() {
             self.config = old_config;
             self.checks.follow(&self.config, &known);
-            return Err(ApiError::new(ErrorKind::Conflict, error.to_string()));
+            return Err(self.go_back(old_desired, &reason));
         }
-        self.dataplane.set_nat_ports(self.config.node.nat_ports).map_err(internal)?;
         self.text = proposal.text;
-        for change in changes {
+        for change in &changes {
             self.journal.record(EventKind::ConfigChanged, change.to_string());
         }
+        for change in waiting.iter().filter(|change| !self.waiting.contains(change)) {
+            self.journal.record(EventKind::Warning, waits(change));
+        }
+        self.waiting = waiting;
         // The thread ends only with the agent.
         let _ = self.sweeper.send(Order::SetTimeouts(self.config.dataplane.timeouts.into()));
-        self.hold_vips(&old_vips).await.map_err(internal)
+        self.hold_vips().await;
+        Ok(changes)
+    }
+
+    fn steer_with_nat_ports(&mut self) -> Result<(), AgentError> {
+        self.steer()?;
+        Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?)
+    }
+
+    /// Steers the dataplane back to what it did before a change that it took in part.
+    fn go_back(&mut self, desired: Desired, reason: &AgentError) -> ApiError {
+        let steps = plan::steps(self.dataplane.image(), &desired).map_err(AgentError::from);
+        let back = steps
+            .and_then(|steps| Ok(self.dataplane.take(&steps)?))
+            .and_then(|()| Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?));
+        self.desired = desired;
+        let Err(error) = back else { return ApiError::new(ErrorKind::Conflict, reason.to_string()) };
+        let message = format!(
+            "{reason}; the way back failed too ({error}): the dataplane may serve a part of the change until \
+             the agent is restarted"
+        );
+        self.journal.record(EventKind::Warning, message.clone());
+        ApiError::new(ErrorKind::Conflict, message)
     }
 
     fn flows_to_cut(
@@ -171,14 +202,17 @@ impl Agent {
     }
 }
 
-fn report(changes: &[Change], applied: bool, saved: bool) -> ApplyReport {
-    let need_restart = changes.iter().filter(|change| change.needs_restart());
-    ApplyReport {
-        changes: changes.iter().map(ToString::to_string).collect(),
-        need_restart: need_restart.map(ToString::to_string).collect(),
-        applied,
-        saved,
-    }
+fn words(changes: &[Change]) -> Vec<String> {
+    changes.iter().map(ToString::to_string).collect()
+}
+
+/// A change that waits, as warnings say it.
+pub(super) fn waits(change: &str) -> String {
+    format!("waits for a restart of the agent: {change}")
+}
+
+fn report(changes: &[Change], need_restart: Vec<String>, applied: bool, saved: bool) -> ApplyReport {
+    ApplyReport { changes: words(changes), need_restart, applied, saved }
 }
 
 fn backend(spec: &BackendSpec) -> Backend {

@@ -12,6 +12,7 @@ mod state;
 mod sweeping;
 mod uniqueness;
 mod view;
+mod vips;
 
 pub use uniqueness::UniquenessError;
 
@@ -158,7 +159,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs, outputs: Outputs) -> R
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command, &outputs.snapshots).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
-            _ = tick.tick() => agent.handle_tick(),
+            _ = tick.tick() => agent.handle_tick().await,
             _ = hangup.recv() => agent.reload().await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,

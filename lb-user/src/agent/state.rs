@@ -3,6 +3,7 @@
 use super::checks::{CheckDone, Checks};
 use super::journal::Journal;
 use super::sweeping::{Order, Swept};
+use super::vips::Holding;
 use super::{AgentError, view};
 use crate::api::{ApiError, Command, ErrorKind, EventKind, Snapshot};
 use crate::config::Config;
@@ -10,8 +11,6 @@ use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, LoadReport, SweepReport};
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +38,10 @@ pub(super) struct Agent {
     pub(super) sweep: SweepReport,
     pub(super) journal: Journal,
     pub(super) warnings: Vec<String>,
+    /// Changes that the file has and that wait for a restart.
+    pub(super) waiting: Vec<String>,
+    pub(super) holding: Holding,
+    pub(super) vips_tried: Instant,
     pub(super) started: Instant,
     fill_warned: bool,
     neighbours_resolved: Option<Instant>,
@@ -69,6 +72,9 @@ impl Agent {
             sweep: SweepReport::default(),
             journal,
             warnings: Vec::new(),
+            waiting: Vec::new(),
+            holding: Holding::default(),
+            vips_tried: Instant::now(),
             started: Instant::now(),
             fill_warned: false,
             neighbours_resolved: None,
@@ -98,7 +104,8 @@ impl Agent {
         self.checks.follow(&self.config, &known);
         self.steer()?;
         // An earlier agent's VIPs that the file no longer has leave the interface too.
-        self.hold_vips(&known.vips).await?;
+        self.suspect_vips(&known.vips, &[]);
+        self.hold_vips().await;
         Ok(())
     }
 
@@ -117,23 +124,6 @@ impl Agent {
         if let Err(error) = self.steer() {
             self.journal.record(EventKind::Warning, format!("the dataplane did not take a change: {error}"));
         }
-    }
-
-    /// Puts active VIPs on their interfaces and takes away those of `old` that are not any more.
-    pub(super) async fn hold_vips(&mut self, old: &BTreeSet<IpAddr>) -> Result<(), AgentError> {
-        for vip in self.config.vips.values() {
-            for address in &vip.addresses {
-                if vip.active_on == self.config.node.name {
-                    self.interfaces.add(&vip.interface, *address).await?;
-                }
-            }
-        }
-        for gone in old.difference(&self.desired.vips) {
-            for interface in &self.config.node.interfaces {
-                self.interfaces.remove(interface, *gone).await?;
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn handle_command(
@@ -209,8 +199,8 @@ impl Agent {
         self.fill_warned = full;
     }
 
-    /// Slow starts move on with time.
-    pub(super) fn handle_tick(&mut self) {
+    /// Slow starts move on with time, and what failed is tried again.
+    pub(super) async fn handle_tick(&mut self) {
         if self.checks.any_ramping(Instant::now()) {
             self.steer_or_record();
         }
@@ -218,6 +208,7 @@ impl Agent {
             self.neighbours_resolved = Some(Instant::now());
             self.resolve_unchecked();
         }
+        self.retry_vips().await;
     }
 
     /// Health checks keep their backends' neighbour entries alive; the others' need a hand.

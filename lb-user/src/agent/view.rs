@@ -25,6 +25,11 @@ impl Agent {
         Ok(Snapshot { status, services, counters })
     }
 
+    fn all_warnings(&self) -> Vec<String> {
+        let waiting = self.waiting.iter().map(|change| super::change::waits(change));
+        self.warnings.iter().cloned().chain(waiting).chain(self.holding.warnings()).collect()
+    }
+
     fn status(&self, services: &[ServiceView]) -> Status {
         let config = &self.config;
         let vips = config.vips.iter().map(|(name, vip)| VipView {
@@ -60,7 +65,7 @@ impl Agent {
             ],
             services: services.len() as u64,
             services_without_backend: without as u64,
-            warnings: self.warnings.clone(),
+            warnings: self.all_warnings(),
         }
     }
 

@@ -43,6 +43,10 @@ pub(super) fn report_text(report: &ApplyReport) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{change}{restart}");
     }
+    // Where a part of a change waits, it has words of its own.
+    for change in report.need_restart.iter().filter(|change| !report.changes.contains(change)) {
+        let _ = writeln!(text, "waits for a restart of the agent: {change}");
+    }
     match (report.applied, report.saved) {
         (true, false) if !report.changes.is_empty() => text.push_str("applied\n"),
         (true, true) => text.push_str("applied and saved\n"),

@@ -2,9 +2,11 @@
 //!
 //! The way in is [`Config::load`] (or [`Config::parse`]): file text → `file` (what may be written)
 //! → `validate` (what makes sense) → [`Config`]. [`mod@diff`] says what changes between two
-//! configurations, [`edit`] writes a change into the file's text and keeps its comments.
+//! configurations, [`adopt`] what of a new one a running agent can take, [`edit`] writes a change into
+//! the file's text and keeps its comments.
 //! Owns the meaning and the defaults of every key of the file. Never acts on a configuration.
 
+mod adopt;
 pub mod diff;
 pub mod edit;
 mod error;
@@ -19,6 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::write::write_atomically;
 pub use crate::model::AttachMode;

@@ -181,6 +181,25 @@ fn the_id_of_a_removed_backend_is_not_used_for_the_next_one() {
 }
 
 #[test]
+fn from_wherever_a_plan_stopped_there_is_a_way_back() {
+    let mut start = Image::default();
+    let old =
+        desire(&web(&[("web1", WEB1, 1, "ready"), ("web2", WEB2, 1, "ready")]), &AvailabilityMap::new());
+    take(&mut start, &old);
+    let moved = r#""10.80.0.23:80", "[fd80::23]:80""#;
+    let new =
+        desire(&web(&[("web1", moved, 3, "ready"), ("web3", WEB2, 1, "ready")]), &AvailabilityMap::new());
+    let plan = steps(&start, &new).expect("it fits");
+    for taken in 0..=plan.len() {
+        let mut image = start.clone();
+        plan[..taken].iter().for_each(|step| image.take(step));
+        take(&mut image, &old);
+        assert_eq!(tables(&image), wanted(&old), "after {taken} of {} steps", plan.len());
+        assert_eq!(image.backends.len(), start.backends.len(), "no backend entry is left over");
+    }
+}
+
+#[test]
 fn nothing_to_change_takes_no_steps() {
     let mut image = Image::default();
     let desired =
