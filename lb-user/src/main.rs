@@ -1,12 +1,9 @@
 //! The `lbctl` binary: ties the command line to the agent, and to what works without one.
 
-use anyhow::Context;
 use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
 use lb_user::config::{Config, LoadError};
-use lb_user::io::dataplane;
-use lb_user::io::interface::Interfaces;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -74,13 +71,7 @@ fn check(file: &Path) -> Result<(), LoadError> {
 
 async fn detach(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
-    let was_there = dataplane::detach(&config.dataplane.pin_dir)?;
-    let interfaces = Interfaces::open()?;
-    for vip in config.vips.values().filter(|vip| vip.active_on == config.node.name) {
-        for address in &vip.addresses {
-            interfaces.remove(&vip.interface, *address).await.context("taking a VIP away")?;
-        }
-    }
+    let was_there = agent::detach(&config).await?;
     let what = if was_there { "detached" } else { "nothing was attached" };
     println!("node {}: {what}; its VIPs are off this machine", config.node.name);
     Ok(())

@@ -19,7 +19,7 @@ pub use uniqueness::UniquenessError;
 use crate::api::server::{Context, Policy, serve};
 use crate::api::{Command, Event, EventKind, Snapshot};
 use crate::config::{Config, LoadError};
-use crate::io::dataplane::{Dataplane, DataplaneError, Options};
+use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
 use state::Agent;
 use std::collections::VecDeque;
@@ -86,7 +86,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     let policy = policy(&config)?;
-    let _lock = uniqueness::lock(&config.node.name, &config.control.socket)?;
+    dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
+    let _claim = uniqueness::claim(&config.node.name, &config.control.socket, &config.dataplane.pin_dir)?;
     let interfaces = Interfaces::open()?;
     for interface in &config.node.interfaces {
         interfaces.addresses(interface).await?;
@@ -115,6 +116,20 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     server.abort();
     drop(socket);
     ended
+}
+
+/// Takes the program, its maps and this node's VIPs off the machine; returns whether anything was attached.
+/// Refuses while an agent works with them.
+pub async fn detach(config: &Config) -> Result<bool, AgentError> {
+    let pin_dir = &config.dataplane.pin_dir;
+    let _claim = uniqueness::claim(&config.node.name, &config.control.socket, pin_dir)
+        .map_err(UniquenessError::not_detached)?;
+    let was_there = dataplane::detach(pin_dir)?;
+    let interfaces = Interfaces::open()?;
+    for (interface, address) in vips::places(config) {
+        interfaces.remove(&interface, address).await?;
+    }
+    Ok(was_there)
 }
 
 fn policy(config: &Config) -> Result<Policy, AgentError> {

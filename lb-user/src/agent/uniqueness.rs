@@ -1,12 +1,12 @@
-//! One agent for a node, one listener on a socket.
+//! One agent for a node, one for a folder of pins, one listener on a socket.
 
 use crate::api::server::Policy;
 use crate::model::NodeName;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{Uid, chown};
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
@@ -22,6 +22,23 @@ pub enum UniquenessError {
         node: NodeName,
         /// Its process, as it said itself.
         pid: String,
+    },
+    /// Another agent has the pins.
+    #[error(
+        "another agent{} has the pins in {pin_dir}; stop it first, or give this one another dataplane.pin_dir",
+        holder(*pid)
+    )]
+    PinsInUse {
+        /// The folder.
+        pin_dir: PathBuf,
+        /// Its process, where the kernel's list of locks shows it.
+        pid: Option<u32>,
+    },
+    /// Detaching under a running agent.
+    #[error("nothing was detached: {who}; stop it first")]
+    NotDetached {
+        /// Which agent, in words.
+        who: String,
     },
     /// Another agent listens there.
     #[error("another agent answers at {0}; stop it first, or set control.socket")]
@@ -39,13 +56,44 @@ pub enum UniquenessError {
     },
 }
 
+impl UniquenessError {
+    /// The same for who wanted to detach, and has no other name or folder to go to.
+    pub(super) fn not_detached(self) -> Self {
+        let who = match self {
+            Self::Running { node, pid } => format!("an agent of node {node} is running (pid {pid})"),
+            Self::PinsInUse { pin_dir, pid } => {
+                format!("an agent{} has the pins in {}", holder(pid), pin_dir.display())
+            }
+            other => return other,
+        };
+        Self::NotDetached { who }
+    }
+}
+
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> UniquenessError + '_ {
     move |cause| UniquenessError::File { path: path.to_owned(), cause }
 }
 
-/// Holds the node's lock for as long as it lives. The kernel lets go of it with the process, so a crash
-/// leaves no stale one.
-pub(super) fn lock(node: &NodeName, socket: &Path) -> Result<Flock<File>, UniquenessError> {
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or(String::new(), |pid| format!(" (pid {pid})"))
+}
+
+/// The locks of an agent, held for as long as this lives. The kernel lets go of them with the process, so a
+/// crash leaves no stale ones.
+#[derive(Debug)]
+pub(super) struct Claim {
+    _node: Flock<File>,
+    _pins: Option<Flock<File>>,
+}
+
+/// Takes the node's lock and, if it is there, that of the folder of its pins. Each is needed: the node's keeps
+/// one name from running twice, the folder's keeps two names from one dataplane.
+pub(super) fn claim(node: &NodeName, socket: &Path, pin_dir: &Path) -> Result<Claim, UniquenessError> {
+    let node = lock_node(node, socket)?;
+    Ok(Claim { _node: node, _pins: lock_pins(pin_dir)? })
+}
+
+fn lock_node(node: &NodeName, socket: &Path) -> Result<Flock<File>, UniquenessError> {
     let dir = socket.parent().unwrap_or(Path::new("/run/lbctl"));
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
     let path = dir.join(format!("{node}.lock"));
@@ -70,6 +118,37 @@ pub(super) fn lock(node: &NodeName, socket: &Path) -> Result<Flock<File>, Unique
     Ok(held)
 }
 
+/// Locks the folder itself: the BPF file system holds no ordinary files. `None` if it is not there.
+fn lock_pins(pin_dir: &Path) -> Result<Option<Flock<File>>, UniquenessError> {
+    loop {
+        let dir = match File::open(pin_dir) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed(pin_dir))?,
+        };
+        let inode = dir.metadata().map_err(failed(pin_dir))?.ino();
+        let held = Flock::lock(dir, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+            UniquenessError::PinsInUse { pin_dir: pin_dir.to_owned(), pid: lock_holder(&locks, inode) }
+        })?;
+        // Detaching removes the folder: a lock on one that is gone keeps nobody away from the next.
+        if std::fs::metadata(pin_dir).is_ok_and(|now| now.ino() == inode) {
+            return Ok(Some(held));
+        }
+    }
+}
+
+/// Who holds a flock on an inode, from `/proc/locks`: `1: FLOCK  ADVISORY  WRITE 713 00:21:17 0 EOF`.
+/// The device is left out: what stat says of it differs from what is listed on some file systems, and a lock
+/// on another file of the same number only spoils a message.
+fn lock_holder(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, _, pid, place, ..] = words.as_slice() else { return None };
+        let found = place.rsplit(':').next()?.parse::<u64>().ok()?;
+        (found == inode).then(|| pid.parse().ok()).flatten()
+    })
+}
+
 /// Listens on the control socket. A stale one is replaced, one that somebody answers at is not.
 pub(super) fn listen(path: &Path, policy: &Policy) -> Result<UnixListener, UniquenessError> {
     if let Ok(metadata) = std::fs::symlink_metadata(path) {
@@ -85,4 +164,48 @@ pub(super) fn listen(path: &Path, policy: &Policy) -> Result<UnixListener, Uniqu
     chown(path, Some(Uid::effective()), policy.group).map_err(|errno| failed(path)(errno.into()))?;
     std::fs::set_permissions(path, Permissions::from_mode(policy.socket_mode())).map_err(failed(path))?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        name.parse().expect("a name")
+    }
+
+    #[test]
+    fn two_agents_of_other_names_and_sockets_do_not_share_pins() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let pins = dir.path().join("pins");
+        std::fs::create_dir(&pins).expect("a folder");
+        let first = claim(&node("lb1"), &dir.path().join("a/s"), &pins).expect("nobody else is there");
+        let refused = claim(&node("lb2"), &dir.path().join("b/s"), &pins).expect_err("the pins are taken");
+        let message = refused.to_string();
+        assert!(message.contains(&pins.display().to_string()), "{message}");
+        assert!(message.contains("dataplane.pin_dir"), "the way out is missing: {message}");
+        let pid = std::process::id();
+        assert!(message.contains(&format!("(pid {pid})")), "{message}");
+        let message = refused.not_detached().to_string();
+        assert!(message.ends_with("stop it first"), "{message}");
+        drop(first);
+        claim(&node("lb2"), &dir.path().join("b/s"), &pins).expect("the first one is gone");
+    }
+
+    #[test]
+    fn one_node_runs_once_whatever_its_pins() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let socket = dir.path().join("s");
+        let _first = claim(&node("lb1"), &socket, &dir.path().join("none")).expect("nobody else is there");
+        let refused = claim(&node("lb1"), &socket, &dir.path().join("none")).expect_err("it runs");
+        assert!(matches!(refused, UniquenessError::Running { .. }), "{refused}");
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_by_inode() {
+        let locks = "1: POSIX  ADVISORY  WRITE 501 00:19:17 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 713 00:21:17 0 EOF\n2: -> FLOCK  ADVISORY  WRITE 9 00:21:18 0 EOF\n";
+        assert_eq!(lock_holder(locks, 17), Some(713));
+        assert_eq!(lock_holder(locks, 18), None, "who waits holds nothing");
+    }
 }

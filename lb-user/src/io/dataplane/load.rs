@@ -62,6 +62,16 @@ fn pin_failed(path: &Path) -> impl Fn(std::io::Error) -> DataplaneError + '_ {
     move |error| DataplaneError::Pin { path: path.to_owned(), reason: error.to_string() }
 }
 
+/// Makes the folder of the pins, which must be on a BPF file system.
+pub fn make_pin_dir(pin_dir: &Path) -> Result<(), DataplaneError> {
+    fs::create_dir_all(pin_dir).map_err(pin_failed(pin_dir))?;
+    let file_system = nix::sys::statfs::statfs(pin_dir);
+    if file_system.is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
+        return Ok(());
+    }
+    Err(DataplaneError::NoBpffs { path: pin_dir.to_owned() })
+}
+
 impl Dataplane {
     /// Loads the program that came with this binary.
     ///
@@ -74,11 +84,7 @@ impl Dataplane {
     /// Loads a program object (freshly built, in tests) over the pinned maps and attaches it. An earlier
     /// program is replaced atomically: no packet goes by without one.
     pub fn open_object(options: &Options, object: &[u8]) -> Result<(Self, LoadReport), DataplaneError> {
-        fs::create_dir_all(&options.pin_dir).map_err(pin_failed(&options.pin_dir))?;
-        let file_system = nix::sys::statfs::statfs(&options.pin_dir);
-        if !file_system.is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
-            return Err(DataplaneError::NoBpffs { path: options.pin_dir.clone() });
-        }
+        make_pin_dir(&options.pin_dir)?;
         let mut report = LoadReport::default();
         let maps_dir = options.pin_dir.join("maps");
         let found = found_abi(&maps_dir);

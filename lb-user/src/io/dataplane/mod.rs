@@ -16,7 +16,7 @@ pub use crate::core::expiry::Timeouts;
 pub use attach::{Attachment, XdpModeUsed};
 pub use counters::{BackendTotals, Counter, Counters};
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
-pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach};
+pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
 pub use run::{PassProgram, RunResult};
 
 use crate::core::plan::{Image, Step};
