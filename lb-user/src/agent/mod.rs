@@ -93,7 +93,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         interfaces.addresses(interface).await?;
         enable_forwarding(interface)?;
     }
-    let (dataplane, report) = Dataplane::open(&dataplane_options(&config))?;
+    let (dataplane, report) = Dataplane::load(&dataplane_options(&config))?;
     let listener = uniqueness::listen(&config.control.socket, &policy)?;
     let socket = SocketFile(config.control.socket.clone());
 
@@ -103,8 +103,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let journal = journal::Journal::new(events.clone());
     let mut agent =
         Agent::new(config_file.to_owned(), text, config, dataplane, interfaces, sweeper, results, journal);
-    agent.report_load(report);
-    agent.start().await?;
+    agent.start(report).await?;
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let (snapshots, snapshots_out) = watch::channel(Arc::new(agent.snapshot()?));

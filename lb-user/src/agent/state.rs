@@ -4,7 +4,7 @@ use super::checks::{CheckDone, Checks};
 use super::journal::Journal;
 use super::sweeping::{Order, Swept};
 use super::vips::Holding;
-use super::{AgentError, view};
+use super::{AgentError, dataplane_options, view};
 use crate::api::{ApiError, Command, ErrorKind, EventKind, Snapshot};
 use crate::config::Config;
 use crate::core::plan::{self, AvailabilityMap, Desired};
@@ -82,7 +82,7 @@ impl Agent {
     }
 
     /// Records what loading the dataplane found.
-    pub(super) fn report_load(&mut self, report: LoadReport) {
+    fn report_load(&mut self, report: LoadReport) {
         if let Some(version) = report.abi_replaced {
             self.journal.record(
                 EventKind::Warning,
@@ -97,14 +97,17 @@ impl Agent {
         }
     }
 
-    /// Brings VIPs, checks and the dataplane in line with the configuration.
-    pub(super) async fn start(&mut self) -> Result<(), AgentError> {
+    /// Brings VIPs, checks and the dataplane in line with the configuration: fills the maps, then lets packets
+    /// meet the program, then calls them here.
+    pub(super) async fn start(&mut self, mut report: LoadReport) -> Result<(), AgentError> {
         // What an earlier agent's dataplane served is kept until its first checks are in.
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
         self.steer()?;
+        self.dataplane.attach(&dataplane_options(&self.config), &mut report)?;
         // An earlier agent's VIPs that the file no longer has leave the interface too.
-        self.suspect_vips(&known.vips, &[]);
+        self.suspect_vips(&known.vips, &report.interfaces_left);
+        self.report_load(report);
         self.hold_vips().await;
         Ok(())
     }

@@ -1,12 +1,13 @@
 //! Attaching the program to interfaces through pinned links.
 
 use super::DataplaneError;
-use super::load::{Options, chain};
+use super::load::{LoadReport, Options, chain};
 use crate::model::AttachMode;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
 use aya::programs::{ProgramError, Xdp};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How the program really runs on an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,25 +37,78 @@ pub struct Attachment {
     pub mode: XdpModeUsed,
 }
 
+impl XdpModeUsed {
+    /// Whether the configuration wants it so, or leaves it open.
+    fn is_wanted(self, attach: AttachMode) -> bool {
+        match attach {
+            AttachMode::Auto => true,
+            AttachMode::Native => self == Self::Native,
+            AttachMode::Generic => self == Self::Generic,
+        }
+    }
+}
+
+/// A replaced link is gone a moment after its pin: so long an interface may be busy with it.
+const LINK_GOES_WITHIN: Duration = Duration::from_secs(2);
+
 /// Pins have no dots (the BPF file system reserves them), interface names may.
+fn in_pins(interface: &str) -> String {
+    interface.replace('.', "_")
+}
+
 fn pin_path(pin_dir: &Path, interface: &str, mode: XdpModeUsed) -> PathBuf {
-    pin_dir.join(format!("link_{}_{}", interface.replace('.', "_"), mode.name()))
+    pin_dir.join(format!("link_{}_{}", in_pins(interface), mode.name()))
+}
+
+/// The interface of a pin, in the way pins write it.
+fn pinned_interface(pin: &str) -> Option<&str> {
+    let rest = pin.strip_prefix("link_")?;
+    rest.strip_suffix("_native").or_else(|| rest.strip_suffix("_generic"))
 }
 
 pub(super) fn attach_all(
     program: &mut Xdp,
     options: &Options,
-    warnings: &mut Vec<String>,
+    report: &mut LoadReport,
 ) -> Result<Vec<Attachment>, DataplaneError> {
     let mut attachments = Vec::new();
     for interface in &options.interfaces {
         let mode = match take_over(program, &options.pin_dir, interface)? {
-            Some(mode) => mode,
-            None => attach_anew(program, options, interface, warnings)?,
+            Some(mode) if mode.is_wanted(options.attach) => mode,
+            Some(mode) => replace(program, options, interface, mode, &mut report.warnings)?,
+            None => attach_anew(program, options, interface, &mut report.warnings)?,
         };
         attachments.push(Attachment { interface: interface.clone(), mode });
     }
+    leave_others(options, report)?;
     Ok(attachments)
+}
+
+/// Takes the program from interfaces that an earlier agent had and this one does not.
+fn leave_others(options: &Options, report: &mut LoadReport) -> Result<(), DataplaneError> {
+    let failed = |path: &Path, error: std::io::Error| DataplaneError::Pin {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let configured: Vec<String> = options.interfaces.iter().map(|name| in_pins(name)).collect();
+    let there: Vec<String> = nix::net::if_::if_nameindex()
+        .map(|all| all.iter().map(|one| one.name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    let entries = std::fs::read_dir(&options.pin_dir).map_err(|error| failed(&options.pin_dir, error))?;
+    for entry in entries.flatten() {
+        let pin = entry.file_name().to_string_lossy().into_owned();
+        let Some(found) = pinned_interface(&pin).filter(|found| !configured.iter().any(|name| name == found))
+        else {
+            continue;
+        };
+        std::fs::remove_file(entry.path()).map_err(|error| failed(&entry.path(), error))?;
+        let name = there.iter().find(|name| in_pins(name) == found).map_or(found, String::as_str);
+        report.warnings.push(format!(
+            "interface {name} is not in node.interfaces any more: the program of an earlier agent was taken from it"
+        ));
+        report.interfaces_left.push(name.to_owned());
+    }
+    Ok(())
 }
 
 /// Puts the program into a link that an earlier agent pinned.
@@ -78,10 +132,69 @@ fn take_over(
                 return Ok(Some(mode));
             }
             // The interface went away and took the link's purpose with it.
-            Err(_) => std::fs::remove_file(&path).map_err(|error| failed(error.to_string()))?,
+            Err(error) if is_defunct(errno(&error)) => {
+                std::fs::remove_file(&path).map_err(|error| failed(error.to_string()))?;
+            }
+            Err(error) => return Err(failed(format!("its program was not replaced: {}", chain(&error)))),
         }
     }
     Ok(None)
+}
+
+/// Attaches in another mode than that of the pinned link. The kernel allows one mode at a time, so between the
+/// old and the new one packets go by; where the new one fails, the old one comes back.
+fn replace(
+    program: &mut Xdp,
+    options: &Options,
+    interface: &str,
+    old: XdpModeUsed,
+    warnings: &mut Vec<String>,
+) -> Result<XdpModeUsed, DataplaneError> {
+    let path = pin_path(&options.pin_dir, interface, old);
+    std::fs::remove_file(&path)
+        .map_err(|error| DataplaneError::Pin { path: path.clone(), reason: error.to_string() })?;
+    match attach_anew_soon(program, options, interface, warnings) {
+        Ok(new) => {
+            warnings.push(format!(
+                "interface {interface}: attached in {} mode in place of {}; for a moment no program ran there",
+                new.name(),
+                old.name()
+            ));
+            Ok(new)
+        }
+        Err(error) => {
+            let attach = match old {
+                XdpModeUsed::Native => AttachMode::Native,
+                XdpModeUsed::Generic => AttachMode::Generic,
+            };
+            let as_before = Options { attach, ..options.clone() };
+            match attach_anew_soon(program, &as_before, interface, warnings) {
+                Ok(_) => Err(error),
+                Err(second) => Err(DataplaneError::Attach {
+                    interface: interface.to_owned(),
+                    reason: format!("{error}; nor did it go back to {} mode: {second}", old.name()),
+                }),
+            }
+        }
+    }
+}
+
+/// Attaches to an interface whose old link the kernel is still taking away.
+fn attach_anew_soon(
+    program: &mut Xdp,
+    options: &Options,
+    interface: &str,
+    warnings: &mut Vec<String>,
+) -> Result<XdpModeUsed, DataplaneError> {
+    let deadline = Instant::now() + LINK_GOES_WITHIN;
+    loop {
+        match attach_anew(program, options, interface, warnings) {
+            Err(DataplaneError::Busy { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            attached => return attached,
+        }
+    }
 }
 
 fn attach_anew(
@@ -109,7 +222,10 @@ fn attach_anew(
             attached => (attached, XdpModeUsed::Native),
         },
     };
-    let id = id.map_err(|error| failed(explain(&error)))?;
+    let id = id.map_err(|error| match is_busy(&error) {
+        true => DataplaneError::Busy { interface: interface.to_owned() },
+        false => failed(explain(&error)),
+    })?;
     let link = program.take_link(id).map_err(|error| failed(chain(&error)))?;
     let link = FdLink::try_from(link).map_err(|error| failed(chain(&error)))?;
     let path = pin_path(&options.pin_dir, interface, mode);
@@ -124,6 +240,11 @@ fn errno(error: &ProgramError) -> Option<i32> {
     }
 }
 
+/// What the kernel answers about a link whose interface is gone (ENOLINK), or is going.
+fn is_defunct(errno: Option<i32>) -> bool {
+    matches!(errno, Some(libc::ENOLINK | libc::ENODEV))
+}
+
 fn is_busy(error: &ProgramError) -> bool {
     matches!(errno(error), Some(libc::EBUSY | libc::EEXIST))
 }
@@ -134,12 +255,44 @@ fn explain(error: &ProgramError) -> String {
         ProgramError::UnknownInterface { .. } => {
             "there is no such interface; `ip link` lists those there are".into()
         }
-        error if is_busy(error) => "another XDP program is attached; `ip link show` names it. Another lbctl \
-             agent with another pin_dir, or another product? End it, or `ip link set dev IFACE xdp off`"
-            .into(),
         error if matches!(errno(error), Some(libc::EPERM | libc::EACCES)) => {
             "not permitted: the agent needs root, or CAP_NET_ADMIN and CAP_BPF".into()
         }
         error => chain(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_of_a_pin_is_found_in_its_name() {
+        let dir = Path::new("/p");
+        for name in ["eth0", "eth0.12", "a_b"] {
+            for mode in [XdpModeUsed::Native, XdpModeUsed::Generic] {
+                let path = pin_path(dir, name, mode);
+                let pin = path.file_name().and_then(|name| name.to_str()).expect("a name");
+                assert_eq!(pinned_interface(pin), Some(in_pins(name).as_str()));
+            }
+        }
+        assert_eq!(pinned_interface("maps"), None);
+        assert_eq!(pinned_interface("link_eth0"), None);
+    }
+
+    #[test]
+    fn only_an_explicit_mode_replaces_a_pinned_link() {
+        for mode in [XdpModeUsed::Native, XdpModeUsed::Generic] {
+            assert!(mode.is_wanted(AttachMode::Auto));
+        }
+        assert!(XdpModeUsed::Native.is_wanted(AttachMode::Native));
+        assert!(!XdpModeUsed::Native.is_wanted(AttachMode::Generic));
+        assert!(!XdpModeUsed::Generic.is_wanted(AttachMode::Native));
+    }
+
+    #[test]
+    fn a_pin_is_given_up_only_for_a_link_that_is_dead() {
+        assert!(is_defunct(Some(libc::ENOLINK)) && is_defunct(Some(libc::ENODEV)));
+        assert!(!is_defunct(Some(libc::EPERM)) && !is_defunct(Some(libc::EINVAL)) && !is_defunct(None));
     }
 }

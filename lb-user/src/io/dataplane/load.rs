@@ -40,6 +40,8 @@ pub struct LoadReport {
     pub maps_taken_over: bool,
     /// Maps of this other ABI version were replaced, and their flows are gone. 0 is "unreadable".
     pub abi_replaced: Option<u32>,
+    /// Interfaces that an earlier agent had and this one has not: the program was taken from them.
+    pub interfaces_left: Vec<String>,
     /// Things the operator should know, each a sentence.
     pub warnings: Vec<String>,
 }
@@ -72,8 +74,43 @@ pub fn make_pin_dir(pin_dir: &Path) -> Result<(), DataplaneError> {
     Err(DataplaneError::NoBpffs { path: pin_dir.to_owned() })
 }
 
+/// Where the pins of the maps are, and where they are while another ABI's maps give way to new ones.
+struct MapDirs {
+    maps: PathBuf,
+    new: PathBuf,
+    old: PathBuf,
+}
+
+impl MapDirs {
+    fn of(pin_dir: &Path) -> Self {
+        let dir = |name| pin_dir.join(name);
+        Self { maps: dir("maps"), new: dir("maps_new"), old: dir("maps_old") }
+    }
+
+    /// Puts the new maps in the place of the old ones.
+    fn swap(&self) -> Result<(), DataplaneError> {
+        remove_dir(&self.old)?;
+        fs::rename(&self.maps, &self.old).map_err(pin_failed(&self.maps))?;
+        fs::rename(&self.new, &self.maps).map_err(pin_failed(&self.new))?;
+        remove_dir(&self.old)
+    }
+
+    /// Ends a swap that an agent died in: without maps in their place, the new ones are those that the program
+    /// works with. Otherwise they are of a start that came to nothing.
+    fn recover(&self) -> Result<(), DataplaneError> {
+        // NODE is a pin that all maps have beside them; a folder without it was being removed.
+        let has_maps = |dir: &Path| dir.join("NODE").exists();
+        if !has_maps(&self.maps) && has_maps(&self.new) {
+            remove_dir(&self.maps)?;
+            fs::rename(&self.new, &self.maps).map_err(pin_failed(&self.new))?;
+        }
+        remove_dir(&self.new)?;
+        remove_dir(&self.old)
+    }
+}
+
 impl Dataplane {
-    /// Loads the program that came with this binary.
+    /// Loads the program that came with this binary over the pinned maps and attaches it.
     ///
     /// # Errors
     /// Says which pin, map or interface is in the way.
@@ -81,41 +118,62 @@ impl Dataplane {
         Self::open_object(options, PROGRAM_OBJECT)
     }
 
-    /// Loads a program object (freshly built, in tests) over the pinned maps and attaches it. An earlier
-    /// program is replaced atomically: no packet goes by without one.
+    /// The same with another program object (freshly built, in tests).
     pub fn open_object(options: &Options, object: &[u8]) -> Result<(Self, LoadReport), DataplaneError> {
+        let (mut dataplane, mut report) = Self::load_object(options, object)?;
+        dataplane.attach(options, &mut report)?;
+        Ok((dataplane, report))
+    }
+
+    /// Loads the program that came with this binary over the pinned maps and attaches it nowhere: new maps are
+    /// to be filled before packets meet them. Until [`attach`](Self::attach), an earlier program runs on.
+    ///
+    /// # Errors
+    /// Says which pin or map is in the way.
+    pub fn load(options: &Options) -> Result<(Self, LoadReport), DataplaneError> {
+        Self::load_object(options, PROGRAM_OBJECT)
+    }
+
+    fn load_object(options: &Options, object: &[u8]) -> Result<(Self, LoadReport), DataplaneError> {
         make_pin_dir(&options.pin_dir)?;
+        let dirs = MapDirs::of(&options.pin_dir);
+        dirs.recover()?;
         let mut report = LoadReport::default();
-        let maps_dir = options.pin_dir.join("maps");
-        let found = found_abi(&maps_dir);
+        let found = found_abi(&dirs.maps);
         report.maps_taken_over = found == Some(ABI_VERSION);
         report.abi_replaced = found.filter(|version| *version != ABI_VERSION);
         // Maps of another ABI stay under the old program until the new one has replaced it.
-        let (new_dir, in_place) = match report.abi_replaced {
-            Some(_) => (options.pin_dir.join("maps_new"), false),
-            None => (maps_dir.clone(), true),
-        };
-        if !in_place {
-            remove_dir(&new_dir)?;
-        }
-        fs::create_dir_all(&new_dir).map_err(pin_failed(&new_dir))?;
-        let mut ebpf = load(options, object, &new_dir)?;
+        let maps_wait = report.abi_replaced.is_some();
+        let maps_dir = if maps_wait { &dirs.new } else { &dirs.maps };
+        fs::create_dir_all(maps_dir).map_err(pin_failed(maps_dir))?;
+        let mut ebpf = load(options, object, maps_dir)?;
         note_kept_sizes(&ebpf, options, &mut report);
         maps::write_node(&mut ebpf, node(options.nat_ports))?;
         let image = maps::read_image(&ebpf)?;
-        let program: &mut Xdp = ebpf
-            .program_mut(PROGRAM)
-            .ok_or_else(|| DataplaneError::Load(format!("no program {PROGRAM} in the object")))?
-            .try_into()
-            .map_err(|error| DataplaneError::Load(chain(&error)))?;
-        program.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
-        let attachments = attach::attach_all(program, options, &mut report.warnings)?;
-        if !in_place {
-            remove_dir(&maps_dir)?;
-            fs::rename(&new_dir, &maps_dir).map_err(pin_failed(&new_dir))?;
-        }
-        Ok((Self { ebpf, image, attachments }, report))
+        program(&mut ebpf)?.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
+        Ok((Self { ebpf, image, attachments: Vec::new(), maps_wait }, report))
     }
+
+    /// Attaches the program to the interfaces. An earlier program is replaced atomically: no packet goes by
+    /// without one.
+    ///
+    /// # Errors
+    /// Says which pin or interface is in the way.
+    pub fn attach(&mut self, options: &Options, report: &mut LoadReport) -> Result<(), DataplaneError> {
+        self.attachments = attach::attach_all(program(&mut self.ebpf)?, options, report)?;
+        if self.maps_wait {
+            MapDirs::of(&options.pin_dir).swap()?;
+            self.maps_wait = false;
+        }
+        Ok(())
+    }
+}
+
+fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+    let program = ebpf
+        .program_mut(PROGRAM)
+        .ok_or_else(|| DataplaneError::Load(format!("no program {PROGRAM} in the object")))?;
+    program.try_into().map_err(|error| DataplaneError::Load(chain(&error)))
 }
 
 fn node(nat_ports: PortRange) -> NodeConfig {
@@ -184,4 +242,62 @@ pub fn detach(pin_dir: &Path) -> Result<bool, DataplaneError> {
     let there = pin_dir.exists();
     remove_dir(pin_dir)?;
     Ok(there)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_that_were_being_removed_give_way_to_the_new_ones() {
+        let (root, dirs) = dirs(&["maps", "maps_new"]);
+        fs::rename(dirs.maps.join("NODE"), dirs.maps.join("SLOTS")).expect("a file");
+        dirs.recover().expect("a recovery");
+        assert_eq!(found(root.path()), only("maps_new"));
+    }
+
+    /// A folder with these folders of maps in it, each with one file that says where it came from.
+    fn dirs(names: &[&str]) -> (tempfile::TempDir, MapDirs) {
+        let root = tempfile::tempdir().expect("a folder");
+        for name in names {
+            fs::create_dir(root.path().join(name)).expect("a folder");
+            fs::write(root.path().join(name).join("NODE"), name).expect("a file");
+        }
+        let dirs = MapDirs::of(root.path());
+        (root, dirs)
+    }
+
+    /// What is there, and where the maps in their place came from.
+    fn found(root: &Path) -> (Vec<String>, Option<String>) {
+        let entries = fs::read_dir(root).expect("a folder").flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        (names, fs::read_to_string(root.join("maps").join("NODE")).ok())
+    }
+
+    fn only(origin: &str) -> (Vec<String>, Option<String>) {
+        (vec!["maps".to_owned()], Some(origin.to_owned()))
+    }
+
+    #[test]
+    fn new_maps_take_the_place_of_the_old_ones() {
+        let (root, dirs) = dirs(&["maps", "maps_new"]);
+        dirs.swap().expect("a swap");
+        assert_eq!(found(root.path()), only("maps_new"));
+    }
+
+    #[test]
+    fn a_swap_that_was_cut_off_is_ended_by_the_next_start() {
+        for left in [&["maps_old", "maps_new"][..], &["maps_new"]] {
+            let (root, dirs) = dirs(left);
+            dirs.recover().expect("a recovery");
+            assert_eq!(found(root.path()), only("maps_new"), "from {left:?}");
+        }
+        for left in [&["maps", "maps_old"][..], &["maps", "maps_new"], &["maps"]] {
+            let (root, dirs) = dirs(left);
+            dirs.recover().expect("a recovery");
+            assert_eq!(found(root.path()), only("maps"), "from {left:?}");
+        }
+    }
 }

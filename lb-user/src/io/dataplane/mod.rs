@@ -51,6 +51,15 @@ pub enum DataplaneError {
         /// What went wrong, and the way out.
         reason: String,
     },
+    /// Somebody else's program is there.
+    #[error(
+        "interface {interface}: another XDP program is attached; `ip link show` names it. Another lbctl agent with \
+         another pin_dir, or another product? End it, or `ip link set dev {interface} xdp off`"
+    )]
+    Busy {
+        /// The interface.
+        interface: String,
+    },
     /// A map operation failed.
     #[error("map {map}: {reason}")]
     Map {
@@ -61,11 +70,14 @@ pub enum DataplaneError {
     },
 }
 
-/// A loaded and attached dataplane.
+/// A loaded dataplane.
 pub struct Dataplane {
     ebpf: Ebpf,
     image: Image,
     attachments: Vec<Attachment>,
+    /// Its maps are not yet where the next agent looks for them: those of another ABI are, as long as a
+    /// program works with them.
+    maps_wait: bool,
 }
 
 impl Dataplane {
