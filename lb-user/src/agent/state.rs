@@ -212,6 +212,7 @@ impl Agent {
             self.resolve_unchecked();
         }
         self.retry_vips().await;
+        self.announce_vips();
     }
 
     /// Health checks keep their backends' neighbour entries alive; the others' need a hand.

@@ -6,6 +6,7 @@
 use super::state::Agent;
 use crate::api::EventKind;
 use crate::config::Config;
+use crate::io::announce::announce;
 use crate::io::interface::InterfaceError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,6 +14,10 @@ use std::time::{Duration, Instant};
 
 /// How often steps that failed are tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
+
+/// How often an address that came to an interface is announced there, a second apart: an announcement may
+/// be lost. RFC 4861 allows three.
+const ANNOUNCEMENTS: u8 = 3;
 
 /// An address on an interface.
 pub(super) type Place = (String, IpAddr);
@@ -33,6 +38,8 @@ pub(super) struct Holding {
     held: BTreeSet<Place>,
     leaving: BTreeSet<Place>,
     failed: BTreeMap<VipStep, String>,
+    /// How many announcements a place is still to have.
+    unannounced: BTreeMap<Place, u8>,
 }
 
 impl Holding {
@@ -71,12 +78,15 @@ impl Holding {
                 };
                 let news = format!("VIP address {address} {now} interface {interface} at last");
                 match step {
-                    VipStep::Add(place) => self.held.insert(place),
+                    VipStep::Add(place) => {
+                        self.unannounced.insert(place.clone(), ANNOUNCEMENTS);
+                        self.held.insert(place);
+                    }
                     VipStep::Remove(place) => {
                         self.held.remove(&place);
-                        self.leaving.remove(&place)
+                        self.leaving.remove(&place);
                     }
-                };
+                }
                 failed_before.then_some((EventKind::ConfigChanged, news))
             }
             Err(reason) => {
@@ -85,6 +95,19 @@ impl Holding {
                 (known != Some(reason)).then_some((EventKind::Warning, news))
             }
         }
+    }
+
+    /// The places to announce now; each comes up three times, unless it is given up.
+    pub(super) fn announcements(&mut self) -> Vec<Place> {
+        let wanted = &self.wanted;
+        self.unannounced.retain(|place, left| *left > 0 && wanted.contains(place));
+        self.unannounced.values_mut().for_each(|left| *left -= 1);
+        self.unannounced.keys().cloned().collect()
+    }
+
+    /// A place that cannot be announced is not tried again.
+    pub(super) fn give_up_announcing(&mut self, place: &Place) {
+        self.unannounced.remove(place);
     }
 
     /// What still fails, in words.
@@ -117,6 +140,7 @@ impl Agent {
     pub(super) async fn hold_vips(&mut self) {
         self.holding.want(places(&self.config));
         self.take_vip_steps().await;
+        self.announce_vips();
     }
 
     /// Suspects an earlier agent's VIPs on all interfaces of the node, and on those it had besides.
@@ -134,6 +158,19 @@ impl Agent {
     pub(super) async fn retry_vips(&mut self) {
         if self.vips_tried.elapsed() >= RETRY_EVERY {
             self.take_vip_steps().await;
+        }
+    }
+
+    /// Tells the network where addresses are now, also where they have been all along: it costs nothing, and
+    /// what happened while no agent ran is unknown. Who cannot be told asks in time, hence only a warning.
+    pub(super) fn announce_vips(&mut self) {
+        for place in self.holding.announcements() {
+            let (interface, address) = &place;
+            if let Err(error) = announce(interface, *address) {
+                let message = format!("VIP address {address} was not announced on {interface}: {error}");
+                self.journal.record(EventKind::Warning, message);
+                self.holding.give_up_announcing(&place);
+            }
         }
     }
 
@@ -209,6 +246,20 @@ mod tests {
         holding.want([place("eth1", 100)].into());
         assert_eq!(holding.warnings(), [""; 0]);
         assert_eq!(holding.due(), [VipStep::Add(place("eth1", 100))]);
+    }
+
+    #[test]
+    fn an_address_that_came_is_announced_three_times_and_one_that_left_no_more() {
+        let at = place("eth0", 100);
+        let mut book = holding(&[at.clone(), place("eth0", 101)]);
+        assert_eq!(book.announcements().len(), 2);
+        book.want([at.clone()].into());
+        assert_eq!(book.announcements(), std::slice::from_ref(&at));
+        assert_eq!(book.announcements(), std::slice::from_ref(&at));
+        assert_eq!(book.announcements(), []);
+        let mut book = holding(std::slice::from_ref(&at));
+        book.give_up_announcing(&at);
+        assert_eq!(book.announcements(), []);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! They do not know each other, nor the agent.
 
+pub mod announce;
 pub mod dataplane;
 pub mod health;
 pub mod interface;
