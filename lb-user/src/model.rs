@@ -13,7 +13,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, ServiceName, VipName};
-pub use self::word::{AdminState, AttachMode, Family, HealthState, Mode, Protocol, SchedulerKind};
+pub use self::word::{
+    AdminState, AttachMode, BackendHealth, Family, HealthState, Mode, Protocol, SchedulerKind,
+};
 
 /// Why a text or a number is not one of this module's values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

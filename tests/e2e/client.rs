@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lb_user::api::{BackendView, CountersView, FlowList, ServiceView, Status};
-use lb_user::model::HealthState;
+use lb_user::model::BackendHealth;
 use lbctl_tests::lab::{Lab, Options, addresses, poll};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,13 +17,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) fn web_lab() -> Result<Lab> {
     let lab = Lab::up(Options { database: false, ..Options::default() })?;
     for node in ["lb1", "lb2"] {
-        wait_for_health(&lab, node, "web1", HealthState::Up)?;
-        wait_for_health(&lab, node, "web2", HealthState::Up)?;
+        wait_for_health(&lab, node, "web1", BackendHealth::Up)?;
+        wait_for_health(&lab, node, "web2", BackendHealth::Up)?;
     }
     Ok(lab)
 }
 
-pub(crate) fn wait_for_health(lab: &Lab, node: &str, backend: &str, wanted: HealthState) -> Result<()> {
+pub(crate) fn wait_for_health(lab: &Lab, node: &str, backend: &str, wanted: BackendHealth) -> Result<()> {
     poll::until(&format!("{backend} is {wanted} for {node}"), PATIENCE, || {
         let view = backend_view(lab, node, backend)?;
         ensure!(view.health == wanted, "{:?}", view.addresses);

@@ -4,7 +4,7 @@ use crate::client::{
     KeptConnection, PATIENCE, ask_times, flow_entries, lbctl, shares, vip_a, wait_for_health, web_lab,
 };
 use anyhow::{Context as _, Result, bail, ensure};
-use lb_user::model::HealthState;
+use lb_user::model::BackendHealth;
 use lbctl_tests::lab::{Lab, poll};
 use nix::sys::signal::Signal;
 use std::process::Stdio;
@@ -117,14 +117,14 @@ fn web1_dies_and_returns(lab: &Lab, asking: &Asking) -> Result<()> {
         ensure!(asking.all_failed("web1"), "some go on");
         Ok(())
     })?;
-    wait_for_health(lab, "lb1", "web1", HealthState::Down)?;
+    wait_for_health(lab, "lb1", "web1", BackendHealth::Down)?;
     for vip in vip_a() {
         let answers = ask_times(lab, vip, 20)?;
         ensure!(shares(&answers).get("web2") == Some(&20), "VIP {vip}: {:?}", shares(&answers));
     }
     ensure!(lbctl(lab, &["events"])?.contains("web1 (10.80.0.21:80) is down"), "no event tells it");
     lab.start_nginx("web1")?;
-    wait_for_health(lab, "lb1", "web1", HealthState::Up)?;
+    wait_for_health(lab, "lb1", "web1", BackendHealth::Up)?;
     for vip in vip_a() {
         let answers = ask_times(lab, vip, 20)?;
         ensure!(shares(&answers).get("web1") == Some(&10), "VIP {vip}: {:?}", shares(&answers));

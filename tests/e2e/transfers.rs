@@ -6,7 +6,7 @@ use crate::client::{
 };
 use anyhow::{Result, ensure};
 use lb_user::api::BackendView;
-use lb_user::model::HealthState;
+use lb_user::model::BackendHealth;
 use lbctl_tests::lab::{Lab, poll};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -100,7 +100,7 @@ fn add_again(lab: &Lab, backend: &str) -> Result<()> {
     let address = address_arguments(backend);
     let words = ["backend", "add", "web", backend].into_iter().chain(address.iter().map(String::as_str));
     lbctl(lab, &words.collect::<Vec<_>>())?;
-    wait_for_health(lab, "lb1", backend, HealthState::Up)
+    wait_for_health(lab, "lb1", backend, BackendHealth::Up)
 }
 
 fn a_removed_backend_finishes_its_transfer(lab: &Lab, vip: IpAddr) -> Result<()> {

@@ -10,8 +10,8 @@ use crate::api::{
 use crate::config::diff::{Change, diff};
 use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, adopt, edit, write_atomically};
 use crate::core::plan::{self, Desired};
-use crate::model::{Family, Mode, Protocol, SchedulerKind};
-use std::time::Duration;
+use crate::model::{AdminState, Mode, Protocol, SchedulerKind};
+use std::time::{Duration, Instant};
 
 fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::Invalid, message)
@@ -140,6 +140,7 @@ impl Agent {
             return Err(self.go_back(old_desired, &reason));
         }
         self.text = proposal.text;
+        self.changed_at = Instant::now();
         for change in &changes {
             self.journal.record(EventKind::ConfigChanged, change.to_string());
         }
@@ -182,19 +183,20 @@ impl Agent {
         if !options.force {
             return Vec::new();
         }
-        let ids = |service: &_, backend: &_| {
-            let families = [Family::V4, Family::V6].into_iter();
-            families.filter_map(|family| self.backend_id(service, backend, family)).collect()
-        };
         match mutation {
             Mutation::RemoveBackend(service, backend) => {
-                vec![(service.clone(), backend.clone(), ids(service, backend))]
+                vec![(service.clone(), backend.clone(), self.backend_ids(service, backend))]
+            }
+            Mutation::SetBackend(service, backend, patch) if patch.state == Some(AdminState::Maint) => {
+                vec![(service.clone(), backend.clone(), self.backend_ids(service, backend))]
             }
             Mutation::RemoveService(name) => {
                 let backends =
                     self.config.services.get(name).into_iter().flat_map(|service| &service.backends);
                 backends
-                    .map(|backend| (name.clone(), backend.name.clone(), ids(name, &backend.name)))
+                    .map(|backend| {
+                        (name.clone(), backend.name.clone(), self.backend_ids(name, &backend.name))
+                    })
                     .collect()
             }
             _ => Vec::new(),

@@ -1,8 +1,8 @@
 //! The agent: the single owner of the node's state.
 //!
 //! One task, one loop: events come in (commands, check results, sweeps, signals, ticks), effects go out
-//! (steps to the dataplane, addresses to interfaces, files, snapshots). Nothing else holds state; who
-//! wants to know reads the snapshot, who wants a change sends a command. When the agent ends, the kernel
+//! (steps to the dataplane, addresses to interfaces, files, answers). Nothing else holds state; who wants to
+//! know something or to change something sends a command. When the agent ends, the kernel
 //! dataplane goes on as it is.
 
 mod change;
@@ -17,17 +17,15 @@ mod vips;
 pub use uniqueness::UniquenessError;
 
 use crate::api::server::{Context, Policy, serve};
-use crate::api::{Command, Event, EventKind, Snapshot};
+use crate::api::{Command, Event, EventKind};
 use crate::config::{Config, LoadError};
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
 use state::Agent;
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
 
 /// Why the agent could not start or had to end.
@@ -106,12 +104,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     agent.start(report).await?;
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
-    let (snapshots, snapshots_out) = watch::channel(Arc::new(agent.snapshot()?));
-    let (past, past_out) = watch::channel(agent.journal.past());
-    let context = Context { commands, snapshots: snapshots_out, events, past_events: past_out, policy };
-    let server = tokio::spawn(serve(listener, context));
-    let ended =
-        event_loop(agent, Inputs { commands_in, check_results, sweeps }, Outputs { snapshots, past }).await;
+    let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
+    let ended = event_loop(agent, Inputs { commands_in, check_results, sweeps }).await;
     server.abort();
     drop(socket);
     ended
@@ -155,12 +149,7 @@ struct Inputs {
     sweeps: mpsc::Receiver<sweeping::Swept>,
 }
 
-struct Outputs {
-    snapshots: watch::Sender<Arc<Snapshot>>,
-    past: watch::Sender<Arc<VecDeque<Event>>>,
-}
-
-async fn event_loop(mut agent: Agent, mut inputs: Inputs, outputs: Outputs) -> Result<(), AgentError> {
+async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
     let system = |what| move |cause| AgentError::System { what, cause };
     let mut hangup = signal(SignalKind::hangup()).map_err(system("waiting for SIGHUP"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
@@ -170,7 +159,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs, outputs: Outputs) -> R
     info!(node = %agent.config.node.name, "ready");
     loop {
         tokio::select! {
-            Some(command) = inputs.commands_in.recv() => agent.handle_command(command, &outputs.snapshots).await,
+            Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
             _ = tick.tick() => agent.handle_tick().await,
@@ -178,27 +167,9 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs, outputs: Outputs) -> R
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
-        publish(&agent, &outputs);
     }
     info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
     Ok(())
-}
-
-fn publish(agent: &Agent, outputs: &Outputs) {
-    match agent.snapshot() {
-        Ok(snapshot) => {
-            outputs.snapshots.send_replace(Arc::new(snapshot));
-        }
-        Err(error) => warn!(%error, "no snapshot"),
-    }
-    outputs.past.send_if_modified(|past| {
-        let now = agent.journal.past();
-        let changed = past.back().map(|event| event.sequence) != now.back().map(|event| event.sequence);
-        if changed {
-            *past = now;
-        }
-        changed
-    });
 }
 
 /// Logs an event at the level it deserves.

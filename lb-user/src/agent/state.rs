@@ -5,16 +5,15 @@ use super::journal::Journal;
 use super::sweeping::{Order, Swept};
 use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
-use crate::api::{ApiError, Command, ErrorKind, EventKind, Snapshot};
+use crate::api::{ApiError, Command, ErrorKind, EventKind};
 use crate::config::Config;
 use crate::core::plan::{self, AvailabilityMap, Desired};
-use crate::io::dataplane::{Dataplane, LoadReport, SweepReport};
+use crate::io::dataplane::{Dataplane, DataplaneError, LoadReport, SweepReport};
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::debug;
 
 /// Above this share of a table's entries in use, the operator is warned.
@@ -36,6 +35,10 @@ pub(super) struct Agent {
     pub(super) checks: Checks,
     pub(super) sweeper: std::sync::mpsc::Sender<Order>,
     pub(super) sweep: SweepReport,
+    /// When the sweep of that report began.
+    pub(super) sweep_begun: Option<Instant>,
+    /// When the configuration last changed.
+    pub(super) changed_at: Instant,
     pub(super) journal: Journal,
     pub(super) warnings: Vec<String>,
     /// Changes that the file has and that wait for a restart.
@@ -70,6 +73,8 @@ impl Agent {
             checks: Checks::new(results),
             sweeper,
             sweep: SweepReport::default(),
+            sweep_begun: None,
+            changed_at: Instant::now(),
             journal,
             warnings: Vec::new(),
             waiting: Vec::new(),
@@ -129,17 +134,15 @@ impl Agent {
         }
     }
 
-    pub(super) async fn handle_command(
-        &mut self,
-        command: Command,
-        snapshots: &watch::Sender<Arc<Snapshot>>,
-    ) {
+    pub(super) async fn handle_command(&mut self, command: Command) {
         // A client that left no longer wants its answer, hence the ignored sends.
         match command {
-            Command::Refresh(reply) => {
-                let fresh = self.snapshot().map(|snapshot| drop(snapshots.send_replace(Arc::new(snapshot))));
-                let _ =
-                    reply.send(fresh.map_err(|error| ApiError::new(ErrorKind::Internal, error.to_string())));
+            Command::Look(reply) => {
+                let internal = |error: DataplaneError| ApiError::new(ErrorKind::Internal, error.to_string());
+                let _ = reply.send(self.snapshot().map_err(internal));
+            }
+            Command::PastEvents(reply) => {
+                let _ = reply.send(Ok(self.journal.past()));
             }
             Command::Apply(request, reply) => {
                 let _ = reply.send(self.apply_request(request).await);
@@ -179,8 +182,9 @@ impl Agent {
 
     pub(super) fn handle_sweep(&mut self, swept: Swept) {
         match swept {
-            Swept::Report(report) => {
+            Swept::Report(report, begun) => {
                 self.sweep = report;
+                self.sweep_begun = Some(begun);
                 self.warn_when_full();
             }
             Swept::Cut { backend, flows } => {

@@ -21,8 +21,8 @@ const DEFAULT_LIMIT: usize = 1000;
 
 /// What comes back from the thread.
 pub(super) enum Swept {
-    /// A sweep's report.
-    Report(SweepReport),
+    /// A sweep's report, and when it began: what came later it may not have seen.
+    Report(SweepReport, Instant),
     /// Flows of a backend were cut.
     Cut { backend: String, flows: u64 },
 }
@@ -86,10 +86,11 @@ pub(super) fn spawn(
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
                 Err(blocking::RecvTimeoutError::Timeout) => {
+                    let begun = Instant::now();
                     let rest = match sweeper.sweep(timeouts, monotonic_now()) {
                         Ok(report) => {
                             let rest = INTERVAL.max(report.took * REST);
-                            if reports.blocking_send(Swept::Report(report)).is_err() {
+                            if reports.blocking_send(Swept::Report(report, begun)).is_err() {
                                 return;
                             }
                             rest

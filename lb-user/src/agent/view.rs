@@ -6,17 +6,20 @@ use crate::api::{
     Status, TableView, VipView,
 };
 use crate::config::{Backend, Service};
-use crate::core::plan::{SteeringKey, name_hash};
+use crate::core::plan::{BackendEntry, Image, SteeringKey, name_hash};
 use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry};
-use crate::model::{BackendName, Family, HealthState, ServiceName};
+use crate::model::{BackendHealth, BackendName, Family, HealthState, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+type Index = BTreeMap<u64, (u32, u64)>;
 
 impl Agent {
     /// Everything the agent shows, as of now.
     pub(super) fn snapshot(&self) -> Result<Snapshot, DataplaneError> {
+        let index = index(self.dataplane.image());
         let services: Result<Vec<_>, _> =
-            self.config.services.values().map(|service| self.service(service)).collect();
+            self.config.services.values().map(|service| self.service(service, &index)).collect();
         let services = services?;
         let status = self.status(&services);
         let counters = self.dataplane.counters()?;
@@ -69,9 +72,9 @@ impl Agent {
         }
     }
 
-    fn service(&self, service: &Service) -> Result<ServiceView, DataplaneError> {
+    fn service(&self, service: &Service, index: &Index) -> Result<ServiceView, DataplaneError> {
         let backends: Result<Vec<_>, _> =
-            service.backends.iter().map(|backend| self.backend(service, backend)).collect();
+            service.backends.iter().map(|backend| self.backend(service, backend, index)).collect();
         let listen = [Family::V4, Family::V6].into_iter().filter_map(|family| {
             self.desired.steering.get(&SteeringKey { service: service.name.clone(), family })
         });
@@ -87,14 +90,22 @@ impl Agent {
         })
     }
 
-    fn backend(&self, service: &Service, backend: &Backend) -> Result<BackendView, DataplaneError> {
+    fn backend(
+        &self,
+        service: &Service,
+        backend: &Backend,
+        index: &Index,
+    ) -> Result<BackendView, DataplaneError> {
         let mut totals = BackendTotals::default();
         let mut active_flows = 0;
         let mut addresses = Vec::new();
         for address in &backend.addresses {
-            let family = Family::of(address.ip());
-            addresses.push(self.address(&service.name, backend, *address));
-            let Some(id) = self.backend_id(&service.name, &backend.name, family) else { continue };
+            let hash = name_hash(&service.name, Some(&backend.name), Family::of(address.ip()));
+            let Some((id, slots)) = index.get(&hash).copied() else {
+                addresses.push(self.address(&service.name, backend, *address, 0));
+                continue;
+            };
+            addresses.push(self.address(&service.name, backend, *address, slots));
             active_flows += self.sweep.active_flows.get(&id).copied().unwrap_or(0);
             let found = self.dataplane.backend_totals(id)?;
             totals.flows_new += found.flows_new;
@@ -110,9 +121,10 @@ impl Agent {
             name: backend.name.clone(),
             weight: backend.weight,
             state: backend.state,
-            health: overall(&addresses),
+            health: BackendHealth::of(addresses.iter().map(|address| address.health)),
             addresses,
             active_flows,
+            active_flows_settled: self.sweep_begun.is_some_and(|begun| begun > self.changed_at),
             flows_new: totals.flows_new,
             flows_established: totals.flows_established,
             flows_refused: totals.flows_refused,
@@ -123,31 +135,28 @@ impl Agent {
         })
     }
 
-    fn address(&self, service: &ServiceName, backend: &Backend, address: SocketAddr) -> AddressView {
-        let family = Family::of(address.ip());
-        let check = self.checks.find(service, &backend.name, family);
-        let steering = self.desired.steering.get(&SteeringKey { service: service.clone(), family });
-        let slots =
-            steering.map_or(0, |found| found.slots.iter().filter(|name| **name == backend.name).count());
+    fn address(
+        &self,
+        service: &ServiceName,
+        backend: &Backend,
+        address: SocketAddr,
+        slots: u64,
+    ) -> AddressView {
+        let check = self.checks.find(service, &backend.name, Family::of(address.ip()));
         AddressView {
             address,
             health: check.map_or(HealthState::Unknown, |check| check.state()),
             last_check: check.and_then(|check| check.last_result()),
             last_check_us: check.and_then(|check| check.last_duration_us()),
-            slots: slots as u64,
+            slots,
         }
     }
 
-    /// Id of a backend address in the dataplane, if it is there.
-    pub(super) fn backend_id(
-        &self,
-        service: &ServiceName,
-        backend: &BackendName,
-        family: Family,
-    ) -> Option<u32> {
-        let hash = name_hash(service, Some(backend), family);
-        let mut backends = self.dataplane.image().backends.iter();
-        backends.find(|(_, entry)| entry.name_hash == hash).map(|(id, _)| *id)
+    /// Ids of a backend's addresses in the dataplane, as far as they are there.
+    pub(super) fn backend_ids(&self, service: &ServiceName, backend: &BackendName) -> Vec<u32> {
+        let hashes = [Family::V4, Family::V6].map(|family| name_hash(service, Some(backend), family));
+        let backends = self.dataplane.image().backends.iter();
+        backends.filter(|(_, entry)| hashes.contains(&entry.name_hash)).map(|(id, _)| *id).collect()
     }
 
     /// A function that names flows, for use elsewhere: it holds what it needs of the current state.
@@ -193,15 +202,15 @@ fn views(counters: &[Counter]) -> Vec<CounterView> {
     counters.iter().map(view).collect()
 }
 
-fn overall(addresses: &[AddressView]) -> HealthState {
-    let all = |state| addresses.iter().all(|address| address.health == state);
-    if all(HealthState::Up) {
-        HealthState::Up
-    } else if all(HealthState::Down) {
-        HealthState::Down
-    } else {
-        HealthState::Unknown
+/// Id and slots of each backend address that the dataplane knows, by [`name_hash`].
+fn index(image: &Image) -> Index {
+    let mut slots: BTreeMap<u32, u64> = BTreeMap::new();
+    for id in image.slots.values().flatten() {
+        *slots.entry(*id).or_default() += 1;
     }
+    let entry =
+        |(id, entry): (&u32, &BackendEntry)| (entry.name_hash, (*id, slots.get(id).copied().unwrap_or(0)));
+    image.backends.iter().map(entry).collect()
 }
 
 /// A backend as events name it.

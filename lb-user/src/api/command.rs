@@ -1,10 +1,12 @@
 //! What the server asks the agent to do. Each command carries the way back for its answer.
 
 use super::{
-    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, FlowFilter, FlowList,
-    ServiceSpec,
+    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Event, FlowFilter,
+    FlowList, ServiceSpec, Snapshot,
 };
 use crate::model::{BackendName, ServiceName};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The way back.
@@ -13,8 +15,10 @@ pub type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
 /// A request to the agent.
 #[derive(Debug)]
 pub enum Command {
-    /// Publish a fresh snapshot.
-    Refresh(Reply<()>),
+    /// Say everything there is to see, as of now.
+    Look(Reply<Snapshot>),
+    /// Say what happened, oldest first.
+    PastEvents(Reply<Arc<VecDeque<Event>>>),
     /// Apply a configuration.
     Apply(ApplyRequest, Reply<ApplyReport>),
     /// Change one thing.

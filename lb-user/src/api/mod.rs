@@ -1,7 +1,7 @@
 //! The control API: versioned types, the server on a Unix socket, the client.
 //!
 //! HTTP and JSON, so `curl --unix-socket /run/lbctl/lbctl.sock http://lbctl/v1/status` works. The server
-//! reads the agent's snapshots and sends it [`Command`]s; it owns no state. The CLI and the TUI know this
+//! sends the agent [`Command`]s and owns no state. The CLI and the TUI know this
 //! module and nothing behind it.
 
 pub mod client;

@@ -1,40 +1,35 @@
-//! The server: HTTP on a Unix socket. Checks who asks, turns requests into commands, and answers from
-//! snapshots.
+//! The server: HTTP on a Unix socket. Checks who asks, turns requests into commands, and answers with what
+//! the agent says. Holds nothing itself.
 
 pub use super::peer::Policy;
 use super::peer::{Peer, Right};
 use super::{
-    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, Command,
-    CountersView, ErrorKind, Event, FlowFilter, FlowList, Mutation, Reply, ServiceSpec, ServiceView,
-    Snapshot, Status,
+    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
+    Command, CountersView, ErrorKind, Event, EventKind, FlowFilter, FlowList, Mutation, Reply, ServiceSpec,
+    ServiceView, Snapshot, Status,
 };
 use crate::model::{BackendName, ServiceName};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Path, Request, State};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, patch, post};
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::UnixListener;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// What the server works with.
 #[derive(Clone)]
 pub struct Context {
     /// To the agent.
     pub commands: mpsc::Sender<Command>,
-    /// From the agent.
-    pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// Events to come.
     pub events: broadcast::Sender<Event>,
-    /// Events that were, oldest first.
-    pub past_events: watch::Receiver<Arc<VecDeque<Event>>>,
     /// Who may do what.
     pub policy: Policy,
 }
@@ -46,6 +41,10 @@ struct Json<T>(T);
 #[derive(FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(ApiError))]
 struct Query<T>(T);
+
+#[derive(FromRequestParts)]
+#[from_request(via(axum::extract::Path), rejection(ApiError))]
+struct Path<T>(T);
 
 impl<T: serde::Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
@@ -65,12 +64,19 @@ impl From<QueryRejection> for ApiError {
     }
 }
 
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(ErrorKind::Invalid, rejection.body_text())
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = match self.kind {
             ErrorKind::Invalid => StatusCode::BAD_REQUEST,
             ErrorKind::Forbidden => StatusCode::FORBIDDEN,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::BadMethod => StatusCode::METHOD_NOT_ALLOWED,
             ErrorKind::Conflict => StatusCode::CONFLICT,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
@@ -88,9 +94,8 @@ impl Context {
         answer.await.map_err(|_| gone())?
     }
 
-    async fn fresh(&self) -> Result<Arc<Snapshot>, ApiError> {
-        self.ask(Command::Refresh).await?;
-        Ok(self.snapshots.borrow().clone())
+    async fn look(&self) -> Result<Snapshot, ApiError> {
+        self.ask(Command::Look).await
     }
 
     async fn change(&self, mutation: Mutation, options: ChangeOptions) -> Answer<ApplyReport> {
@@ -113,10 +118,12 @@ fn router(context: Context) -> Router {
             "/services/{service}/backends/{backend}",
             patch(set_backend).get(backend).delete(remove_backend),
         )
+        .route("/health", get(health))
         .route("/counters", get(counters))
         .route("/flows", get(flows))
         .route("/events", get(events))
-        .route("/config", post(apply));
+        .route("/config", post(apply))
+        .method_not_allowed_fallback(no_such_method);
     Router::new()
         .nest(super::V1, v1)
         .fallback(nothing_here)
@@ -130,7 +137,7 @@ async fn check_right(
     request: Request,
     next: Next,
 ) -> Response {
-    let needed = if request.method() == Method::GET { Right::Read } else { Right::Write };
+    let needed = needed_for(request.method());
     if context.policy.right_of(peer) < needed {
         let what = if needed == Right::Read { "look" } else { "change things" };
         let message =
@@ -140,20 +147,32 @@ async fn check_right(
     next.run(request).await
 }
 
+fn needed_for(method: &Method) -> Right {
+    match *method {
+        Method::GET | Method::HEAD => Right::Read,
+        _ => Right::Write,
+    }
+}
+
+async fn no_such_method(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    ApiError::new(ErrorKind::BadMethod, format!("{path} has no method {method}; see docs/api.md"))
+}
+
 async fn nothing_here(request: Request) -> ApiError {
     ApiError::not_found(format!("there is no {} {}; see docs/api.md", request.method(), request.uri().path()))
 }
 
 async fn status(State(context): State<Context>) -> Answer<Status> {
-    Ok(Json(context.fresh().await?.status.clone()))
+    Ok(Json(context.look().await?.status))
 }
 
 async fn services(State(context): State<Context>) -> Answer<Vec<ServiceView>> {
-    Ok(Json(context.fresh().await?.services.clone()))
+    Ok(Json(context.look().await?.services))
 }
 
 async fn service(State(context): State<Context>, Path(name): Path<ServiceName>) -> Answer<ServiceView> {
-    find_service(&*context.fresh().await?, &name).cloned().map(Json)
+    find_service(&context.look().await?, &name).cloned().map(Json)
 }
 
 fn find_service<'a>(snapshot: &'a Snapshot, name: &ServiceName) -> Result<&'a ServiceView, ApiError> {
@@ -168,15 +187,33 @@ async fn backend(
     State(context): State<Context>,
     Path((service, name)): Path<(ServiceName, BackendName)>,
 ) -> Answer<BackendView> {
-    let snapshot = context.fresh().await?;
+    let snapshot = context.look().await?;
     let service = find_service(&snapshot, &service)?;
     let found = service.backends.iter().find(|backend| backend.name == name);
     let missing = || ApiError::not_found(format!("service {} has no backend {name}", service.name));
     found.cloned().map(Json).ok_or_else(missing)
 }
 
+/// The checks of all addresses, one by one.
+async fn health(State(context): State<Context>) -> Answer<Vec<CheckView>> {
+    let services = context.look().await?.services;
+    Ok(Json(services.iter().flat_map(|service| &service.backends).flat_map(checks).collect()))
+}
+
+fn checks(backend: &BackendView) -> impl Iterator<Item = CheckView> {
+    backend.addresses.iter().map(|address| CheckView {
+        service: backend.service.clone(),
+        backend: backend.name.clone(),
+        address: address.address,
+        state: backend.state,
+        health: address.health,
+        last_check: address.last_check.clone(),
+        last_check_us: address.last_check_us,
+    })
+}
+
 async fn counters(State(context): State<Context>) -> Answer<CountersView> {
-    Ok(Json(context.fresh().await?.counters.clone()))
+    Ok(Json(context.look().await?.counters))
 }
 
 async fn flows(State(context): State<Context>, Query(filter): Query<FlowFilter>) -> Answer<FlowList> {
@@ -236,30 +273,50 @@ struct EventQuery {
 }
 
 /// Past events as one JSON object a line; with `?follow=true` those to come as well, until the peer leaves.
-async fn events(State(context): State<Context>, Query(query): Query<EventQuery>) -> Response {
+async fn events(
+    State(context): State<Context>,
+    Query(query): Query<EventQuery>,
+) -> Result<Response, ApiError> {
     // Subscribe first, so that nothing falls between past and future.
     let to_come = context.events.subscribe();
-    let past = context.past_events.borrow().clone();
+    let past = context.ask(Command::PastEvents).await?;
     let last = past.back().map_or(0, |event| event.sequence);
-    let mut text = String::new();
-    for event in past.iter() {
-        text.push_str(&line(event));
-    }
+    let text: String = past.iter().map(line).collect();
     if !query.follow {
-        return Response::new(Body::from(text));
+        return Ok(Response::new(Body::from(text)));
     }
-    let first = stream::iter([Ok::<_, std::io::Error>(text)]);
-    let later = stream::unfold(to_come, move |mut to_come| async move {
+    let first = stream::iter([text]);
+    let later = follow(to_come, last).map(|event| line(&event));
+    Ok(Response::new(Body::from_stream(first.chain(later).map(Ok::<_, std::io::Error>))))
+}
+
+/// Events after the one with the number `last`. Who reads too slowly misses some, and is told how many.
+fn follow(to_come: broadcast::Receiver<Event>, last: u64) -> impl Stream<Item = Event> {
+    stream::unfold((to_come, last), |(mut to_come, last)| async move {
         loop {
-            match to_come.recv().await {
+            let event = match to_come.recv().await {
                 Ok(event) if event.sequence <= last => continue,
-                Ok(event) => return Some((Ok(line(&event)), to_come)),
-                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Ok(event) => event,
+                Err(broadcast::error::RecvError::Lagged(count)) => missed(count, last),
                 Err(broadcast::error::RecvError::Closed) => return None,
-            }
+            };
+            let last = event.sequence;
+            return Some((event, (to_come, last)));
         }
-    });
-    Response::new(Body::from_stream(futures_util::StreamExt::chain(first, later)))
+    })
+}
+
+/// Stands for events that were missed, with the number of the last of them.
+fn missed(count: u64, last: u64) -> Event {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Event {
+        sequence: last + count,
+        at_unix_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+        kind: EventKind::Warning,
+        message: format!(
+            "{count} events were missed here: this reader was too slow; the agent's log has them"
+        ),
+    }
 }
 
 fn line(event: &Event) -> String {
@@ -267,3 +324,6 @@ fn line(event: &Event) -> String {
     text.push('\n');
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! What goes over the wire. Field names are part of the API: new ones may come, none changes its meaning
 //! within `/v1`.
 
-use crate::model::{AdminState, BackendName, HealthState, NodeName, ServiceName, VipName, Weight};
+use crate::model::{
+    AdminState, BackendHealth, BackendName, HealthState, NodeName, ServiceName, VipName, Weight,
+};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -112,12 +114,15 @@ pub struct BackendView {
     pub weight: Weight,
     /// What the operator wants.
     pub state: AdminState,
-    /// What its checks say, over all addresses: up only if all are, down only if all are.
-    pub health: HealthState,
+    /// What its checks say, over all addresses.
+    pub health: BackendHealth,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
     /// Open flows at the last sweep.
     pub active_flows: u64,
+    /// Whether that sweep began after the last change of the configuration.
+    #[serde(default)]
+    pub active_flows_settled: bool,
     /// SYNs that took a slot of it.
     pub flows_new: u64,
     /// Completed handshakes.
@@ -147,6 +152,25 @@ pub struct AddressView {
     pub last_check_us: Option<u64>,
     /// Slots of the current slot table it has.
     pub slots: u64,
+}
+
+/// The check of one address of a backend: `GET /v1/health`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckView {
+    /// The service.
+    pub service: ServiceName,
+    /// The backend.
+    pub backend: BackendName,
+    /// Its address.
+    pub address: SocketAddr,
+    /// What the operator wants of the backend.
+    pub state: AdminState,
+    /// What the checks say; `unknown` without checks.
+    pub health: HealthState,
+    /// The last check's result in words.
+    pub last_check: Option<String>,
+    /// How long the last check took.
+    pub last_check_us: Option<u64>,
 }
 
 /// A flow.
@@ -352,6 +376,8 @@ pub enum ErrorKind {
     Forbidden,
     /// There is no such thing: 404.
     NotFound,
+    /// There is such a thing, but not to do this with: 405.
+    BadMethod,
     /// It exists already, or something is in the way: 409.
     Conflict,
     /// The agent failed: 500.

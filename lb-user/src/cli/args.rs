@@ -276,11 +276,14 @@ pub enum BackendCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Maintenance: no new flows and no health checks.
+    /// Maintenance: no new flows and no health checks. Its flows go on to their end, unless forced.
     Maint {
         /// Which.
         #[command(flatten)]
         path: BackendPath,
+        /// Cut its flows, with RST.
+        #[arg(long)]
+        force: bool,
         /// Waiting.
         #[command(flatten)]
         wait: WaitArgs,

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 /// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Sweeps count flows once a second, so a count is only believed when it is this old.
-const SETTLE: Duration = Duration::from_millis(1500);
+/// A handshake that was under way when the backend stopped taking flows may still end in one.
+const HANDSHAKES: Duration = Duration::from_millis(1500);
 
 pub(super) async fn run(client: &Client, output: Output, command: BackendCommand) -> Result<Exit, CliError> {
     match command {
@@ -50,8 +50,10 @@ pub(super) async fn run(client: &Client, output: Output, command: BackendCommand
             set(client, output, &path, to_state(AdminState::Drain), change).await?;
             wait_idle(client, output, &path, wait).await
         }
-        BackendCommand::Maint { path, wait, change } => {
-            set(client, output, &path, to_state(AdminState::Maint), change).await?;
+        BackendCommand::Maint { path, force, wait, change } => {
+            let url = format!("{}?runtime_only={}&force={force}", address(&path), change.runtime_only);
+            let report: ApplyReport = client.send(Method::PATCH, &url, &to_state(AdminState::Maint)).await?;
+            output.print(&report, report_text)?;
             wait_idle(client, output, &path, wait).await
         }
     }
@@ -104,20 +106,21 @@ async fn wait_idle(
             }
             found => found?,
         };
-        if backend.active_flows == 0 && begun.elapsed() >= SETTLE {
+        // A sweep that began before the change knows nothing of flows that came meanwhile.
+        let settled = backend.active_flows_settled && begun.elapsed() >= HANDSHAKES;
+        if backend.active_flows == 0 && settled {
             if !output.json {
                 output.line("no flows left")?;
             }
             return Ok(Exit::Success);
         }
         if begun.elapsed() > wait.timeout {
-            let message = format!(
-                "backend {} still has {} flows after {}; they go on",
-                path.backend,
-                backend.active_flows,
-                humantime::format_duration(wait.timeout)
-            );
-            return Err(CliError::TimedOut(message));
+            let after = humantime::format_duration(wait.timeout);
+            let (name, flows) = (&path.backend, backend.active_flows);
+            return Err(CliError::TimedOut(match flows {
+                0 => format!("the flows of backend {name} were not counted anew within {after}"),
+                _ => format!("backend {name} still has {flows} flows after {after}; they go on"),
+            }));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

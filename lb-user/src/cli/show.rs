@@ -4,7 +4,7 @@ use super::args::FlowCommand;
 use super::output::{Output, bytes, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
-use crate::api::{CountersView, Event, FlowList, ServiceView, Status};
+use crate::api::{CheckView, CountersView, Event, FlowList, Status};
 use humantime::{format_duration, format_rfc3339_millis};
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
@@ -71,26 +71,21 @@ pub(super) async fn counters(client: &Client, output: Output, all: bool) -> Resu
 }
 
 pub(super) async fn health(client: &Client, output: Output) -> Result<Exit, CliError> {
-    let services: Vec<ServiceView> = client.get("/services").await?;
-    output.print(&services, |services| {
-        let mut rows = Vec::new();
-        for service in services {
-            for backend in &service.backends {
-                for address in &backend.addresses {
-                    rows.push(vec![
-                        service.name.to_string(),
-                        backend.name.to_string(),
-                        address.address.to_string(),
-                        address.health.to_string(),
-                        address
-                            .last_check_us
-                            .map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1000.0)),
-                        address.last_check.clone().unwrap_or_else(|| "not checked".into()),
-                    ]);
-                }
-            }
-        }
-        table(&["service", "backend", "address", "health", ">took", "last check"], rows)
+    let checks: Vec<CheckView> = client.get("/health").await?;
+    output.print(&checks, |checks| {
+        let rows = checks.iter().map(|check| {
+            vec![
+                check.service.to_string(),
+                check.backend.to_string(),
+                check.address.to_string(),
+                check.state.to_string(),
+                check.health.to_string(),
+                check.last_check_us.map_or("-".into(), |us| format!("{:.1} ms", us as f64 / 1000.0)),
+                check.last_check.clone().unwrap_or_else(|| "not checked".into()),
+            ]
+        });
+        let headers = ["service", "backend", "address", "state", "health", ">took", "last check"];
+        table(&headers, rows.collect())
     })?;
     Ok(Exit::Success)
 }

@@ -66,7 +66,7 @@ fn display_from_str_and_serde_agree_on_every_word() {
             assert_eq!(serde_json::from_str::<$kind>(&format!("{word:?}")).unwrap(), value);
         })*};
     }
-    check!(Family, AdminState, HealthState, Mode, Protocol, SchedulerKind, AttachMode);
+    check!(Family, AdminState, HealthState, BackendHealth, Mode, Protocol, SchedulerKind, AttachMode);
 }
 
 #[test]
@@ -81,4 +81,15 @@ fn an_unknown_word_is_refused_with_the_words_there_are() {
 fn the_family_of_an_address_is_known() {
     assert_eq!(Family::of("10.80.0.21".parse().unwrap()), Family::V4);
     assert_eq!(Family::of("fd80::21".parse().unwrap()), Family::V6);
+}
+
+#[test]
+fn a_backend_with_one_address_up_and_the_other_down_is_degraded() {
+    use HealthState::{Down, Unknown, Up};
+    assert_eq!(BackendHealth::of([Up, Down]), BackendHealth::Degraded);
+    assert_eq!(BackendHealth::of([Up, Up]), BackendHealth::Up);
+    assert_eq!(BackendHealth::of([Down]), BackendHealth::Down);
+    assert_eq!(BackendHealth::of([Up, Unknown]), BackendHealth::Unknown);
+    assert_eq!(BackendHealth::of([Down, Unknown]), BackendHealth::Unknown);
+    assert_eq!(BackendHealth::of([]), BackendHealth::Unknown);
 }

@@ -61,7 +61,7 @@ words! {
         Ready = "ready",
         /// It takes no new flows; those it has go on.
         Drain = "drain",
-        /// It is out of service: no new flows, and those it has are cut.
+        /// It is out of service: no new flows and no checks; those it has go on unless they are cut by force.
         Maint = "maint",
     }
 
@@ -72,6 +72,18 @@ words! {
         /// It answers.
         Up = "up",
         /// It does not answer as it should.
+        Down = "down",
+    }
+
+    /// What the health checks say about a backend, over all its addresses.
+    BackendHealth is a "backend health" {
+        /// There are no checks, or they have not said enough yet.
+        Unknown = "unknown",
+        /// All addresses answer.
+        Up = "up",
+        /// Some addresses answer, others do not.
+        Degraded = "degraded",
+        /// No address answers as it should.
         Down = "down",
     }
 
@@ -134,6 +146,23 @@ impl Family {
         match self {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
+        }
+    }
+}
+
+impl BackendHealth {
+    /// The health of a backend whose addresses have these.
+    pub fn of(addresses: impl IntoIterator<Item = HealthState>) -> Self {
+        let addresses: Vec<HealthState> = addresses.into_iter().collect();
+        let all = |state| addresses.iter().all(|health| *health == state);
+        match () {
+            () if addresses.is_empty() => Self::Unknown,
+            () if all(HealthState::Up) => Self::Up,
+            () if all(HealthState::Down) => Self::Down,
+            () if addresses.contains(&HealthState::Up) && addresses.contains(&HealthState::Down) => {
+                Self::Degraded
+            }
+            () => Self::Unknown,
         }
     }
 }
