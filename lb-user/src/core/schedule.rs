@@ -6,8 +6,8 @@
 //! those that are drained, in maintenance or down.
 //!
 //! How callers use it: for every backend that may take flows, [`ramped_weight`] of its weight and the
-//! time since it came up; of these weights, [`slot_table`]. When [`next_ramp_step`] gives a time for any
-//! of them, make the table again then. Once nobody ramps, the table is that of the plain weights.
+//! time since it came up; of these weights, [`slot_table`]. While any of them ramps, make the table again
+//! now and then. Once nobody ramps, the table is that of the plain weights.
 
 use std::time::Duration;
 
@@ -39,18 +39,6 @@ pub fn slot_table<T: Clone>(weights: &[(T, u32)]) -> Vec<T> {
 /// or none. The factor leaves the table again ([`slot_table`] divides by what all have in common).
 pub fn ramped_weight(weight: u32, elapsed: Duration, slow_start: Duration) -> u32 {
     weight.saturating_mul(ramp_step(elapsed, slow_start))
-}
-
-/// When, counted from `elapsed`, the ramped weight changes next; `None` when the share is reached.
-pub fn next_ramp_step(elapsed: Duration, slow_start: Duration) -> Option<Duration> {
-    let step = ramp_step(elapsed, slow_start);
-    if step >= RAMP_STEPS {
-        return None;
-    }
-    // Steps 1, 2, … begin at 0, 1/9, 2/9 … so that the last one, the whole share, begins at the end.
-    // The nanosecond more makes up for the division, or a step would be awaited just before it begins.
-    let at = slow_start * step / (RAMP_STEPS - 1) + Duration::from_nanos(1);
-    Some(at.saturating_sub(elapsed))
 }
 
 /// Which of the ten steps it is: at least the first, so that a new backend is tried at all.

@@ -40,7 +40,7 @@ pub enum PlanError {
     },
 }
 
-/// Gives ids in turn, so that one is not used again soon after it was freed.
+/// Gives ids in turn, around the whole range: so one that was freed is used again as late as possible.
 struct Ids {
     used: BTreeSet<u32>,
     next: u32,
@@ -50,14 +50,13 @@ struct Ids {
 
 impl Ids {
     fn new(used: BTreeSet<u32>, next: u32, limit: u32, what: &'static str) -> Self {
-        let next = used.last().map_or(0, |last| last + 1).max(next);
         Self { used, next, limit, what }
     }
 
     fn take(&mut self) -> Result<u32, PlanError> {
         let full = PlanError::Full { what: self.what, wanted: self.used.len() + 1, limit: self.limit };
-        let candidates = (self.next.min(self.limit)..self.limit).chain(0..self.next.min(self.limit));
-        let id = candidates.into_iter().find(|id| !self.used.contains(id)).ok_or(full)?;
+        let next = self.next.min(self.limit);
+        let id = (next..self.limit).chain(0..next).find(|id| !self.used.contains(id)).ok_or(full)?;
         self.used.insert(id);
         self.next = id + 1;
         Ok(id)
@@ -91,6 +90,11 @@ pub fn steps(image: &Image, desired: &Desired) -> Result<Vec<Step>, PlanError> {
     Ok(all)
 }
 
+/// Where the turn goes on, as far as the ids in use tell: what an earlier agent used last is not known.
+fn next_after(last: Option<&u32>) -> u32 {
+    last.map_or(0, |last| last + 1)
+}
+
 struct Planner<'a> {
     image: &'a Image,
     service_ids: Ids,
@@ -104,14 +108,11 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(image: &'a Image) -> Self {
+        let services: BTreeSet<u32> = image.services.values().map(|service| service.id).collect();
+        let next_service = next_after(services.last());
         Self {
             image,
-            service_ids: Ids::new(
-                image.services.values().map(|service| service.id).collect(),
-                0,
-                MAX_SERVICES,
-                "services",
-            ),
+            service_ids: Ids::new(services, next_service, MAX_SERVICES, "services"),
             backend_ids: Ids::new(
                 image.backends.keys().copied().collect(),
                 image.next_backend_id,
@@ -186,6 +187,11 @@ impl<'a> Planner<'a> {
 }
 
 impl Image {
+    /// Goes on with the turn of backend ids behind those that are there, in an image that was read back.
+    pub fn continue_ids(&mut self) {
+        self.next_backend_id = next_after(self.backends.keys().next_back());
+    }
+
     /// The image after a step was taken.
     pub fn take(&mut self, step: &Step) {
         match step {

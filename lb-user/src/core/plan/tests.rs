@@ -181,6 +181,25 @@ fn the_id_of_a_removed_backend_is_not_used_for_the_next_one() {
 }
 
 #[test]
+fn ids_go_in_turn_also_while_the_last_one_is_in_use() {
+    let mut image = Image::default();
+    let last = lb_ebpf::abi::MAX_BACKENDS - 1;
+    image.next_backend_id = last;
+    let stays = ("web1", r#""10.80.0.21:80", "[fd80::21]:80""#, 1, "ready");
+    take(&mut image, &desire(&web(&[stays]), &AvailabilityMap::new()));
+    let mut before: Vec<u32> = image.backends.keys().copied().collect();
+    assert_eq!(before, [0, last]);
+    for host in 30..40 {
+        let address = format!("\"10.80.0.{host}:80\", \"[fd80::{host}]:80\"");
+        take(&mut image, &desire(&web(&[stays, ("web2", &address, 1, "ready")]), &AvailabilityMap::new()));
+        let new: Vec<u32> = image.backends.keys().copied().filter(|id| !before.contains(id)).collect();
+        assert_eq!(new.len(), 2, "an id of a moved backend was used again at once: {new:?} after {before:?}");
+        before.extend(new);
+    }
+    assert_eq!(before[2..], (1..=20).collect::<Vec<u32>>());
+}
+
+#[test]
 fn from_wherever_a_plan_stopped_there_is_a_way_back() {
     let mut start = Image::default();
     let old =

@@ -149,7 +149,8 @@ impl Dataplane {
         let mut ebpf = load(options, object, maps_dir)?;
         note_kept_sizes(&ebpf, options, &mut report);
         maps::write_node(&mut ebpf, node(options.nat_ports))?;
-        let image = maps::read_image(&ebpf)?;
+        let mut image = maps::read_image(&ebpf)?;
+        image.continue_ids();
         program(&mut ebpf)?.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
         Ok((Self { ebpf, image, attachments: Vec::new(), maps_wait }, report))
     }
