@@ -7,6 +7,7 @@
 
 mod change;
 mod checks;
+mod host;
 mod journal;
 mod state;
 mod sweeping;
@@ -87,11 +88,14 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
     let _claim = uniqueness::claim(&config.node.name, &config.control.socket, &config.dataplane.pin_dir)?;
     let interfaces = Interfaces::open()?;
+    let mut host_warnings = host::router_warnings(&config.node.interfaces);
+    host_warnings.extend(host::port_warning(config.node.nat_ports));
     for interface in &config.node.interfaces {
         interfaces.addresses(interface).await?;
         enable_forwarding(interface)?;
     }
-    let (dataplane, report) = Dataplane::load(&dataplane_options(&config))?;
+    let (dataplane, mut report) = Dataplane::load(&dataplane_options(&config))?;
+    report.warnings.append(&mut host_warnings);
     let listener = uniqueness::listen(&config.control.socket, &policy)?;
     let socket = SocketFile(config.control.socket.clone());
 
