@@ -6,11 +6,13 @@
 
 pub mod client;
 mod command;
+mod error;
 mod peer;
 pub mod server;
 mod types;
 
 pub use command::{Command, Mutation, Reply};
+pub use error::{ApiError, ErrorKind};
 pub use types::*;
 
 /// Path prefix of this version of the API.

@@ -155,8 +155,9 @@ fn needed_for(method: &Method) -> Right {
 }
 
 async fn no_such_method(request: Request) -> ApiError {
-    let (method, path) = (request.method(), request.uri().path());
-    ApiError::new(ErrorKind::BadMethod, format!("{path} has no method {method}; see docs/api.md"))
+    // This router does not see the prefix that it lies under.
+    let (method, prefix, path) = (request.method(), super::V1, request.uri().path());
+    ApiError::new(ErrorKind::BadMethod, format!("{prefix}{path} has no method {method}; see docs/api.md"))
 }
 
 async fn nothing_here(request: Request) -> ApiError {

@@ -48,6 +48,8 @@ async fn every_refusal_is_an_error_of_the_api() {
             Err(_) => panic!("{method} {path}: {found} {body:?}"),
         };
         assert_eq!((found, error.kind), (status, kind), "{method} {path}: {}", error.message);
+        let says_where = !matches!(found, 404 | 405) || error.message.contains(path);
+        assert!(says_where, "{method} {path}: {}", error.message);
     }
 }
 
