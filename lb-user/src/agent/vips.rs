@@ -6,7 +6,7 @@
 use super::state::Agent;
 use crate::api::EventKind;
 use crate::config::Config;
-use crate::io::announce::announce;
+use crate::io::announce::Announcer;
 use crate::io::interface::InterfaceError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,6 +29,14 @@ pub(super) enum VipStep {
     Add(Place),
     /// Take it away from there.
     Remove(Place),
+}
+
+impl VipStep {
+    fn place(&self) -> &Place {
+        match self {
+            Self::Add(place) | Self::Remove(place) => place,
+        }
+    }
 }
 
 /// What is wanted, what is there, what failed.
@@ -66,9 +74,7 @@ impl Holding {
 
     /// Notes how a step went; says so in words where that is news.
     pub(super) fn done(&mut self, step: VipStep, result: Result<(), String>) -> Option<(EventKind, String)> {
-        let (interface, address) = match &step {
-            VipStep::Add(place) | VipStep::Remove(place) => place,
-        };
+        let (interface, address) = step.place();
         match result {
             Ok(()) => {
                 let failed_before = self.failed.remove(&step).is_some();
@@ -164,9 +170,18 @@ impl Agent {
     /// Tells the network where addresses are now, also where they have been all along: it costs nothing, and
     /// what happened while no agent ran is unknown. Who cannot be told asks in time, hence only a warning.
     pub(super) fn announce_vips(&mut self) {
-        for place in self.holding.announcements() {
+        let places = self.holding.announcements();
+        if places.is_empty() {
+            return;
+        }
+        let announcer = Announcer::open();
+        for place in places {
             let (interface, address) = &place;
-            if let Err(error) = announce(interface, *address) {
+            let announced = match &announcer {
+                Ok(announcer) => announcer.announce(interface, *address).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = announced {
                 let message = format!("VIP address {address} was not announced on {interface}: {error}");
                 self.journal.record(EventKind::Warning, message);
                 self.holding.give_up_announcing(&place);
@@ -176,18 +191,37 @@ impl Agent {
 
     async fn take_vip_steps(&mut self) {
         self.vips_tried = Instant::now();
-        for step in self.holding.due() {
-            let result = match &step {
-                VipStep::Add((interface, address)) => self.interfaces.add(interface, *address).await,
-                VipStep::Remove((interface, address)) => {
-                    match self.interfaces.remove(interface, *address).await {
-                        // Where there is no interface, there is no address on it.
-                        Err(InterfaceError::Missing(_)) => Ok(()),
-                        removed => removed,
-                    }
+        let steps = self.holding.due();
+        // Asked once for each interface: there may be thousands of addresses.
+        let mut present: BTreeMap<String, Result<BTreeSet<IpAddr>, String>> = BTreeMap::new();
+        for (interface, _) in steps.iter().map(VipStep::place) {
+            if !present.contains_key(interface) {
+                let found = match self.interfaces.addresses(interface).await {
+                    // Nothing is on an interface that is not there; who adds to it is told.
+                    Err(InterfaceError::Missing(_)) => Ok(BTreeSet::new()),
+                    found => found.map_err(|error| error.to_string()),
+                };
+                present.insert(interface.clone(), found);
+            }
+        }
+        for step in steps {
+            let (interface, address) = step.place();
+            let there = match present.get(interface) {
+                Some(Err(reason)) => Err(reason.clone()),
+                Some(Ok(found)) => Ok(found.contains(address)),
+                None => Ok(false),
+            };
+            let result = match (&step, there) {
+                (_, Err(reason)) => Err(reason),
+                (VipStep::Add(_), Ok(true)) | (VipStep::Remove(_), Ok(false)) => Ok(()),
+                (VipStep::Add(_), Ok(false)) => {
+                    self.interfaces.add(interface, *address).await.map_err(|error| error.to_string())
+                }
+                (VipStep::Remove(_), Ok(true)) => {
+                    self.interfaces.remove(interface, *address).await.map_err(|error| error.to_string())
                 }
             };
-            if let Some((kind, news)) = self.holding.done(step, result.map_err(|error| error.to_string())) {
+            if let Some((kind, news)) = self.holding.done(step, result) {
                 self.journal.record(kind, news);
             }
         }

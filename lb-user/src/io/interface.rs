@@ -80,11 +80,9 @@ impl Interfaces {
         Ok(found)
     }
 
-    /// Gives an interface an address of its own (/32 or /128), unless it has it.
+    /// Gives an interface an address of its own (/32 or /128). Ask [`addresses`](Self::addresses) before
+    /// whether it has it: once for all that are to come.
     pub async fn add(&self, interface: &str, address: IpAddr) -> Result<(), InterfaceError> {
-        if self.addresses(interface).await?.contains(&address) {
-            return Ok(());
-        }
         let index = self.index(interface).await?;
         let prefix_bits = if address.is_ipv4() { 32 } else { 128 };
         let mut request = self.handle.address().add(index, address, prefix_bits);
