@@ -106,9 +106,7 @@ async fn wait_idle(
             }
             found => found?,
         };
-        // A sweep that began before the change knows nothing of flows that came meanwhile.
-        let settled = backend.active_flows_settled && begun.elapsed() >= HANDSHAKES;
-        if backend.active_flows == 0 && settled {
+        if is_idle(&backend, begun.elapsed()) {
             if !output.json {
                 output.line("no flows left")?;
             }
@@ -124,6 +122,12 @@ async fn wait_idle(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Whether a backend has no flows, `waited` after it stopped taking them. A sweep that began before the change
+/// knows nothing of flows that came meanwhile.
+fn is_idle(backend: &BackendView, waited: Duration) -> bool {
+    backend.active_flows == 0 && backend.active_flows_settled && waited >= HANDSHAKES
 }
 
 /// Backends as a table.
@@ -186,4 +190,28 @@ fn show(backend: &BackendView) -> String {
         bytes(backend.reverse_bytes),
         table(&["address", "health", ">slots", "last check"], addresses.collect())
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn backend(active_flows: u64, settled: bool) -> BackendView {
+        let text = format!(
+            r#"{{"service": "web", "name": "web1", "weight": 1, "state": "drain", "health": "up", "addresses": [],
+                "active_flows": {active_flows}, "active_flows_settled": {settled}, "flows_new": 0,
+                "flows_established": 0, "flows_refused": 0, "forward_packets": 0, "forward_bytes": 0,
+                "reverse_packets": 0, "reverse_bytes": 0}}"#
+        );
+        serde_json::from_str(&text).expect("a backend")
+    }
+
+    #[test]
+    fn waiting_ends_with_a_count_of_zero_that_began_after_the_change() {
+        let minute = Duration::from_secs(60);
+        assert!(is_idle(&backend(0, true), minute));
+        assert!(!is_idle(&backend(1, true), minute));
+        assert!(!is_idle(&backend(0, false), minute), "a slow sweep from before the change says nothing");
+        assert!(!is_idle(&backend(0, true), HANDSHAKES / 2), "a handshake may still end in a flow");
+    }
 }
