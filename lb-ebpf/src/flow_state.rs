@@ -22,6 +22,10 @@ impl FlowState {
     pub const FIN_FROM_BACKEND: Self = Self(4);
     /// RST from either.
     pub const RESET: Self = Self(8);
+    /// The backend acknowledged the client's FIN.
+    pub const CLIENT_FIN_ACKNOWLEDGED: Self = Self(16);
+    /// The client acknowledged the backend's FIN.
+    pub const BACKEND_FIN_ACKNOWLEDGED: Self = Self(32);
 
     /// From a record's field.
     #[inline(always)]
@@ -51,7 +55,43 @@ impl FlowState {
     /// One side sent FIN, the other may still send data.
     #[inline(always)]
     pub const fn is_half_closed(self) -> bool {
-        !self.is_closed() && self.0 & (Self::FIN_FROM_CLIENT.0 | Self::FIN_FROM_BACKEND.0) != 0
+        !self.is_closed() && self.has_fin()
+    }
+
+    /// Each side has acknowledged all that the other one sent: there is nothing left to carry.
+    #[inline(always)]
+    pub const fn is_over(self) -> bool {
+        let both = Self::CLIENT_FIN_ACKNOWLEDGED.0 | Self::BACKEND_FIN_ACKNOWLEDGED.0;
+        self.0 & both == both
+    }
+
+    /// Whether all these bits are known already.
+    #[inline(always)]
+    pub const fn has(self, bits: Self) -> bool {
+        self.0 & bits.0 == bits.0
+    }
+
+    /// Whether there is a FIN among them.
+    #[inline(always)]
+    pub const fn has_fin(self) -> bool {
+        self.0 & (Self::FIN_FROM_CLIENT.0 | Self::FIN_FROM_BACKEND.0) != 0
+    }
+
+    /// These bits and those.
+    #[inline(always)]
+    pub const fn with(self, bits: Self) -> Self {
+        Self(self.0 | bits.0)
+    }
+
+    /// The bit that an acknowledgement adds: it is worth one if it covers the other side's FIN, and only that number
+    /// does, because a FIN is the last thing a side sends. Nobody who merely guesses addresses and ports ends a flow.
+    #[inline(always)]
+    pub const fn acknowledged_by(self, direction: Direction, acknowledgement: u32, fin_end: u32) -> Self {
+        let (fin, acknowledged) = match direction {
+            Direction::Forward => (Self::FIN_FROM_BACKEND, Self::BACKEND_FIN_ACKNOWLEDGED),
+            Direction::Reverse => (Self::FIN_FROM_CLIENT, Self::CLIENT_FIN_ACKNOWLEDGED),
+        };
+        if self.has(fin) && acknowledgement == fin_end { acknowledged } else { Self::NEW }
     }
 
     /// The bits that a segment with these flags adds.
@@ -97,7 +137,23 @@ mod tests {
     use super::*;
 
     fn with(a: FlowState, b: FlowState) -> FlowState {
-        FlowState::from_bits(a.bits() | b.bits())
+        a.with(b)
+    }
+
+    #[test]
+    fn a_flow_is_over_when_both_fins_are_acknowledged_to_the_number() {
+        let closed = FlowState::ANSWERED.with(FlowState::FIN_FROM_CLIENT).with(FlowState::FIN_FROM_BACKEND);
+        let one = closed.with(closed.acknowledged_by(Direction::Forward, 7, 7));
+        assert_eq!(one, closed.with(FlowState::BACKEND_FIN_ACKNOWLEDGED));
+        assert!(!one.is_over());
+        assert_eq!(one.acknowledged_by(Direction::Reverse, 8, 9), FlowState::NEW);
+        assert!(one.with(one.acknowledged_by(Direction::Reverse, 9, 9)).is_over());
+    }
+
+    #[test]
+    fn nothing_is_acknowledged_before_there_is_a_fin() {
+        let half = FlowState::ANSWERED.with(FlowState::FIN_FROM_CLIENT);
+        assert_eq!(half.acknowledged_by(Direction::Forward, 0, 0), FlowState::NEW);
     }
 
     #[test]

@@ -138,6 +138,8 @@ occurrences! {
     PortReused = "port_reused",
     /// A SYN on the tuple of a closed flow began a new flow.
     TupleReused = "tuple_reused",
+    /// Both sides' FINs were acknowledged: the flow was forgotten.
+    FlowEnded = "flow_ended",
     /// A handshake was complete but the established table was full: the flow stays embryonic.
     EstablishedFull = "established_full",
     /// A cached next hop was looked up again.

@@ -152,6 +152,14 @@ impl Tcp {
         (self.data_offset >> 4) as u32 * 4
     }
 
+    /// The acknowledgement that covers a segment of so many bytes, header included, with its FIN.
+    #[inline(always)]
+    pub const fn fin_end(&self, segment_bytes: u32) -> u32 {
+        u32::from_be_bytes(self.sequence)
+            .wrapping_add(segment_bytes.wrapping_sub(self.header_bytes()))
+            .wrapping_add(1)
+    }
+
     /// Whether lengths and flags make sense in a segment of this many bytes.
     #[inline(always)]
     pub const fn check(&self, segment_bytes: u32) -> Result<(), Outcome> {

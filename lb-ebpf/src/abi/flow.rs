@@ -115,8 +115,8 @@ pub struct FlowRecord {
     pub backend_isn: u32,
     /// Stable id of the backend.
     pub backend_id: u32,
-    /// Stable id of the service.
-    pub service_id: u32,
+    /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN.
+    pub fin_end: u32,
     /// 0 forward, 1 reverse.
     direction: u32,
     /// What is added to the client's TCP timestamps, and taken from their echo; 0 is nothing.
@@ -155,7 +155,6 @@ impl FlowRecord {
         self.new_source_port = key.destination_port;
         self.new_destination_port = key.source_port;
         self.backend_id = forward.backend_id;
-        self.service_id = forward.service_id;
         self.timestamp_shift = forward.timestamp_shift;
         self.begin(Direction::Reverse);
         self.follow_port_of(forward);
@@ -168,6 +167,7 @@ impl FlowRecord {
         self.bytes = 0;
         self.state = FlowState::NEW.bits();
         self.backend_isn = 0;
+        self.fin_end = 0;
         self.direction = direction as u32;
     }
 

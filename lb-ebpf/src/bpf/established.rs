@@ -9,7 +9,7 @@ use super::{
 use crate::abi::{Direction, FlowKey, FlowRecord};
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{TcpFlags, TcpFrame};
+use crate::wire::{Tcp, TcpFlags, TcpFrame};
 use aya_ebpf::programs::XdpContext;
 
 /// Whether a segment is a client's SYN on the tuple of a flow that is closed.
@@ -39,14 +39,29 @@ pub(super) fn process<I: Rewritable>(
     if segment.ip.hops() <= 1 {
         return Err(Outcome::TtlExceeded);
     }
-    let flags = TcpFlags::new(segment.tcp.flags);
     next_hop::refresh::<I>(ctx, key, record, now);
     rewrite::forward(ctx, segment, record)?;
-    if flags.has(TcpFlags::FIN | TcpFlags::RST) {
-        close(key, record, flags);
-    }
     let outcome = account(record, segment.ip.packet_bytes(), now);
-    Ok(Sent { outcome, ifindex: record.next_hop.ifindex })
+    // Read now: the entry may be another flow's after it was removed.
+    let ifindex = record.next_hop.ifindex;
+    let news = state_added(record, &segment.tcp);
+    if news.has_fin() || !record.state().has(news) {
+        let segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
+        close(key, record, news, segment.tcp.fin_end(segment_bytes));
+    }
+    Ok(Sent { outcome, ifindex })
+}
+
+/// What a segment tells about its flow.
+#[inline(always)]
+fn state_added(record: &FlowRecord, tcp: &Tcp) -> FlowState {
+    let (direction, flags) = (record.direction(), TcpFlags::new(tcp.flags));
+    let added = FlowState::added_by(direction, flags);
+    if !flags.has(TcpFlags::ACK) {
+        return added;
+    }
+    let acknowledgement = u32::from_be_bytes(tcp.acknowledgement);
+    added.with(record.state().acknowledged_by(direction, acknowledgement, record.fin_end))
 }
 
 /// Counts a packet for its flow and its backend, and says which way it went.
@@ -74,12 +89,23 @@ pub(super) fn account(record: &mut FlowRecord, packet_bytes: u32, now: u64) -> O
     }
 }
 
-/// Notes FIN or RST in both entries, so that either tells when the flow is closed.
+/// Notes in both entries what the end of a flow brings, so that either tells its state, and removes them when the flow
+/// is over. What comes later, a FIN whose last acknowledgement was lost on the way, is answered with RST, which ends
+/// its sender's waiting too. `fin_end` is of use where the news are a FIN.
 #[inline(never)]
-fn close(key: &FlowKey, record: &mut FlowRecord, flags: TcpFlags) {
-    let added = FlowState::added_by(record.direction(), flags).bits();
-    maps::add_state(record, added);
-    if let Some(twin) = maps::established(&record.twin_key(key)) {
-        maps::add_state(twin, added);
+fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin_end: u32) {
+    let twin_key = record.twin_key(key);
+    if let Some(twin) = maps::established(&twin_key) {
+        if news.has_fin() {
+            twin.fin_end = fin_end;
+        }
+        maps::add_state(twin, news.bits());
+    }
+    maps::add_state(record, news.bits());
+    if record.state().is_over() {
+        // Either may be gone already: packets of both sides may end a flow at one time.
+        let _ = maps::ESTABLISHED.remove(&twin_key);
+        let _ = maps::ESTABLISHED.remove(key);
+        maps::count(Occurrence::FlowEnded);
     }
 }

@@ -39,17 +39,18 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     let tcp = segment.tcp;
+    let segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
     next_hop::refresh::<I>(ctx, key, record, now);
     let ifindex = record.next_hop.ifindex;
     rewrite::forward(ctx, segment, record)?;
     established::account(record, segment.ip.packet_bytes(), now);
-    let outcome = advance(key, record, &tcp);
+    let outcome = advance(key, record, &tcp, segment_bytes);
     Ok(Sent { outcome, ifindex })
 }
 
 /// What a segment means for the flow, once it is sure to be sent.
 #[inline(never)]
-fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp) -> Outcome {
+fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32) -> Outcome {
     let flags = TcpFlags::new(tcp.flags);
     if flags.has(TcpFlags::RST) {
         if matches!(record.direction(), Direction::Reverse) {
@@ -73,7 +74,7 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp) -> Outcome {
                 maps::count(Occurrence::HandshakeMismatch);
                 return Outcome::Handshake;
             }
-            promote(key, record, flags)
+            promote(key, record, tcp, segment_bytes)
         }
     }
 }
@@ -91,10 +92,12 @@ fn note_answer(key: &FlowKey, record: &mut FlowRecord, backend_isn: u32) {
 
 /// Moves both entries to the established table. The reverse one goes first, so that no answer can miss.
 #[inline(always)]
-fn promote(key: &FlowKey, record: &mut FlowRecord, flags: TcpFlags) -> Outcome {
+fn promote(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32) -> Outcome {
     let twin_key = record.twin_key(key);
     let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
-    let added = FlowState::added_by(Direction::Forward, flags).bits();
+    let added = FlowState::added_by(Direction::Forward, TcpFlags::new(tcp.flags)).bits();
+    // Of use only if there is a FIN.
+    twin.fin_end = tcp.fin_end(segment_bytes);
     maps::add_state(record, added);
     maps::add_state(twin, added);
     if maps::ESTABLISHED.insert(&twin_key, &*twin, 0).is_err() {

@@ -33,7 +33,6 @@ pub(super) fn process<I: Rewritable>(
     let forward = &mut scratch.forward;
     forward.write(Direction::Forward, key, [0; 2], (&backend.address, backend.port()));
     forward.backend_id = backend_id;
-    forward.service_id = service.id;
     forward.timestamp_shift = timestamps::shift_of(ctx, segment, now);
     next_hop::resolve::<I>(ctx, key, forward, now)?;
     scratch.reverse.write_answers(key, &scratch.forward);

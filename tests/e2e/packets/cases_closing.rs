@@ -1,12 +1,16 @@
 //! The end of flows: FIN and RST each way, and what may use their tuple and port again.
 
-use super::builder::{ACK, FIN, PSH, RST, SYN};
+use super::builder::{ACK, FIN, PSH, Packet, RST, SYN};
 use super::case::{Case, Setup};
 use super::scene::{Flow, SCENES, Scene};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 
 pub(crate) fn cases() -> Vec<Case> {
-    SCENES.into_iter().flat_map(|scene| [fins(scene), resets(scene), again(scene)]).flatten().collect()
+    SCENES
+        .into_iter()
+        .flat_map(|scene| [fins(scene), ends(scene), resets(scene), again(scene)])
+        .flatten()
+        .collect()
 }
 
 fn two(scene: Scene) -> Setup {
@@ -59,6 +63,67 @@ fn fins(scene: Scene) -> Vec<Case> {
         .answered(&flow)
         .forward(Outcome::Promoted, &flow, &flow.client_sends(FIN | ACK, b"GET /\r\n"))
         .leaves(&[(&flow, "half-closed")]),
+    ]
+}
+
+/// The segment, acknowledging so much more than the other side's SYN.
+fn acknowledging(segment: Packet, more: u32) -> Packet {
+    // What the scene's segments acknowledge is the SYN.
+    segment.with_tcp(|tcp| tcp.acknowledgement = tcp.acknowledgement.wrapping_add(more))
+}
+
+/// A flow whose sides acknowledge each other's FINs as TCP does, the client's first.
+fn ended(case: Case, flow: &Flow) -> Case {
+    case.forward(Outcome::ToBackend, flow, &flow.client_sends(FIN | ACK, b""))
+        .back(Outcome::ToClient, flow, &acknowledging(flow.backend_sends(FIN | ACK, b""), 1))
+        .forward(Outcome::ToBackend, flow, &acknowledging(flow.client_sends(ACK, b""), 1))
+        .with(Occurrence::FlowEnded, 1)
+}
+
+fn ends(scene: Scene) -> Vec<Case> {
+    let case = |sentence: &str| opened(scene, sentence);
+    let flow = scene.flow();
+    let anew = flow.another(flow.client.port(), flow.nat_port, scene.web(2));
+    let data = b"all of it";
+    let first = flow.backend_sends(FIN | ACK, data);
+    let all_bytes = data.len() as u32 + 1;
+    let client = acknowledging(flow.client_sends(FIN | ACK, b""), all_bytes);
+    let short = acknowledging(flow.client_sends(FIN | ACK, b""), all_bytes - 1);
+    let last = acknowledging(flow.backend_sends(ACK, b""), 1);
+    let (question, answer) = (b"GET /\r\n", b"HTTP/1.1 200");
+    let late = flow.backend_sends(FIN | ACK, b"");
+    let reset = super::cases_reset::answer(&late);
+    let reply = acknowledging(flow.backend_sends(FIN | ACK, answer), question.len() as u32 + 1);
+    let thanks = acknowledging(flow.client_sends(ACK, b""), answer.len() as u32 + 1);
+    vec![
+        ended(case("a flow is forgotten at once when each side has acknowledged the other's FIN"), &flow)
+            .leaves(&[])
+            .entries(0, 0),
+        case("the data before a FIN counts for what acknowledges it")
+            .back(Outcome::ToClient, &flow, &first)
+            .forward(Outcome::ToBackend, &flow, &client)
+            .back(Outcome::ToClient, &flow, &last)
+            .with(Occurrence::FlowEnded, 1)
+            .entries(0, 0),
+        case("a FIN that is not acknowledged whole keeps its flow")
+            .back(Outcome::ToClient, &flow, &first)
+            .forward(Outcome::ToBackend, &flow, &short)
+            .back(Outcome::ToClient, &flow, &last)
+            .leaves(&[(&flow, "closed")])
+            .entries(2, 0),
+        ended(case("a FIN that comes again after the end gets a RST: its sender need not wait"), &flow)
+            .becomes(Outcome::UnknownFlow, late.frame(), reset.frame()),
+        ended(case("a SYN on the tuple of a flow that has ended begins a flow like any other"), &flow)
+            .begun(&anew)
+            .leaves(&[(&anew, "embryonic")])
+            .entries(0, 2),
+        Case::new(scene, "a flow can end that half-closed with the ACK of its handshake", two(scene))
+            .answered(&flow)
+            .forward(Outcome::Promoted, &flow, &flow.client_sends(FIN | ACK, question))
+            .back(Outcome::ToClient, &flow, &reply)
+            .forward(Outcome::ToBackend, &flow, &thanks)
+            .with(Occurrence::FlowEnded, 1)
+            .entries(0, 0),
     ]
 }
 

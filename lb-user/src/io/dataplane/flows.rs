@@ -163,15 +163,15 @@ impl FlowSweeper {
             // How full the table is shows only at the end: until then, closed flows may be in a hurry.
             let hurried = timeouts.hurried();
             let mut entries = 0;
-            let mut silent = Vec::new();
+            let (mut silent, mut silent_answers) = (Vec::new(), Vec::new());
             table.walk(|key, record| {
                 entries += 1;
                 let forward = record.direction() == Direction::Forward;
                 if forward && established && !record.state().is_closed() {
                     *report.active_flows.entry(record.backend_id).or_default() += 1;
                 }
-                if forward && idle(record, now) > hurried.of(record.state()) {
-                    silent.push((*key, *record));
+                if idle(record, now) > hurried.of(record.state()) {
+                    if forward { &mut silent } else { &mut silent_answers }.push((*key, *record));
                 }
             })?;
             let timeouts = timeouts.under_pressure(entries, table.capacity);
@@ -179,7 +179,9 @@ impl FlowSweeper {
             for (key, record) in silent {
                 removed += forget_if_silent(table, &key, &record, timeouts, now, &mut report);
             }
-            removed += remove_orphans(table, timeouts, now)?;
+            for (key, record) in silent_answers {
+                removed += u64::from(remove_orphan(table, &key, &record, timeouts, now));
+            }
             let left = entries.saturating_sub(removed);
             match table.name {
                 "ESTABLISHED" => report.established_entries = left,
@@ -269,22 +271,17 @@ fn forget_if_silent(
     1 + u64::from(twin_gone)
 }
 
-/// Removes reverse entries whose forward entry is gone (evicted, or lost to a race), once silent.
-fn remove_orphans(table: &mut Table, timeouts: Timeouts, now: Duration) -> Result<u64, DataplaneError> {
-    let mut orphans = Vec::new();
-    table.walk(|key, record| {
-        if record.direction() == Direction::Reverse && idle(record, now) > timeouts.of(record.state()) {
-            orphans.push((*key, *record));
-        }
-    })?;
-    let mut removed = 0;
-    for (key, record) in orphans {
-        let twin = table.flows.get(&Plain(record.twin_key(&key)), 0);
-        if twin.is_err() && table.remove_if(&key, |found| found.last_seen_ns == record.last_seen_ns) {
-            removed += 1;
-        }
-    }
-    Ok(removed)
+/// Removes a reverse entry whose forward entry is gone (evicted, or lost to a race), once silent.
+fn remove_orphan(
+    table: &mut Table,
+    key: &FlowKey,
+    record: &FlowRecord,
+    timeouts: Timeouts,
+    now: Duration,
+) -> bool {
+    idle(record, now) > timeouts.of(record.state())
+        && table.flows.get(&Plain(record.twin_key(key)), 0).is_err()
+        && table.remove_if(key, |found| found.last_seen_ns == record.last_seen_ns)
 }
 
 fn flow_entry(key: &FlowKey, record: &FlowRecord, now: Duration) -> FlowEntry {
