@@ -2,7 +2,7 @@
 
 use crate::client::{
     Download, KeptConnection, PATIENCE, ask_times, backend_view, client_shell, counters, flow_entries, flows,
-    lbctl, shares, vip_a, vips, wait_for_health, web_lab,
+    lbctl, shares, stay_on_one_cpu, vip_a, vips, wait_for_health, web_lab,
 };
 use anyhow::{Result, ensure};
 use lb_user::api::BackendView;
@@ -161,10 +161,13 @@ fn ten_thousand_connections_leave_nothing_in_any_table() -> Result<()> {
     let before = totals()?;
     let threads = 4;
     for vip in vip_a() {
-        let one = || (0..5000 / threads).try_for_each(|way| end(KeptConnection::open(vip)?, way));
+        let one = |number| {
+            stay_on_one_cpu(number)?;
+            (0..5000 / threads).try_for_each(|way| end(KeptConnection::open(vip)?, way))
+        };
         lab.host("client").inside(|| {
             std::thread::scope(|scope| {
-                let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+                let all: Vec<_> = (0..threads).map(|number| scope.spawn(move || one(number))).collect();
                 all.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
             })
         })??;
@@ -205,6 +208,7 @@ fn entries_go(lab: &Lab) -> Result<()> {
 /// Each has a flow of its own, shown with its addresses, and each goes on when the last has come.
 fn two_thousand_at_a_time(lab: &Lab) -> Result<()> {
     let open = || {
+        stay_on_one_cpu(0)?;
         let mut all = Vec::new();
         for vip in vip_a().into_iter().cycle().take(2000) {
             all.push(KeptConnection::open(vip)?);

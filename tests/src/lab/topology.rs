@@ -96,15 +96,6 @@ fn mac(host: &HostPlan) -> String {
 fn host_script(host: &HostPlan) -> String {
     let mut script = String::from("set -e\n");
     script.push_str(&settings(&["all", "default", "eth0"]));
-    if NODES.contains(&host.name) {
-        // A load balancer passes on packets of others; the kernel's route look-up for XDP refuses to
-        // answer on a link that does not forward.
-        script.push_str(
-            "echo 1 >/proc/sys/net/ipv4/ip_forward\n\
-             echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\n\
-             for c in all default eth0; do echo 0 >/proc/sys/net/ipv4/conf/$c/send_redirects; done\n",
-        );
-    }
     if host.name == "client" {
         // Benchmarks open tens of thousands of connections per second from this one address.
         script.push_str(
