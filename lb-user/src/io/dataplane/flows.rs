@@ -1,6 +1,6 @@
 //! Reading, expiring and cutting flows.
 
-use super::batch::BatchWalk;
+use super::map_calls::{self, BatchWalk};
 use super::maps::{Plain, failed};
 use super::{Dataplane, DataplaneError};
 use crate::core::expiry::Timeouts;
@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+/// Insert only where there is no entry.
+const BPF_NOEXIST: u64 = 1;
 /// Entries read with one system call.
 const BATCH: usize = 4096;
 
@@ -114,9 +116,16 @@ impl Table {
 
     /// Removes an entry unless it has come to life since it was read.
     fn remove_if(&mut self, key: &FlowKey, dead: impl Fn(&FlowRecord) -> bool) -> bool {
-        match self.flows.get(&Plain(*key), 0) {
-            Ok(Plain(record)) if dead(&record) => self.flows.remove(&Plain(*key)).is_ok(),
-            _ => false,
+        if !self.flows.get(&Plain(*key), 0).is_ok_and(|Plain(record)| dead(&record)) {
+            return false;
+        }
+        match map_calls::take_out::<FlowKey, FlowRecord>(self.handle.fd().as_fd(), key) {
+            // A new flow took the tuple in between: it gets its entry back, unless it has another by now.
+            Ok(Some(record)) if !dead(&record) => {
+                let _ = self.flows.insert(Plain(*key), Plain(record), BPF_NOEXIST);
+                false
+            }
+            taken => matches!(taken, Ok(Some(_))),
         }
     }
 }

@@ -5,10 +5,10 @@
 //! kernel keeps forwarding while it is down, and the next one takes the same maps over.
 
 mod attach;
-mod batch;
 mod counters;
 mod flows;
 mod load;
+mod map_calls;
 mod maps;
 mod run;
 

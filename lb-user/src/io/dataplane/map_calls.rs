@@ -1,11 +1,13 @@
-//! Map operations on many entries at a time, which aya does not have: BPF_MAP_LOOKUP_BATCH.
+//! Map operations that aya does not have: BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_AND_DELETE_ELEM.
 //!
-//! A walk with one system call for each entry would take seconds at a million flows; this takes tens of
-//! milliseconds and holds each bucket's lock no longer.
+//! A walk with one system call for each entry would take seconds at a million flows; in batches it takes tens of
+//! milliseconds and holds each bucket's lock no longer. Taking an entry out shows what it was at that moment, which
+//! looking and then deleting does not.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
 /// The kernel's `union bpf_attr`, as far as batch operations use it (`struct { ... } batch`).
@@ -20,6 +22,48 @@ struct BatchAttr {
     map_fd: u32,
     elem_flags: u64,
     flags: u64,
+}
+
+/// The kernel's `union bpf_attr`, as far as operations on one entry use it.
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttr {
+    map_fd: u32,
+    zero: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Takes an entry out of a hash map (kernel 5.14), if it is there.
+pub(super) fn take_out<K: bytemuck::Pod, V: bytemuck::Pod>(
+    map: BorrowedFd<'_>,
+    key: &K,
+) -> io::Result<Option<V>> {
+    let mut value = V::zeroed();
+    let mut attr = ElementAttr {
+        map_fd: map.as_raw_fd() as u32,
+        key: std::ptr::from_ref(key) as u64,
+        value: std::ptr::from_mut(&mut value) as u64,
+        ..ElementAttr::default()
+    };
+    // SAFETY: the pointers are to a key and a value that outlive the call and whose sizes are the map's (the caller
+    // opened it with these types); any bytes written make a valid `Pod`.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_MAP_LOOKUP_AND_DELETE_ELEM,
+            std::ptr::from_mut(&mut attr),
+            std::mem::size_of::<ElementAttr>(),
+        )
+    };
+    if result == 0 {
+        return Ok(Some(value));
+    }
+    match io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        error => Err(error),
+    }
 }
 
 /// A walk through a hash map.
