@@ -1,8 +1,12 @@
 //! The end-to-end tests: one binary. They need root, and make and remove what they need themselves.
 
+mod application;
 mod client;
+mod commands;
 mod failures;
+mod instances;
 mod packets;
 mod path_mtu;
+mod peers;
 mod traffic;
 mod transfers;

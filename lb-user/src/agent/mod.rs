@@ -85,6 +85,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     let policy = policy(&config)?;
+    let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
     dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
     let _claim = uniqueness::claim(&config.node.name, &config.control.socket, &config.dataplane.pin_dir)?;
     let interfaces = Interfaces::open()?;
@@ -106,6 +107,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let mut agent =
         Agent::new(config_file.to_owned(), text, config, dataplane, interfaces, sweeper, results, journal);
     agent.start(report).await?;
+    new_pins.keep();
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
@@ -144,6 +146,31 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         // Gone already is as good.
         let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Takes the dataplane away again when a start fails that found none: half of one, on some of its interfaces or with
+/// nobody to steer it, is worse than none. What an earlier agent left is not touched.
+struct NewPins(Option<PathBuf>);
+
+impl NewPins {
+    fn of(pin_dir: &Path) -> Self {
+        Self((!pin_dir.exists()).then(|| pin_dir.to_owned()))
+    }
+
+    /// The start went well.
+    fn keep(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for NewPins {
+    fn drop(&mut self) {
+        if let Some(pin_dir) = &self.0
+            && let Err(error) = dataplane::detach(pin_dir)
+        {
+            warn!(%error, "the pins of this start stay");
+        }
     }
 }
 

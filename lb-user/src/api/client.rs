@@ -153,9 +153,9 @@ impl Client {
 
     fn unreachable(&self, error: &std::io::Error) -> ClientError {
         let reason = match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such socket; is the agent running?".to_owned(),
+            std::io::ErrorKind::NotFound => "there is no such socket; start the agent with `lbctl agent --config FILE`, or name its socket with --socket".to_owned(),
             std::io::ErrorKind::ConnectionRefused => {
-                "the socket is stale: its agent is gone; start it again".to_owned()
+                "the socket is stale: its agent is gone; start it again with `lbctl agent --config FILE`".to_owned()
             }
             std::io::ErrorKind::PermissionDenied => {
                 "you may not open it: use sudo, or join the group of [control] in the configuration"

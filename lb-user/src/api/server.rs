@@ -191,7 +191,11 @@ async fn backend(
     let snapshot = context.look().await?;
     let service = find_service(&snapshot, &service)?;
     let found = service.backends.iter().find(|backend| backend.name == name);
-    let missing = || ApiError::not_found(format!("service {} has no backend {name}", service.name));
+    let missing = || {
+        let names: Vec<_> = service.backends.iter().map(|backend| backend.name.as_str()).collect();
+        let all = names.join(", ");
+        ApiError::not_found(format!("service {} has no backend {name}; there are: {all}", service.name))
+    };
     found.cloned().map(Json).ok_or_else(missing)
 }
 

@@ -71,6 +71,12 @@ fn hint(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map(|suggestion| format!("; {suggestion}")).unwrap_or_default()
 }
 
+/// The name that was meant, or else all there are.
+fn suggest(given: &str, known: Vec<&str>) -> Option<String> {
+    let all = || (!known.is_empty()).then(|| format!("there are: {}", known.join(", ")));
+    did_you_mean(given, known.iter().copied()).or_else(all)
+}
+
 /// A piece of text to put in the place of another.
 struct Splice {
     place: std::ops::Range<usize>,
@@ -100,7 +106,10 @@ impl<'a> Sheet<'a> {
         let services = self.document.as_table().get("service").and_then(Item::as_table_like);
         services.and_then(|services| services.get(name.as_str())).ok_or_else(|| {
             let known = services.into_iter().flat_map(|services| services.iter()).map(|(name, _)| name);
-            EditError::NoService { service: name.clone(), suggestion: did_you_mean(name.as_str(), known) }
+            EditError::NoService {
+                service: name.clone(),
+                suggestion: suggest(name.as_str(), known.collect()),
+            }
         })
     }
 
@@ -129,7 +138,7 @@ impl<'a> Sheet<'a> {
         names().position(|name| name == backend.as_str()).ok_or_else(|| EditError::NoBackend {
             service: service.clone(),
             backend: backend.clone(),
-            suggestion: did_you_mean(backend.as_str(), names()),
+            suggestion: suggest(backend.as_str(), names().collect()),
         })
     }
 }
