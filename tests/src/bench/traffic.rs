@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 7;
 const HAPROXY_PORT: u16 = 8081;
 /// What of our own CPU time falls while our load runs. The agent's falls later too: it sweeps flows that have ended.
 const PROGRAM: &str = "XDP program";
@@ -95,7 +95,7 @@ fn measure(lab: &Lab) -> Result<Vec<Row>> {
         std::fs::write(lab.files_dir(web).join("bulk"), vec![b'x'; 16 << 20]).context("the bulk file")?;
     }
     let mut rows = Vec::new();
-    let plan = Plan { connections: 64, duration: Duration::from_secs(4), close: false };
+    let plan = Plan { connections: 64, duration: Duration::from_secs(3), close: false };
     let samples = rounds(lab, "/small", plan, haproxy, agent)?;
     rows.extend(request_rows("keep-alive, 64 connections, 1 KiB", &samples, 40.0, "1/40 of"));
     let samples = rounds(lab, "/small", Plan { close: true, ..plan }, haproxy, agent)?;
