@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// How long anything may take that should be quick.
@@ -72,6 +72,47 @@ pub(crate) fn lbctl(lab: &Lab, arguments: &[&str]) -> Result<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(text)
+}
+
+/// How a program ended and what it said.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Said {
+    /// Runs a program to its end.
+    pub(crate) fn by(command: &mut Command) -> Result<Self> {
+        let output = command.output().with_context(|| format!("{command:?}"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) })
+    }
+}
+
+/// `lbctl` on lb1, however it ends.
+pub(crate) fn try_lbctl(lab: &Lab, arguments: &[&str]) -> Result<Said> {
+    Said::by(lab.lbctl("lb1")?.args(arguments))
+}
+
+/// `lbctl -o json` on lb1: its output as that type of the API, which must hold every field of it.
+pub(crate) fn lbctl_json<T>(lab: &Lab, arguments: &[&str]) -> Result<T>
+where
+    T: serde::de::DeserializeOwned + serde::Serialize,
+{
+    whole(&lbctl(lab, &[&["-o", "json"], arguments].concat())?)
+}
+
+/// Reads JSON as a type that must hold every field of it.
+pub(crate) fn whole<T: serde::de::DeserializeOwned + serde::Serialize>(text: &str) -> Result<T> {
+    let value: T = serde_json::from_str(text).with_context(|| text.to_owned())?;
+    let again = serde_json::to_value(&value)?;
+    ensure!(
+        again == serde_json::from_str::<serde_json::Value>(text)?,
+        "fields are missing: {again}, not {text}"
+    );
+    Ok(value)
 }
 
 /// All four VIP addresses.

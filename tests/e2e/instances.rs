@@ -1,118 +1,199 @@
-//! One agent for a node, an interface, a dataplane: second ones, dead ones, and taking everything away.
+//! One agent for a node: what a second one is told, what is left of one that went, and `detach`.
 
-use crate::client::{ask_times, web_lab};
+use crate::client::{PATIENCE, Said, ask_times, lbctl, lbctl_json, shares, try_lbctl, vip_a, web_lab};
 use anyhow::{Context as _, Result, ensure};
-use lbctl_tests::lab::{Lab, agents};
+use lb_user::api::Status;
+use lbctl_tests::lab::{Lab, agents, poll};
 use nix::sys::signal::Signal;
+use std::fs::File;
 use std::path::Path;
-use std::process::Stdio;
-
-/// Runs `lbctl` on lb1 with these words, to its end; for an agent that must not start, and what needs no agent.
-fn on_lb1(lab: &Lab, words: &[&str]) -> Result<(Option<i32>, String)> {
-    let lbctl = lab.lbctl("lb1")?;
-    let mut command = lab.host("lb1").command(&lbctl.get_program().to_string_lossy());
-    let output = command.args(words).stdin(Stdio::null()).output()?;
-    let said = [output.stdout, output.stderr].concat();
-    Ok((output.status.code(), String::from_utf8_lossy(&said).into_owned()))
-}
-
-/// An agent with this configuration does not start, and says why in these words.
-fn does_not_start(lab: &Lab, text: &str, words: &[&str]) -> Result<()> {
-    let file = lab.agent_config_path("lb1").with_file_name("second.toml");
-    std::fs::write(&file, text)?;
-    // A second agent that does start would not end: `timeout` makes that a failure.
-    let lbctl = lab.lbctl("lb1")?;
-    let mut command = lab.host("lb1").command("timeout");
-    command.arg("10").arg(lbctl.get_program()).args(["agent", "--config"]).arg(&file);
-    let output = command.stdin(Stdio::null()).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(1), "code {:?}: {said}", output.status.code());
-    for word in words {
-        ensure!(said.contains(word), "no {word:?} in {said:?}");
-    }
-    Ok(())
-}
-
-fn serves(lab: &Lab) -> Result<()> {
-    for vip in crate::client::vip_a() {
-        ensure!(ask_times(lab, vip, 2)?.len() == 2, "VIP {vip}");
-    }
-    Ok(())
-}
 
 #[test]
-fn a_second_agent_is_refused_and_the_first_goes_on() -> Result<()> {
+fn a_node_has_one_agent_and_detach_takes_it_off_the_machine_only_when_that_has_ended() -> Result<()> {
     let lab = web_lab()?;
-    let first = lab.agent_config("lb1")?;
-    let pid = lab.process_id("lb1", "agent")?.to_string();
-    let pin_dir = agents::pin_dir("lb1").display().to_string();
-    does_not_start(&lab, &first, &["lbctl: ", "lb1", &pid])?;
-    let renamed = first.replace("name = \"lb1\"", "name = \"other\"").replace("lb1.sock", "lb1.other.sock");
-    does_not_start(&lab, &renamed, &["lbctl: ", &pin_dir, &pid])?;
-    let apart = renamed.replace(&pin_dir, &format!("{pin_dir}/other"));
-    does_not_start(&lab, &apart, &["lbctl: ", "interface eth0", "another XDP program"])?;
-    let left = Path::new(&format!("{pin_dir}/other")).exists();
-    ensure!(!left, "the agent that did not start left its pins");
-    ensure!(!lab.agent_socket("lb1").with_file_name("lb1.other.sock").exists(), "it left its socket");
-    let missing = apart.replace("\"eth0\"", "\"eth9\"");
-    does_not_start(&lab, &missing, &["lbctl: ", "no interface eth9", "ip link"])?;
-    serves(&lab)?;
+    an_agent_that_does_not_run_is_told(&lab)?;
+    let folder = tempfile::tempdir()?;
+    a_second_agent_of_the_same_file_is_refused(&lab, folder.path())?;
+    a_second_agent_with_the_same_pins_is_refused(&lab, folder.path())?;
+    a_second_agent_on_the_same_interface_is_refused(&lab, folder.path())?;
+    detach_is_refused_under_a_running_agent(&lab)?;
+    detach_takes_everything_away(&lab)?;
+    lab.start_agent("lb1")?;
+    lab.wait_until_serving(PATIENCE)?;
+    expect_vips(&lab, true)?;
     lab.down()
 }
 
-#[test]
-fn an_agent_that_died_leaves_a_socket_that_the_next_one_replaces() -> Result<()> {
-    let lab = web_lab()?;
+fn an_agent_that_does_not_run_is_told(lab: &Lab) -> Result<()> {
+    let socket = lab.agent_socket("lb1");
+    let told = |reason: &str| Said {
+        code: Some(3),
+        out: String::new(),
+        err: format!("lbctl: no agent answers at {}: {reason}\n", socket.display()),
+    };
+    let gone = "there is no such socket; start the agent with `lbctl agent --config FILE`, or name its socket with --socket";
+    lab.kill_agent("lb1", Signal::SIGTERM)?;
+    ensure!(!socket.exists(), "an agent that ended in order left its socket");
+    assert_eq!(try_lbctl(lab, &["status"])?, told(gone));
+    lab.start_agent("lb1")?;
     lab.kill_agent("lb1", Signal::SIGKILL)?;
-    ensure!(lab.agent_socket("lb1").exists(), "SIGKILL leaves the socket's file");
-    let no_agent = |words: &[&str]| -> Result<()> {
-        let output = lab.lbctl("lb1")?.arg("status").output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(3), "{:?}: {said}", output.status);
-        let socket = lab.agent_socket("lb1").display().to_string();
-        for word in [&[socket.as_str()], words].concat() {
-            ensure!(said.contains(word), "no {word:?} in {said:?}");
-        }
-        Ok(())
-    };
-    no_agent(&["stale", "lbctl agent"])?;
-    serves(&lab)?; // The kernel forwards without it.
+    ensure!(socket.exists(), "this test needs a stale socket");
+    let stale = "the socket is stale: its agent is gone; start it again with `lbctl agent --config FILE`";
+    assert_eq!(try_lbctl(lab, &["backend", "list"])?, told(stale));
+    // Without an agent the kernel goes on.
+    still_serves(lab)?;
     lab.start_agent("lb1")?;
-    lab.kill_agent("lb1", Signal::SIGTERM)?;
-    ensure!(!lab.agent_socket("lb1").exists(), "an agent that ends removes its socket");
-    no_agent(&["lbctl agent"])?;
-    serves(&lab)?;
-    lab.start_agent("lb1")?;
-    serves(&lab)?;
-    lab.down()
+    assert_eq!(lbctl_json::<Status>(lab, &["status"])?.pid, first_pid(lab)?);
+    Ok(())
 }
 
-#[test]
-fn detach_takes_program_pins_and_addresses_away_but_not_under_an_agent() -> Result<()> {
-    let lab = web_lab()?;
-    let config = lab.agent_config_path("lb1").display().to_string();
-    let pin_dir = agents::pin_dir("lb1");
-    let shown = |words: &[&str]| -> Result<String> {
-        let output = lab.host("lb1").command("ip").args(words).output()?;
-        Ok(String::from_utf8(output.stdout)?)
-    };
-    let (code, said) = on_lb1(&lab, &["detach", "--config", &config])?;
-    let pid = lab.process_id("lb1", "agent")?.to_string();
-    ensure!(code == Some(1) && said.contains(&pid) && said.contains("stop"), "{code:?}: {said}");
-    serves(&lab)?;
-    ensure!(shown(&["link", "show", "eth0"])?.contains("xdp"), "the program is attached");
+fn first_pid(lab: &Lab) -> Result<u32> {
+    Ok(u32::try_from(lab.process_id("lb1", "agent")?)?)
+}
+
+fn still_serves(lab: &Lab) -> Result<()> {
+    for vip in vip_a() {
+        let answers = ask_times(lab, vip, 10)?;
+        ensure!(shares(&answers).get("web1") == Some(&5), "VIP {vip}: {:?}", shares(&answers));
+    }
+    Ok(())
+}
+
+/// An agent that must not start: how it ended. One that does start is ended.
+fn second_agent(lab: &Lab, config: &Path, folder: &Path) -> Result<Said> {
+    let binary = lab.setup().lbctl.as_ref().context("no lbctl")?.display().to_string();
+    let log = folder.join("log");
+    let mut command = lab.host("lb1").command(&binary);
+    command.arg("agent").arg("--config").arg(config).stderr(File::create(&log)?);
+    let mut child = command.spawn()?;
+    let ended = poll::until("the second agent ends", PATIENCE, || child.try_wait()?.context("it runs"));
+    if ended.is_err() {
+        child.kill()?;
+        child.wait()?;
+    }
+    let err = std::fs::read_to_string(&log)?;
+    Ok(Said { code: ended.with_context(|| err.clone())?.code(), out: String::new(), err })
+}
+
+/// The first agent notices nothing of a second one.
+fn first_is_untouched(lab: &Lab) -> Result<()> {
+    let status: Status = lbctl_json(lab, &["status"])?;
+    assert_eq!((status.node.as_str(), status.pid), ("lb1", first_pid(lab)?));
+    expect_vips(lab, true)?;
+    still_serves(lab)
+}
+
+fn expect_refused(said: &Said, words: &str) -> Result<()> {
+    let last = said.err.lines().last().unwrap_or_default();
+    ensure!(said.code == Some(1) && last == format!("lbctl: {words}"), "{words:?} expected: {said:?}");
+    Ok(())
+}
+
+fn a_second_agent_of_the_same_file_is_refused(lab: &Lab, folder: &Path) -> Result<()> {
+    let said = second_agent(lab, &lab.agent_config_path("lb1"), folder)?;
+    let words = format!(
+        "another agent of node lb1 is running (pid {}); stop it first, or give this one another node.name",
+        first_pid(lab)?
+    );
+    expect_refused(&said, &words)?;
+    first_is_untouched(lab)
+}
+
+/// The first agent's file for a node of another name, with another socket.
+fn other_name_and_socket(lab: &Lab, folder: &Path) -> Result<String> {
+    let first = lab.agent_socket("lb1").display().to_string();
+    let second = folder.join("second.sock").display().to_string();
+    let text = lab.agent_config("lb1")?.replace(&first, &second);
+    let text = text.replace("\"lb1\"", "\"second\"");
+    ensure!(text.contains(&second) && text.contains("active_on = \"second\""), "another file:\n{text}");
+    Ok(text)
+}
+
+fn a_second_agent_with_the_same_pins_is_refused(lab: &Lab, folder: &Path) -> Result<()> {
+    let config = folder.join("second.toml");
+    std::fs::write(&config, other_name_and_socket(lab, folder)?)?;
+    let words = format!(
+        "another agent (pid {}) has the pins in {}; stop it first, or give this one another dataplane.pin_dir",
+        first_pid(lab)?,
+        agents::pin_dir("lb1").display()
+    );
+    expect_refused(&second_agent(lab, &config, folder)?, &words)?;
+    ensure!(!folder.join("second.sock").exists(), "the second agent left its socket");
+    first_is_untouched(lab)
+}
+
+fn a_second_agent_on_the_same_interface_is_refused(lab: &Lab, folder: &Path) -> Result<()> {
+    let config = folder.join("second.toml");
+    let (first, second) = (agents::pin_dir("lb1"), agents::pin_dir("lb1-second"));
+    let text = other_name_and_socket(lab, folder)?;
+    std::fs::write(&config, text.replace(&first.display().to_string(), &second.display().to_string()))?;
+    let said = second_agent(lab, &config, folder);
+    let left =
+        std::fs::read_dir(&second).map(|pins| pins.flatten().map(|pin| pin.file_name()).collect::<Vec<_>>());
+    if left.is_ok() {
+        // The lab does not know this folder.
+        std::fs::remove_dir_all(&second)?;
+    }
+    let words = "interface eth0: another XDP program is attached; `ip link show` names it. Another lbctl agent \
+                 with another pin_dir, or another product? End it, or `ip link set dev eth0 xdp off`";
+    expect_refused(&said?, words)?;
+    first_is_untouched(lab)?;
+    ensure!(!folder.join("second.sock").exists(), "the second agent left its socket");
+    ensure!(left.is_err(), "the second agent left {}: {left:?}", second.display());
+    Ok(())
+}
+
+fn detach(lab: &Lab) -> Result<Said> {
+    let binary = lab.setup().lbctl.as_ref().context("no lbctl")?.display().to_string();
+    Said::by(lab.host("lb1").command(&binary).arg("detach").arg("--config").arg(lab.agent_config_path("lb1")))
+}
+
+fn ip(lab: &Lab, arguments: &[&str]) -> Result<String> {
+    let said = Said::by(lab.host("lb1").command("ip").args(arguments))?;
+    ensure!(said.code == Some(0), "{said:?}");
+    Ok(said.out)
+}
+
+fn expect_vips(lab: &Lab, wanted: bool) -> Result<()> {
+    let addresses = ip(lab, &["-o", "address", "show", "dev", "eth0"])?;
+    for vip in ["10.80.0.100/32", "fd80::100/128"] {
+        ensure!(
+            addresses.contains(&format!(" {vip} ")) == wanted,
+            "VIP {vip}, wanted {wanted}:\n{addresses}"
+        );
+    }
+    Ok(())
+}
+
+fn has_program(lab: &Lab) -> Result<bool> {
+    Ok(ip(lab, &["-d", "link", "show", "dev", "eth0"])?.contains("xdp"))
+}
+
+fn detach_is_refused_under_a_running_agent(lab: &Lab) -> Result<()> {
+    let pid = first_pid(lab)?;
+    let err =
+        format!("lbctl: nothing was detached: an agent of node lb1 is running (pid {pid}); stop it first\n");
+    assert_eq!(detach(lab)?, Said { code: Some(1), out: String::new(), err });
+    ensure!(has_program(lab)?, "the program is gone");
+    first_is_untouched(lab)
+}
+
+fn detach_takes_everything_away(lab: &Lab) -> Result<()> {
     lab.kill_agent("lb1", Signal::SIGTERM)?;
-    let (code, said) = on_lb1(&lab, &["detach", "--config", &config])?;
-    ensure!(code == Some(0) && said.contains("detached"), "{code:?}: {said}");
-    ensure!(!shown(&["link", "show", "eth0"])?.contains("xdp"), "the program is still attached");
-    ensure!(!pin_dir.exists(), "{} is still there", pin_dir.display());
-    let addresses = shown(&["address", "show", "eth0"])?;
-    ensure!(!addresses.contains("10.80.0.100") && !addresses.contains("fd80::100"), "{addresses}");
-    ensure!(addresses.contains("10.80.0.2/24"), "the node's own address has gone: {addresses}");
-    let (code, said) = on_lb1(&lab, &["detach", "--config", &config])?;
-    ensure!(code == Some(0) && said.contains("nothing was attached"), "{code:?}: {said}");
-    lab.start_agent("lb1")?;
-    lab.wait_until_serving(crate::client::PATIENCE).context("after a detach and a new start")?;
-    serves(&lab)?;
-    lab.down()
+    ensure!(has_program(lab)? && agents::pin_dir("lb1").exists(), "there is nothing to take away");
+    expect_vips(lab, true)?;
+    let done = |what: &str| Said {
+        code: Some(0),
+        out: format!("node lb1: {what}; its VIPs are off this machine\n"),
+        err: String::new(),
+    };
+    assert_eq!(detach(lab)?, done("detached"));
+    expect_vips(lab, false)?;
+    ensure!(!agents::pin_dir("lb1").exists(), "the pins are left");
+    poll::until("the program is gone", PATIENCE, || {
+        ensure!(!has_program(lab)?, "it is there");
+        Ok(())
+    })?;
+    assert_eq!(detach(lab)?, done("nothing was attached"));
+    lbctl(lab, &["status"]).err().context("an agent answers").map(drop)
 }

@@ -7,6 +7,5 @@ mod failures;
 mod instances;
 mod packets;
 mod path_mtu;
-mod peers;
 mod traffic;
 mod transfers;

@@ -97,8 +97,12 @@ impl Agent {
         let text = std::fs::read_to_string(&self.config_file).map_err(|error| {
             invalid(format!("{file}: {error}; use --runtime-only to leave the file alone"))
         })?;
+        // As it is, so that an error has the file's own line; the change may move lines.
+        Config::parse(&text, &file).map_err(|errors| {
+            invalid(format!("{errors}mend the file first, or use --runtime-only to leave it alone"))
+        })?;
         let text = self.edited(&text, mutation)?;
-        Config::parse(&text, &file).map_err(|errors| invalid(errors.to_string()))?;
+        Config::parse(&text, "the changed file").map_err(|errors| invalid(errors.to_string()))?;
         Ok(text)
     }
 
