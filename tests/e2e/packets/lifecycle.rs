@@ -11,7 +11,7 @@ use lb_user::model::{AttachMode, PortRange};
 use std::net::IpAddr;
 use std::time::Duration;
 
-fn options(environment: &Environment, interfaces: &[&str]) -> Result<Options> {
+pub(super) fn options(environment: &Environment, interfaces: &[&str]) -> Result<Options> {
     Ok(Options {
         pin_dir: environment.pin_dir(),
         interfaces: interfaces.iter().map(|name| (*name).to_owned()).collect(),
@@ -23,7 +23,7 @@ fn options(environment: &Environment, interfaces: &[&str]) -> Result<Options> {
 }
 
 /// Runs a test in a namespace of its own, on a thread of its own.
-fn in_environment(test: fn(&Environment) -> Result<()>) {
+pub(super) fn in_environment(test: fn(&Environment) -> Result<()>) {
     let run = move || -> Result<()> {
         let environment = Environment::enter()?;
         test(&environment)

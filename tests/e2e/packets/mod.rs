@@ -7,6 +7,7 @@
 //!
 //! Owns the table. Never attaches the program to an interface and never sends a packet.
 
+mod attachment;
 mod builder;
 mod case;
 mod cases_closing;
