@@ -4,6 +4,7 @@ use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
 use lb_user::config::{Config, LoadError};
+use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -18,6 +19,9 @@ fn main() -> ExitCode {
     match &cli.command {
         Command::Agent { config } => {
             start_log();
+            if let Err(errno) = receive_signals() {
+                return failed(&format!("starting: {}", errno.desc()), Exit::Failure);
+            }
             let ended = runtime.block_on(agent::run(config));
             // Nothing that still runs has work to finish: a busy task must not hold the exit up.
             runtime.shutdown_background();
@@ -39,6 +43,16 @@ fn main() -> ExitCode {
             Err(error) => failed(&error.to_string(), error.exit()),
         },
     }
+}
+
+/// Whoever started us may have blocked the signals that end an agent and let it read its file again, and programs
+/// inherit that.
+fn receive_signals() -> nix::Result<()> {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    signals.thread_unblock()
 }
 
 fn failed(message: &str, exit: Exit) -> ExitCode {

@@ -4,9 +4,11 @@ use crate::client::{PATIENCE, Said, ask_times, lbctl, lbctl_json, shares, try_lb
 use anyhow::{Context as _, Result, ensure};
 use lb_user::api::Status;
 use lbctl_tests::lab::{Lab, agents, poll};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::path::Path;
+use std::process::{Child, Stdio};
 
 #[test]
 fn a_node_has_one_agent_and_detach_takes_it_off_the_machine_only_when_that_has_ended() -> Result<()> {
@@ -196,4 +198,40 @@ fn detach_takes_everything_away(lab: &Lab) -> Result<()> {
     })?;
     assert_eq!(detach(lab)?, done("nothing was attached"));
     lbctl(lab, &["status"]).err().context("an agent answers").map(drop)
+}
+
+#[test]
+fn an_agent_hears_the_signals_that_its_starter_had_blocked() -> Result<()> {
+    let lab = web_lab()?;
+    lab.kill_agent("lb1", Signal::SIGKILL)?;
+    let binary = lab.setup().lbctl.as_ref().context("no lbctl")?;
+    let mut command = lab.host("lb1").command("env");
+    command.args(["--block-signal=TERM", "--block-signal=HUP"]).arg(binary).arg("agent");
+    command.arg("--config").arg(lab.agent_config_path("lb1")).stderr(Stdio::null());
+    let mut agent = command.spawn()?;
+    let outcome = hears_signals(&lab, &mut agent);
+    if outcome.is_err() {
+        agent.kill()?;
+        agent.wait()?;
+    }
+    outcome?;
+    lab.down()
+}
+
+fn hears_signals(lab: &Lab, agent: &mut Child) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(agent.id())?);
+    let events = |words: &str| {
+        poll::until(&format!("an event says {words:?}"), PATIENCE, || {
+            let events = lbctl(lab, &["events"])?;
+            ensure!(events.contains(words), "{events}");
+            Ok(())
+        })
+    };
+    events("agent started")?;
+    kill(pid, Signal::SIGHUP)?;
+    events("reload: the file changes nothing")?;
+    kill(pid, Signal::SIGTERM)?;
+    let status = poll::until("the agent ends", PATIENCE, || agent.try_wait()?.context("it runs"))?;
+    ensure!(status.success(), "{status}");
+    Ok(())
 }

@@ -81,14 +81,23 @@ impl Agent {
         for (service, backend, ids) in cut {
             self.cut(&ids, &service, &backend);
         }
-        match file_text {
-            Some(text) => write_atomically(&self.config_file, &text).map_err(|error| {
+        if let Some(text) = file_text {
+            write_atomically(&self.config_file, &text).map_err(|error| {
                 internal(format!("changed, but not saved to {}: {error}", self.config_file.display()))
-            })?,
-            None => self.runtime_changes = true,
+            })?;
         }
+        let may_differ = self.runtime_changes || options.runtime_only;
+        self.runtime_changes = may_differ && self.differs_from_file();
         // What an earlier change left waiting is not of this one.
         Ok(report(&changes, Vec::new(), true, !options.runtime_only))
+    }
+
+    /// Whether the running configuration has what a restart would undo.
+    fn differs_from_file(&self) -> bool {
+        let text = std::fs::read_to_string(&self.config_file).unwrap_or_default();
+        // A file that cannot be read or understood has none of it.
+        Config::parse(&text, "the file")
+            .map_or(true, |file| diff(&file, &self.config).iter().any(|change| !change.needs_restart()))
     }
 
     /// The file's text with the change in it, checked.

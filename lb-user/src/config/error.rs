@@ -153,5 +153,8 @@ pub(super) fn nearest<'w>(given: &str, words: impl IntoIterator<Item = &'w str>)
         strsim::damerau_levenshtein(&lower, &word)
     };
     let near = words.into_iter().map(|word| (distance(word), word)).min_by_key(|(distance, _)| *distance);
-    near.filter(|(distance, _)| *distance <= (given.chars().count() / 3).clamp(1, 3)).map(|(_, word)| word)
+    let letters = given.chars().count();
+    // At least one letter must be right.
+    near.filter(|(distance, _)| *distance < letters && *distance <= (letters / 3).clamp(1, 3))
+        .map(|(_, word)| word)
 }

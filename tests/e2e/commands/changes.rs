@@ -168,6 +168,13 @@ fn a_runtime_change_is_not_in_the_file_and_ends_with_the_agent(lab: &Lab, file: 
     ensure!(lbctl_json::<Status>(lab, &["status"])?.runtime_changes, "the status does not tell in JSON");
     let diff = try_lbctl(lab, &["diff"])?;
     assert_eq!((diff.code, diff.out.as_str()), (Some(10), "service web: backend web1: weight 0 → 3\n"));
+    // A change that is saved may be the last thing the file had not.
+    lbctl(lab, &["backend", "set", "web", "web1", "--weight", "3"])?;
+    ensure!(
+        !lbctl_json::<Status>(lab, &["status"])?.runtime_changes,
+        "file and agent agree, the status does not"
+    );
+    lbctl(lab, &set)?;
     restart(lab)?;
     // It took no flows before, so it must answer a check first.
     wait_for_health(lab, "lb1", "web1", BackendHealth::Up)?;

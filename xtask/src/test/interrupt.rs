@@ -10,8 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::process;
 
@@ -29,18 +31,15 @@ struct State {
 }
 
 impl Interrupt {
-    /// From now on these signals are taken note of instead of ending us. Call before starting threads.
+    /// From now on these signals are taken note of instead of ending us.
     pub(crate) fn watch() -> Result<Self> {
-        let mut signals = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            signals.add(signal);
-        }
-        // Programs that we start get an empty mask again: std sees to it.
-        signals.thread_block().context("cannot block signals")?;
+        // Handlers, not a blocked mask: programs that we start would inherit the mask, and a server that no SIGTERM
+        // reaches does not end.
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
         let interrupt = Self::default();
         let state = Arc::clone(&interrupt.state);
         thread::spawn(move || {
-            while let Ok(signal) = signals.wait() {
+            for signal in signals.forever().filter_map(|number| Signal::try_from(number).ok()) {
                 state.note(signal);
             }
         });
@@ -120,6 +119,16 @@ mod tests {
         interrupt.state.note(Signal::SIGINT);
         interrupt.state.note(Signal::SIGTERM);
         assert_eq!(interrupt.exit_code(), Some(130));
+    }
+
+    #[test]
+    fn programs_are_started_with_no_signal_blocked() -> Result<()> {
+        let interrupt = Interrupt::watch()?;
+        let mut lines = Vec::new();
+        interrupt.stream(Command::new("cat").arg("/proc/self/status"), |line| lines.push(line.to_owned()))?;
+        let blocked = lines.iter().find_map(|line| line.strip_prefix("SigBlk:")).context("no SigBlk")?;
+        assert_eq!(u64::from_str_radix(blocked.trim(), 16)?, 0, "{blocked}");
+        Ok(())
     }
 
     #[test]
