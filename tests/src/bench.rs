@@ -9,12 +9,15 @@ pub mod report;
 pub mod traffic;
 pub mod xdp;
 
+use crate::lab::interrupt;
 use anyhow::{Result, bail};
 use report::Report;
 use std::path::Path;
 
 /// Runs a benchmark, prints its table and writes its figures to `DIR/NAME.json`.
 pub fn run(name: &str, dir: &Path) -> Result<()> {
+    // Ctrl-C is looked at between measurements, so that nothing is left behind.
+    interrupt::install()?;
     let rows = match name {
         "xdp" => [xdp::run()?, traffic::run()?].concat(),
         "xdp-packets" => xdp::run()?,

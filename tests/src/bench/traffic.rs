@@ -4,7 +4,7 @@
 use super::load::{CpuTimes, Load, Plan, wrk};
 use super::report::{Row, median};
 use crate::lab::addresses::ipv4_of;
-use crate::lab::{Lab, Options, Progress, poll, processes, programs};
+use crate::lab::{Lab, Options, Progress, interrupt, poll, processes, programs};
 use anyhow::{Context, Result};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -119,6 +119,7 @@ fn rounds(lab: &Lab, path: &str, plan: Plan, haproxy: i32, agent: i32) -> Result
     for _ in 0..ROUNDS {
         let begun = CpuTimes::read(&processes, agent)?;
         for (way, samples) in WAYS.iter().zip(&mut samples) {
+            interrupt::check()?;
             let before = CpuTimes::read(&processes, agent)?;
             let load = wrk(lab, &format!("{}{path}", way.base), plan)?;
             let used = CpuTimes::read(&processes, agent)?.since(&before);

@@ -5,6 +5,7 @@
 //! flow, as in life. Times are the kernel's own, less the empty program's.
 
 use super::report::{Row, median};
+use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
 use lb_ebpf::flow_state::FlowState;
@@ -38,8 +39,7 @@ impl Environment {
         let _ =
             Command::new("ip").args(["netns", "del", NAMESPACE]).stderr(std::process::Stdio::null()).status();
         run(&format!("ip netns add {NAMESPACE}"))?;
-        let environment =
-            Self { pin_dir: PathBuf::from(format!("/sys/fs/bpf/lbctl-bench-{}", std::process::id())) };
+        let environment = Self { pin_dir: PathBuf::from("/sys/fs/bpf/lbctl-bench") };
         let file = std::fs::File::open(format!("/run/netns/{NAMESPACE}")).context("the namespace")?;
         nix::sched::setns(&file, nix::sched::CloneFlags::CLONE_NEWNET).context("entering the namespace")?;
         for line in [
@@ -162,6 +162,7 @@ fn established(environment: &Environment, flows: u32, direction: Direction, empt
         let mut total = 0.0;
         let mut at = first;
         for _ in 0..packets / CHAIN {
+            interrupt::check()?;
             let run =
                 dataplane.run(&packet(&chain_key(scatter(at % flows, flows)), 0x10, 255), ifindex, CHAIN)?;
             ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
@@ -208,6 +209,7 @@ fn new_flow(environment: &Environment, table: Embryonic, empty_ns: f64) -> Resul
         let ifindex = Environment::ifindex()?;
         let mut times = Vec::new();
         for call in 0..200u32 {
+            interrupt::check()?;
             let client = v4(10, 9, (call >> 8) as u8, call as u8);
             let client = FlowKey::new(client.into(), [18, 103], a.into(), [0, 80], TCP);
             let run = dataplane.run(&packet(&client, 0x02, 255), ifindex, repeat)?;
