@@ -1,8 +1,8 @@
 //! A flow's TCP state, as far as a device in the middle needs it.
 //!
-//! Four bits are enough to know when a flow can be forgotten; sequence numbers are the endpoints'
-//! business, except for the one check that keeps spoofed ACKs out of the established table
-//! ([`completes_handshake`]).
+//! A few bits are enough to know when a flow can be forgotten; sequence numbers are the endpoints'
+//! business, except for the checks that keep spoofed ACKs out of the established table
+//! ([`completes_handshake`]) and that see the end of a flow ([`FlowState::acknowledged_by`]).
 
 use crate::abi::Direction;
 use crate::wire::TcpFlags;
@@ -26,6 +26,9 @@ impl FlowState {
     pub const CLIENT_FIN_ACKNOWLEDGED: Self = Self(16);
     /// The client acknowledged the backend's FIN.
     pub const BACKEND_FIN_ACKNOWLEDGED: Self = Self(32);
+
+    /// The client proved that it saw the backend's answer.
+    pub const CONFIRMED: Self = Self(64);
 
     /// From a record's field.
     #[inline(always)]
@@ -84,7 +87,7 @@ impl FlowState {
     }
 
     /// The bit that an acknowledgement adds: it is worth one if it covers the other side's FIN, and only that number
-    /// does, because a FIN is the last thing a side sends. Nobody who merely guesses addresses and ports ends a flow.
+    /// does, because a FIN is the last thing a side sends. A forged FIN is not acknowledged, so it does not end a flow.
     #[inline(always)]
     pub const fn acknowledged_by(self, direction: Direction, acknowledgement: u32, fin_end: u32) -> Self {
         let (fin, acknowledged) = match direction {

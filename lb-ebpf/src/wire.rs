@@ -311,11 +311,15 @@ impl IpHeader for Ipv6 {
     }
     #[inline(always)]
     fn destination_is_mapped(&self) -> bool {
-        let d = &self.destination;
-        d[10] == 0xff
-            && d[11] == 0xff
-            && d[0] | d[1] | d[2] | d[3] | d[4] | d[5] | d[6] | d[7] | d[8] | d[9] == 0
+        is_mapped(&self.destination)
     }
+}
+
+/// Whether an IPv6 address is one that stands for an IPv4 one (RFC 4291 §2.5.5.2).
+#[inline(always)]
+pub const fn is_mapped(address: &[u8; 16]) -> bool {
+    let a = address;
+    a[10] == 0xff && a[11] == 0xff && a[0] | a[1] | a[2] | a[3] | a[4] | a[5] | a[6] | a[7] | a[8] | a[9] == 0
 }
 
 /// The front of a frame that carries IP.

@@ -54,7 +54,7 @@ pub(super) fn process<I: Rewritable>(
 
 /// What a segment tells about its flow.
 #[inline(always)]
-fn state_added(record: &FlowRecord, tcp: &Tcp) -> FlowState {
+pub(super) fn state_added(record: &FlowRecord, tcp: &Tcp) -> FlowState {
     let (direction, flags) = (record.direction(), TcpFlags::new(tcp.flags));
     let added = FlowState::added_by(direction, flags);
     if !flags.has(TcpFlags::ACK) {

@@ -64,17 +64,25 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
             if flags.is_open_answer() {
                 note_answer(key, record, u32::from_be_bytes(tcp.sequence));
             }
+            note_end(key, record, tcp, segment_bytes);
             Outcome::Handshake
         }
         Direction::Forward => {
             if flags.has(TcpFlags::SYN) || !flags.has(TcpFlags::ACK) || !record.state().is_answered() {
                 return Outcome::Handshake;
             }
-            if !completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn) {
-                maps::count(Occurrence::HandshakeMismatch);
+            // Once is enough: a flow that found the established table full may be far behind the handshake.
+            if !record.state().has(FlowState::CONFIRMED) {
+                if !completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn) {
+                    maps::count(Occurrence::HandshakeMismatch);
+                    return Outcome::Handshake;
+                }
+                maps::add_state(record, FlowState::CONFIRMED.bits());
+            }
+            if note_end(key, record, tcp, segment_bytes) {
                 return Outcome::Handshake;
             }
-            promote(key, record, tcp, segment_bytes)
+            promote(key, record)
         }
     }
 }
@@ -90,16 +98,34 @@ fn note_answer(key: &FlowKey, record: &mut FlowRecord, backend_isn: u32) {
     }
 }
 
+/// Notes FINs and their acknowledgements in both entries, as for established flows: where the established table is full, a
+/// flow's whole life is here. Returns whether the flow is over, and then it is forgotten.
+#[inline(never)]
+fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32) -> bool {
+    let news = established::state_added(record, tcp);
+    if record.state().has(news) && !news.has_fin() {
+        return false;
+    }
+    if let Some(twin) = maps::embryonic(&record.twin_key(key)) {
+        if news.has_fin() {
+            twin.fin_end = tcp.fin_end(segment_bytes);
+        }
+        maps::add_state(twin, news.bits());
+    }
+    maps::add_state(record, news.bits());
+    if record.state().is_over() {
+        remove(key, record);
+        maps::count(Occurrence::FlowEnded);
+        return true;
+    }
+    false
+}
+
 /// Moves both entries to the established table. The reverse one goes first, so that no answer can miss.
 #[inline(always)]
-fn promote(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32) -> Outcome {
+fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     let twin_key = record.twin_key(key);
     let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
-    let added = FlowState::added_by(Direction::Forward, TcpFlags::new(tcp.flags)).bits();
-    // Of use only if there is a FIN.
-    twin.fin_end = tcp.fin_end(segment_bytes);
-    maps::add_state(record, added);
-    maps::add_state(twin, added);
     if maps::ESTABLISHED.insert(&twin_key, &*twin, 0).is_err() {
         maps::count(Occurrence::EstablishedFull);
         return Outcome::Handshake;

@@ -13,7 +13,9 @@ use super::{
 use crate::abi::{Address, FlowKey, FlowRecord};
 use crate::csum::Delta;
 use crate::outcome::Outcome;
-use crate::wire::{ETHERNET_BYTES, Icmp, IcmpErrorFrame, IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, QuotedTcp, Tcp};
+use crate::wire::{
+    ETHERNET_BYTES, Icmp, IcmpErrorFrame, IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, QuotedTcp, Tcp, is_mapped,
+};
 use aya_ebpf::programs::XdpContext;
 
 /// What differs between ICMP and ICMPv6.
@@ -59,7 +61,9 @@ impl IcmpFamily for Ipv6 {
     }
     #[inline(always)]
     fn quote_is_plain(&self) -> bool {
-        self.next_header == PROTOCOL_TCP
+        // An IPv4 flow's addresses in their mapped form: no packet of ours has such a source, and an ICMPv6 error must
+        // not reach an IPv4 flow.
+        self.next_header == PROTOCOL_TCP && !is_mapped(&self.source)
     }
     #[inline(always)]
     fn checksum(&self) -> [u8; 2] {

@@ -141,7 +141,9 @@ pub(super) fn draw_port_ticket(backend_id: u32) -> Option<u64> {
 /// An established flow's entry for packets of this key.
 #[inline(always)]
 pub(super) fn established(key: &FlowKey) -> Option<&'static mut FlowRecord> {
-    // SAFETY: entries stay readable until an RCU grace period after their deletion. Two CPUs may hold one
+    // SAFETY: entries are allocated with the map and stay readable; one that is deleted while we hold it may be another
+    // flow's at once, which then gets what we write (a stamp, a count, at worst a state bit, and is forgotten early). It
+    // takes packets of both directions at the very end of a flow, on two CPUs, within this run. Two CPUs may hold one
     // entry at a time: accounts may then lose a count, `state` is only changed atomically, and all else
     // is written once, or (the next hop) with the same words by both.
     ESTABLISHED.get_ptr_mut(key).map(|record| unsafe { &mut *record })
@@ -151,7 +153,7 @@ pub(super) fn established(key: &FlowKey) -> Option<&'static mut FlowRecord> {
 #[inline(always)]
 pub(super) fn embryonic(key: &FlowKey) -> Option<&'static mut FlowRecord> {
     // SAFETY: as in `established`; an entry that LRU eviction reuses meanwhile can at worst misdirect this
-    // one packet of an incomplete handshake, which its receiver then answers with RST.
+    // one packet of an incomplete handshake, or spoil the handshake of the flow that has it now, which its client repeats.
     EMBRYONIC.get_ptr_mut(key).map(|record| unsafe { &mut *record })
 }
 

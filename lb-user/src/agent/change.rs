@@ -58,10 +58,11 @@ impl Agent {
             return Ok(report(&changes, waiting, false, false));
         }
         self.adopt(Proposal { text: text.clone(), config }).await?;
-        self.runtime_changes = false;
+        self.runtime_changes = to_file;
         if to_file {
             write_atomically(&self.config_file, &text)
                 .map_err(|error| internal(format!("applied, but not saved to {file}: {error}")))?;
+            self.runtime_changes = false;
         }
         Ok(report(&changes, self.waiting.clone(), true, to_file))
     }
@@ -81,12 +82,12 @@ impl Agent {
         for (service, backend, ids) in cut {
             self.cut(&ids, &service, &backend);
         }
+        let may_differ = std::mem::replace(&mut self.runtime_changes, true) || options.runtime_only;
         if let Some(text) = file_text {
             write_atomically(&self.config_file, &text).map_err(|error| {
                 internal(format!("changed, but not saved to {}: {error}", self.config_file.display()))
             })?;
         }
-        let may_differ = self.runtime_changes || options.runtime_only;
         self.runtime_changes = may_differ && self.differs_from_file();
         // What an earlier change left waiting is not of this one.
         Ok(report(&changes, Vec::new(), true, !options.runtime_only))

@@ -85,9 +85,10 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     let policy = policy(&config)?;
-    let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
     dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
     let _claim = uniqueness::claim(&config.node.name, &config.control.socket, &config.dataplane.pin_dir)?;
+    // After the claim, so that it is about our own pins and goes while they are still ours.
+    let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
     let interfaces = Interfaces::open()?;
     let mut host_warnings = host::router_warnings(&config.node.interfaces);
     host_warnings.extend(host::port_warning(config.node.nat_ports));
@@ -155,7 +156,8 @@ struct NewPins(Option<PathBuf>);
 
 impl NewPins {
     fn of(pin_dir: &Path) -> Self {
-        Self((!pin_dir.exists()).then(|| pin_dir.to_owned()))
+        let empty = std::fs::read_dir(pin_dir).is_ok_and(|mut pins| pins.next().is_none());
+        Self(empty.then(|| pin_dir.to_owned()))
     }
 
     /// The start went well.

@@ -1,6 +1,6 @@
 //! Handshakes: what makes a flow, what completes it, and what does not.
 
-use super::builder::{ACK, CWR, ECE, PSH, Packet, RST, SYN};
+use super::builder::{ACK, CWR, ECE, FIN, PSH, Packet, RST, SYN};
 use super::case::{Case, Setup};
 use super::scene::{Flow, SCENES, Scene};
 use lb_ebpf::outcome::{Occurrence, Outcome};
@@ -145,7 +145,7 @@ fn proving(scene: Scene) -> Vec<Case> {
         Case::new(
             scene,
             "with the established table full a flow stays embryonic and goes on all the same",
-            full,
+            full.clone(),
         )
         .opened(&flow)
         .answered(&second)
@@ -155,7 +155,39 @@ fn proving(scene: Scene) -> Vec<Case> {
         .with(Occurrence::EstablishedFull, 1)
         .back(Outcome::Handshake, &second, &second.backend_sends(ACK | PSH, b"200"))
         .entries(2, 2),
+        Case::new(
+            scene,
+            "a flow that found no room moves when there is, however far it has come",
+            full.clone(),
+        )
+        .opened(&flow)
+        .answered(&second)
+        .forward(Outcome::Handshake, &second, &second.client_sends(ACK, b""))
+        .with(Occurrence::EstablishedFull, 1)
+        .forward(Outcome::ToBackend, &flow, &flow.client_sends(FIN | ACK, b""))
+        .back(Outcome::ToClient, &flow, &more(flow.backend_sends(FIN | ACK, b""), 1))
+        .forward(Outcome::ToBackend, &flow, &more(flow.client_sends(ACK, b""), 1))
+        .with(Occurrence::FlowEnded, 1)
+        .forward(Outcome::Promoted, &second, &more(second.client_sends(ACK, b""), 1 << 20))
+        .leaves(&[(&second, "established")])
+        .entries(2, 0),
+        Case::new(scene, "a flow that never found room ends like any other", full)
+            .opened(&flow)
+            .answered(&second)
+            .forward(Outcome::Handshake, &second, &second.client_sends(ACK, b""))
+            .with(Occurrence::EstablishedFull, 1)
+            .back(Outcome::Handshake, &second, &second.backend_sends(FIN | ACK, b""))
+            .forward(Outcome::Handshake, &second, &more(second.client_sends(FIN | ACK, b""), 1))
+            .with(Occurrence::EstablishedFull, 1)
+            .back(Outcome::Handshake, &second, &more(second.backend_sends(ACK, b""), 1))
+            .with(Occurrence::FlowEnded, 1)
+            .entries(2, 0),
     ]
+}
+
+/// The segment, acknowledging so much more.
+fn more(segment: Packet, by: u32) -> Packet {
+    segment.with_tcp(|tcp| tcp.acknowledgement = tcp.acknowledgement.wrapping_add(by))
 }
 
 fn refusing(scene: Scene) -> Vec<Case> {

@@ -4,6 +4,7 @@ use super::builder::{ACK, Content, Icmp, Packet, SYN};
 use super::case::{Case, Setup};
 use super::scene::{Flow, IcmpKind, SCENES, Scene, V4, V6};
 use lb_ebpf::outcome::Outcome;
+use std::net::IpAddr;
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = SCENES
@@ -203,7 +204,21 @@ fn of_one_family() -> Vec<Case> {
         Packet { hops: 255, ..packet }.frame()
     };
     let lan = super::scene::Port::Lan.mac();
+    // The quote names the IPv4 flow as the tables hold it.
+    let mapped = |address: IpAddr| match address {
+        IpAddr::V4(v4) => IpAddr::V6(v4.to_ipv6_mapped()),
+        IpAddr::V6(_) => address,
+    };
+    let quoted =
+        Packet { source: mapped(reply.source), destination: mapped(reply.destination), ..reply.clone() };
+    let crossing = V6.error(V6.router(), IcmpKind::TooBig, &quoted, 8);
+    let crossing = Packet { destination: V6.vip(), ..crossing };
+    let both = web(V4);
+    let both = Setup { vips: [both.vips.clone(), vec![V6.vip()]].concat(), ..both };
     vec![
+        Case::new(V4, "an ICMPv6 error that quotes an IPv4 flow's addresses does not reach that flow", both)
+            .opened(&flow)
+            .passes(Outcome::IcmpUnrelated, crossing.frame()),
         opened(V4, "an error about a later fragment, which has no ports, is not about a flow").passes(
             Outcome::IcmpUnrelated,
             V4.error(V4.router(), IcmpKind::TimeExceeded, &fragment, 8).frame(),

@@ -256,7 +256,7 @@ fn explain(error: &ProgramError) -> String {
             "there is no such interface; `ip link` lists those there are".into()
         }
         error if matches!(errno(error), Some(libc::EPERM | libc::EACCES)) => {
-            "not permitted: the agent needs root, or CAP_NET_ADMIN and CAP_BPF".into()
+            "not permitted: the agent needs root".into()
         }
         error => chain(error),
     }
