@@ -141,11 +141,10 @@ pub(super) fn draw_port_ticket(backend_id: u32) -> Option<u64> {
 /// An established flow's entry for packets of this key.
 #[inline(always)]
 pub(super) fn established(key: &FlowKey) -> Option<&'static mut FlowRecord> {
-    // SAFETY: entries are allocated with the map and stay readable; one that is deleted while we hold it may be another
-    // flow's at once, which then gets what we write (a stamp, a count, at worst a state bit, and is forgotten early). It
-    // takes packets of both directions at the very end of a flow, on two CPUs, within this run. Two CPUs may hold one
-    // entry at a time: accounts may then lose a count, `state` is only changed atomically, and all else
-    // is written once, or (the next hop) with the same words by both.
+    // Two CPUs may hold one entry: accounts may then lose a count, `state` is only changed atomically, and all else is
+    // written once, or (the next hop) with the same words by both. An entry that is deleted while we hold it may be
+    // another flow's at once, which then gets what we write: a stamp, a count, at worst a state bit.
+    // SAFETY: entries are allocated with the map and stay readable and writable as long as it lives.
     ESTABLISHED.get_ptr_mut(key).map(|record| unsafe { &mut *record })
 }
 

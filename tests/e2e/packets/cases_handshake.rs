@@ -7,7 +7,11 @@ use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::io::dataplane::BackendTotals;
 
 pub(crate) fn cases() -> Vec<Case> {
-    SCENES.into_iter().flat_map(|scene| [opening(scene), proving(scene), refusing(scene)]).flatten().collect()
+    SCENES
+        .into_iter()
+        .flat_map(|scene| [opening(scene), proving(scene), beside_a_full_table(scene), refusing(scene)])
+        .flatten()
+        .collect()
 }
 
 fn web(scene: Scene) -> Setup {
@@ -89,8 +93,6 @@ fn proving(scene: Scene) -> Vec<Case> {
     };
     let wrapping = Flow { backend_isn: u32::MAX, ..flow };
     let both_wrap = Flow { backend_isn: u32::MAX - 1, client_isn: u32::MAX, ..flow };
-    let full = Setup { established_flows: 1, ..web(scene) };
-    let second = flow.another(40001, flow.nat_port + 1, scene.web(1));
     vec![
         case("the client's ACK moves the flow to the table that never evicts")
             .opened(&flow)
@@ -142,6 +144,14 @@ fn proving(scene: Scene) -> Vec<Case> {
             .opened(&wrapping)
             .entries(2, 0),
         case("both sequence numbers may wrap").opened(&both_wrap).entries(2, 0),
+    ]
+}
+
+fn beside_a_full_table(scene: Scene) -> Vec<Case> {
+    let flow = scene.flow();
+    let full = Setup { established_flows: 1, ..web(scene) };
+    let second = flow.another(40001, flow.nat_port + 1, scene.web(1));
+    vec![
         Case::new(
             scene,
             "with the established table full a flow stays embryonic and goes on all the same",
