@@ -9,6 +9,61 @@ pub const fn slot_index(ticket: u64, slots_len: u32) -> u32 {
     if slots_len == 0 { 0 } else { (ticket % slots_len as u64) as u32 }
 }
 
+/// The slot that a hash falls on, in a table of that length: its share of the hash's range, so no division.
+#[inline(always)]
+pub const fn hashed_slot_index(hash: u32, slots_len: u32) -> u32 {
+    ((hash as u64 * slots_len as u64) >> 32) as u32
+}
+
+/// Another slot than that one, drawn by a random number. The same one where there is no other.
+#[inline(always)]
+pub const fn other_slot_index(first: u32, random: u32, slots_len: u32) -> u32 {
+    if slots_len < 2 {
+        return first;
+    }
+    let other = first + 1 + hashed_slot_index(random, slots_len - 1);
+    if other >= slots_len { other - slots_len } else { other }
+}
+
+/// Whether the second of two backends has fewer flows for its weight than the first.
+#[inline(always)]
+pub const fn is_less_loaded(second: (u64, u16), first: (u64, u16)) -> bool {
+    // Cross products: no division, and no rounding. Flows are fewer than 2^32, so none overflows.
+    second.0.wrapping_mul(first.1 as u64) < first.0.wrapping_mul(second.1 as u64)
+}
+
+/// A hash in the making, the same on every node and after every restart: so a flow whose record is lost finds its
+/// backend again wherever the slot tables are the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Hash(u64);
+
+impl Hash {
+    /// Of nothing.
+    pub const START: Self = Self(0x243f_6a88_85a3_08d3);
+
+    /// Also of these bytes, in words of 32 bits.
+    #[inline(always)]
+    pub const fn with<const N: usize>(self, bytes: &[u8; N]) -> Self {
+        let mut hash = self.0;
+        let mut at = 0;
+        while at + 3 < N {
+            let word = u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+            hash = (hash ^ word as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 32;
+            at += 4;
+        }
+        Self(hash)
+    }
+
+    /// The hash: all its bits depend on all bytes.
+    #[inline(always)]
+    pub const fn finish(self) -> u32 {
+        let mut hash = self.0.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        hash ^= hash >> 32;
+        (hash.wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
+    }
+}
+
 /// The NAT port a ticket draws from a node's range. Taking them in turn makes the time until a port is
 /// used again as long as the range allows. The first port of an empty range, which callers do not ask for.
 #[inline(always)]
@@ -31,7 +86,33 @@ mod tests {
         assert_eq!(visited, [0, 1, 2, 0, 1, 2]);
     }
 
+    #[test]
+    fn neighbouring_sources_spread_over_the_slots() {
+        let mut counts = [0u32; 16];
+        for host in 0..65_536u32 {
+            let hash = Hash::START.with(&[0; 12]).with(&(0x0a5a_0000 + host).to_be_bytes()).finish();
+            counts[hashed_slot_index(hash, 16) as usize] += 1;
+        }
+        // 4096 expected; sixteen of a binomial's standard deviations of 62 would be no accident.
+        assert!(counts.iter().all(|count| (3_800..4_400).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn load_is_compared_by_weight() {
+        assert!(is_less_loaded((1, 1), (2, 1)));
+        assert!(!is_less_loaded((2, 1), (2, 1)), "of equals the first is taken");
+        assert!(is_less_loaded((5, 3), (2, 1)));
+        assert!(!is_less_loaded((6, 3), (2, 1)));
+    }
+
     proptest! {
+        #[test]
+        fn the_other_slot_is_another_one_of_the_table(random: u32, len in 2u32..5000, first in 0u32..5000) {
+            let first = first % len;
+            let other = other_slot_index(first, random, len);
+            prop_assert!(other < len && other != first);
+        }
+
         #[test]
         fn ports_stay_in_the_range_and_repeat_only_after_a_full_turn(
             first in 1024u16..30000, count in 1u16..2000, start in 0u64..1_000_000

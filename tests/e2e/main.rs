@@ -7,5 +7,6 @@ mod failures;
 mod instances;
 mod packets;
 mod path_mtu;
+mod schedulers;
 mod traffic;
 mod transfers;

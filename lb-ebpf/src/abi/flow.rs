@@ -6,6 +6,7 @@
 use super::Address;
 use crate::csum::Delta;
 use crate::flow_state::FlowState;
+use crate::steer::Hash;
 use bytemuck::{Pod, Zeroable};
 
 /// The 5-tuple of a packet as it arrives.
@@ -39,6 +40,22 @@ impl FlowKey {
     #[inline(always)]
     pub const fn set_destination_port(&mut self, port: [u8; 2]) {
         self.destination_port = port;
+    }
+
+    /// A hash of all of it.
+    #[inline(always)]
+    pub const fn hash(&self) -> u32 {
+        Hash::START
+            .with(self.source.bytes())
+            .with(self.destination.bytes())
+            .with(&[
+                self.source_port[0],
+                self.source_port[1],
+                self.destination_port[0],
+                self.destination_port[1],
+            ])
+            .with(&self.protocol.to_le_bytes())
+            .finish()
     }
 
     /// IP protocol number.

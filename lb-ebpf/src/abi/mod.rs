@@ -10,11 +10,11 @@ mod service;
 
 pub use address::Address;
 pub use flow::{Direction, FlowKey, FlowRecord, NextHop};
-pub use service::{Backend, BackendStats, NodeConfig, Service, ServiceKey};
+pub use service::{Backend, BackendStats, NodeConfig, Scheduler, Service, ServiceKey};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Words of 64 bits in the VIP filter: one bit for each value of an address's last 16 bits.
 pub const VIP_FILTER_WORDS: u32 = 1024;
@@ -25,7 +25,7 @@ pub const MAX_SERVICES: u32 = 8192;
 /// Backend addresses a node can know at one time; also the range of backend ids.
 pub const MAX_BACKENDS: u32 = 16384;
 /// Entries of the slot array that all slot tables share.
-pub const MAX_SLOTS: u32 = 1 << 18;
+pub const MAX_SLOTS: u32 = 1 << 20;
 /// NAT ports that are tried for a new flow before it is given up.
 pub const PORT_ATTEMPTS: u32 = 8;
 /// A cached next hop older than this is looked up again, so a changed neighbour costs a flow at most
@@ -37,6 +37,14 @@ pub const NEXT_HOP_LIFETIME_NS: u64 = 1_000_000_000;
 pub const fn vip_filter_position(last_bytes: [u8; 2]) -> (u32, u32) {
     let bits = u16::from_be_bytes(last_bytes) as u32;
     (bits >> 6, bits & 63)
+}
+
+/// A backend's established flows that are not closed, from what the program counted and what the agent forgot. Both
+/// go on for ever and wrap.
+#[inline(always)]
+pub const fn active_flows_of(counted: u64, forgotten: u64) -> u64 {
+    let active = counted.wrapping_sub(forgotten);
+    if active > i64::MAX as u64 { 0 } else { active }
 }
 
 #[cfg(test)]

@@ -41,8 +41,35 @@ pub struct Service {
     pub slots_base: u32,
     /// Number of slots; 0 when no backend can take a flow.
     pub slots_len: u32,
-    /// Always zero.
-    pub zero: u32,
+    /// A [`Scheduler`]'s number.
+    pub scheduler: u32,
+}
+
+/// How a new flow finds its slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Scheduler {
+    /// The next one, whatever CPU asks.
+    RoundRobin = 0,
+    /// The less loaded one of the next and another.
+    LeastConnections = 1,
+    /// By a hash of the client's address.
+    SourceHash = 2,
+    /// By a hash of the 5-tuple.
+    Maglev = 3,
+}
+
+impl Service {
+    /// How its new flows find their slots. A number that nobody wrote is round robin.
+    #[inline(always)]
+    pub const fn scheduler(&self) -> Scheduler {
+        match self.scheduler {
+            1 => Scheduler::LeastConnections,
+            2 => Scheduler::SourceHash,
+            3 => Scheduler::Maglev,
+            _ => Scheduler::RoundRobin,
+        }
+    }
 }
 
 /// One address of one backend.
@@ -54,15 +81,16 @@ pub struct Backend {
     /// Its address.
     pub address: Address,
     port: [u8; 2],
-    zero: [u8; 2],
+    /// Its weight: how many flows it may have against another's. 0 takes no new ones, and has no slot.
+    pub weight: u16,
     /// The service it belongs to.
     pub service_id: u32,
 }
 
 impl Backend {
     /// A backend; port in network byte order.
-    pub const fn new(name_hash: u64, address: Address, port: [u8; 2], service_id: u32) -> Self {
-        Self { name_hash, address, port, zero: [0; 2], service_id }
+    pub const fn new(name_hash: u64, address: Address, port: [u8; 2], service_id: u32, weight: u16) -> Self {
+        Self { name_hash, address, port, weight, service_id }
     }
 
     /// Port, network byte order.

@@ -89,6 +89,14 @@ pub(super) fn account(record: &mut FlowRecord, packet_bytes: u32, now: u64) -> O
     }
 }
 
+/// Counts the one change by which a flow's forward entry, which stands for the flow, becomes a closed one.
+#[inline(always)]
+fn account_close(forward: &FlowRecord, before: FlowState, news: FlowState) {
+    if !before.is_closed() && before.with(news).is_closed() {
+        maps::add_active_flows(forward.backend_id, -1);
+    }
+}
+
 /// Notes in both entries what the end of a flow brings, so that either tells its state, and removes them when the flow
 /// is over. What comes later, a FIN whose last acknowledgement was lost on the way, is answered with RST, which ends
 /// its sender's waiting too. `fin_end` is of use where the news are a FIN.
@@ -99,9 +107,15 @@ fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin_end: u32) 
         if news.has_fin() {
             twin.fin_end = fin_end;
         }
-        maps::add_state(twin, news.bits());
+        let before = maps::add_state(twin, news.bits());
+        if matches!(twin.direction(), Direction::Forward) {
+            account_close(twin, before, news);
+        }
     }
-    maps::add_state(record, news.bits());
+    let before = maps::add_state(record, news.bits());
+    if matches!(record.direction(), Direction::Forward) {
+        account_close(record, before, news);
+    }
     if record.state().is_over() {
         // Either may be gone already: packets of both sides may end a flow at one time.
         let _ = maps::ESTABLISHED.remove(&twin_key);

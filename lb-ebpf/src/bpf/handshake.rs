@@ -9,7 +9,7 @@ use crate::abi::{Direction, FlowKey, FlowRecord};
 use crate::flow_state::{FlowState, completes_handshake};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{Tcp, TcpFlags, TcpFrame};
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 
 /// Whether a flow still has its NAT port. The LRU table may have evicted the reverse entry in a flood, and another
 /// flow may have the port by now: then this one's packets must not reach the backend under it.
@@ -126,18 +126,45 @@ fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u3
 fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     let twin_key = record.twin_key(key);
     let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
-    if maps::ESTABLISHED.insert(&twin_key, &*twin, 0).is_err() {
-        maps::count(Occurrence::EstablishedFull);
-        return Outcome::Handshake;
+    // Only where there is none: the ACK and the data behind it may be on two CPUs, and one of them promotes the flow.
+    match insert(&twin_key, twin) {
+        Insertion::Done => {}
+        Insertion::Present => return Outcome::Handshake,
+        Insertion::Refused => {
+            maps::count(Occurrence::EstablishedFull);
+            return Outcome::Handshake;
+        }
     }
-    if maps::ESTABLISHED.insert(key, &*record, 0).is_err() {
+    if !matches!(insert(key, record), Insertion::Done) {
         let _ = maps::ESTABLISHED.remove(&twin_key);
         maps::count(Occurrence::EstablishedFull);
         return Outcome::Handshake;
     }
+    if !record.state().is_closed() {
+        maps::add_active_flows(record.backend_id, 1);
+    }
     maps::account(record.backend_id, |stats| stats.flows_established += 1);
     remove(key, record);
     Outcome::Promoted
+}
+
+/// What came of an insertion into the established table.
+enum Insertion {
+    Done,
+    /// Another CPU was first.
+    Present,
+    /// The table is full.
+    Refused,
+}
+
+#[inline(always)]
+fn insert(key: &FlowKey, record: &FlowRecord) -> Insertion {
+    const EEXIST: i32 = -17;
+    match maps::ESTABLISHED.insert(key, record, u64::from(BPF_NOEXIST)) {
+        Ok(()) => Insertion::Done,
+        Err(EEXIST) => Insertion::Present,
+        Err(_) => Insertion::Refused,
+    }
 }
 
 #[inline(always)]

@@ -4,8 +4,9 @@
 
 use crate::abi::{
     Address, Backend, BackendStats, FlowKey, FlowRecord, MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS,
-    NodeConfig, Service, ServiceKey, VIP_FILTER_WORDS, vip_filter_position,
+    NodeConfig, Service, ServiceKey, VIP_FILTER_WORDS, active_flows_of, vip_filter_position,
 };
+use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
 use aya_ebpf::{
     macros::map,
@@ -31,6 +32,10 @@ static BACKENDS: Array<Backend> = Array::pinned(MAX_BACKENDS, 0);
 static PORT_CURSORS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
 #[map]
 static BACKEND_STATS: PerCpuArray<BackendStats> = PerCpuArray::pinned(MAX_BACKENDS, 0);
+#[map]
+static ACTIVE_FLOWS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
+#[map]
+static FORGOTTEN_FLOWS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
 #[map]
 pub(super) static ESTABLISHED: HashMap<FlowKey, FlowRecord> = HashMap::pinned(524_288, 0);
 #[map]
@@ -156,11 +161,34 @@ pub(super) fn embryonic(key: &FlowKey) -> Option<&'static mut FlowRecord> {
     EMBRYONIC.get_ptr_mut(key).map(|record| unsafe { &mut *record })
 }
 
-/// Adds state bits to an entry, atomically: both directions' packets may do so at one time.
+/// Adds state bits to an entry, atomically: both directions' packets may do so at one time. Returns the state before:
+/// of all that add the same bit, one alone finds it missing.
 #[inline(always)]
-pub(super) fn add_state(record: &mut FlowRecord, bits: u64) {
+pub(super) fn add_state(record: &mut FlowRecord, bits: u64) -> FlowState {
+    // Not relaxed, as in `draw_slot_ticket`.
     // SAFETY: `state` is an aligned u64 of a live map value, and only ever changed this way once shared.
-    unsafe { atomic_or::<u64, u64, { AtomicOrdering::Relaxed }>(&raw mut record.state, bits) };
+    let old = unsafe { atomic_or::<u64, u64, { AtomicOrdering::SeqCst }>(&raw mut record.state, bits) };
+    FlowState::from_bits(old)
+}
+
+/// Counts a flow of a backend that was promoted (1) or has closed (-1).
+#[inline(always)]
+pub(super) fn add_active_flows(backend_id: u32, difference: i64) {
+    if let Some(active) = ACTIVE_FLOWS.get_ptr_mut(backend_id) {
+        // SAFETY: as in `draw_slot_ticket`; below zero it wraps, and what the agent forgot is taken off with a wrap too.
+        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(active, difference as u64) };
+    }
+}
+
+/// Established flows of a backend that are not closed: what the program counted, less what the agent, the only
+/// writer of the second table, forgot for their silence.
+#[inline(always)]
+pub(super) fn active_flows(backend_id: u32) -> u64 {
+    match (ACTIVE_FLOWS.get(backend_id), FORGOTTEN_FLOWS.get(backend_id)) {
+        // Both move while we look: a flow forgotten between the two is no reason for less than none.
+        (Some(active), Some(forgotten)) => active_flows_of(*active, *forgotten),
+        _ => 0,
+    }
 }
 
 #[inline(always)]

@@ -28,6 +28,13 @@ pub fn transmit(ctx: &XdpContext, ifindex: u32) -> u32 {
     }
 }
 
+/// A random number: good enough to spread load, not to keep a secret.
+#[inline(always)]
+fn random() -> u32 {
+    // SAFETY: the helper takes nothing and returns a number.
+    unsafe { aya_ebpf::helpers::generated::bpf_get_prandom_u32() }
+}
+
 /// The coarse monotonic clock, in ns: a tick's resolution, at a ninth of the fine one's cost.
 #[inline(always)]
 fn now_ns() -> u64 {

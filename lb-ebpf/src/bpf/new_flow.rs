@@ -3,10 +3,11 @@
 use super::{
     established, maps, next_hop,
     pipeline::{Result, Sent},
+    random,
     rewrite::{self, Rewritable},
     timestamps,
 };
-use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Service};
+use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Scheduler, Service};
 use crate::outcome::{Occurrence, Outcome};
 use crate::steer;
 use crate::wire::TcpFrame;
@@ -24,9 +25,7 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    let ticket = maps::draw_slot_ticket(service.id).ok_or(Outcome::Internal)?;
-    let slot = service.slots_base.wrapping_add(steer::slot_index(ticket, service.slots_len));
-    let backend_id = maps::slot(slot).ok_or(Outcome::Internal)?;
+    let backend_id = schedule(service, key)?;
     let backend = maps::backend(backend_id).ok_or(Outcome::Internal)?;
 
     // Both entries; the NAT port is still open.
@@ -55,6 +54,32 @@ pub(super) fn process<I: Rewritable>(
     }
     rewrite::forward(ctx, segment, &scratch.forward)?;
     Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+}
+
+/// The backend whose turn it is, as the service's scheduler sees it.
+#[inline(never)]
+fn schedule(service: &Service, key: &FlowKey) -> core::result::Result<u32, Outcome> {
+    let index = match service.scheduler() {
+        Scheduler::RoundRobin | Scheduler::LeastConnections => {
+            let ticket = maps::draw_slot_ticket(service.id).ok_or(Outcome::Internal)?;
+            steer::slot_index(ticket, service.slots_len)
+        }
+        Scheduler::SourceHash => {
+            let hash = steer::Hash::START.with(key.source.bytes()).finish();
+            steer::hashed_slot_index(hash, service.slots_len)
+        }
+        Scheduler::Maglev => steer::hashed_slot_index(key.hash(), service.slots_len),
+    };
+    let first = maps::slot(service.slots_base.wrapping_add(index)).ok_or(Outcome::Internal)?;
+    if !matches!(service.scheduler(), Scheduler::LeastConnections) {
+        return Ok(first);
+    }
+    let other = steer::other_slot_index(index, random(), service.slots_len);
+    let second = maps::slot(service.slots_base.wrapping_add(other)).ok_or(Outcome::Internal)?;
+    let load = |id| Some((maps::active_flows(id), maps::backend(id)?.weight));
+    let (first_load, second_load) =
+        (load(first).ok_or(Outcome::Internal)?, load(second).ok_or(Outcome::Internal)?);
+    Ok(if steer::is_less_loaded(second_load, first_load) { second } else { first })
 }
 
 /// Finds a free NAT port, and takes it by inserting the reverse entry under it: whoever inserts first

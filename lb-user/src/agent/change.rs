@@ -10,7 +10,7 @@ use crate::api::{
 use crate::config::diff::{Change, diff};
 use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, adopt, edit, write_atomically};
 use crate::core::plan::{self, Desired};
-use crate::model::{AdminState, Mode, Protocol, SchedulerKind};
+use crate::model::{AdminState, Mode, Protocol};
 use std::time::{Duration, Instant};
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -119,6 +119,7 @@ impl Agent {
     fn edited(&self, text: &str, mutation: &Mutation) -> Result<String, ApiError> {
         let edited = match mutation {
             Mutation::AddService(spec) => edit::add_service(text, &service(spec)),
+            Mutation::SetService(name, patch) => edit::set_service(text, name, patch.scheduler),
             Mutation::RemoveService(name) => edit::remove_service(text, name),
             Mutation::AddBackend(name, spec) => edit::add_backend(text, name, &backend(spec)),
             Mutation::SetBackend(name, backend, patch) => {
@@ -260,7 +261,7 @@ fn service(spec: &ServiceSpec) -> Service {
         port: spec.port,
         protocol: Protocol::Tcp,
         mode: Mode::Nat,
-        scheduler: SchedulerKind::RoundRobin,
+        scheduler: spec.scheduler,
         health: (!spec.no_check).then_some(health),
         backends: spec.backends.iter().map(backend).collect(),
     }

@@ -106,7 +106,7 @@ impl Agent {
                 continue;
             };
             addresses.push(self.address(&service.name, backend, *address, slots));
-            active_flows += self.sweep.active_flows.get(&id).copied().unwrap_or(0);
+            active_flows += self.dataplane.active_flows(id)?;
             let found = self.dataplane.backend_totals(id)?;
             totals.flows_new += found.flows_new;
             totals.flows_established += found.flows_established;

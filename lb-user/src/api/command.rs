@@ -2,7 +2,7 @@
 
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Event, FlowFilter,
-    FlowList, ServiceSpec, Snapshot,
+    FlowList, ServicePatch, ServiceSpec, Snapshot,
 };
 use crate::model::{BackendName, ServiceName};
 use std::collections::VecDeque;
@@ -32,6 +32,8 @@ pub enum Command {
 pub enum Mutation {
     /// A new service.
     AddService(ServiceSpec),
+    /// A service's scheduler.
+    SetService(ServiceName, ServicePatch),
     /// A service goes.
     RemoveService(ServiceName),
     /// A new backend.

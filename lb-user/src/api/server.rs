@@ -5,8 +5,8 @@ pub use super::peer::Policy;
 use super::peer::{Peer, Right};
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
-    Command, CountersView, ErrorKind, Event, EventKind, FlowFilter, FlowList, Mutation, Reply, ServiceSpec,
-    ServiceView, Snapshot, Status,
+    Command, CountersView, ErrorKind, Event, EventKind, FlowFilter, FlowList, Mutation, Reply, ServicePatch,
+    ServiceSpec, ServiceView, Snapshot, Status,
 };
 use crate::model::{BackendName, ServiceName};
 use axum::Router;
@@ -112,7 +112,7 @@ fn router(context: Context) -> Router {
     let v1 = Router::new()
         .route("/status", get(status))
         .route("/services", get(services).post(add_service))
-        .route("/services/{service}", get(service).delete(remove_service))
+        .route("/services/{service}", get(service).patch(set_service).delete(remove_service))
         .route("/services/{service}/backends", post(add_backend))
         .route(
             "/services/{service}/backends/{backend}",
@@ -231,6 +231,15 @@ async fn add_service(
     Json(spec): Json<ServiceSpec>,
 ) -> Answer<ApplyReport> {
     context.change(Mutation::AddService(spec), options).await
+}
+
+async fn set_service(
+    State(context): State<Context>,
+    Path(name): Path<ServiceName>,
+    Query(options): Query<ChangeOptions>,
+    Json(patch): Json<ServicePatch>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::SetService(name, patch), options).await
 }
 
 async fn remove_service(

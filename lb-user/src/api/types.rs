@@ -2,7 +2,8 @@
 //! within `/v1`.
 
 use crate::model::{
-    AdminState, BackendHealth, BackendName, HealthState, NodeName, ServiceName, VipName, Weight,
+    AdminState, BackendHealth, BackendName, HealthState, NodeName, SchedulerKind, ServiceName, VipName,
+    Weight,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -321,6 +322,10 @@ fn ready() -> AdminState {
     AdminState::Ready
 }
 
+fn round_robin() -> SchedulerKind {
+    SchedulerKind::RoundRobin
+}
+
 /// A service to add: `POST /v1/services`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -331,6 +336,9 @@ pub struct ServiceSpec {
     pub vips: Vec<VipName>,
     /// Its port.
     pub port: u16,
+    /// Its scheduler.
+    #[serde(default = "round_robin")]
+    pub scheduler: SchedulerKind,
     /// Path of an HTTP check; absent: a TCP check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub check_path: Option<String>,
@@ -340,6 +348,15 @@ pub struct ServiceSpec {
     /// Its backends.
     #[serde(default)]
     pub backends: Vec<BackendSpec>,
+}
+
+/// A service's new settings: `PATCH /v1/services/NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicePatch {
+    /// New scheduler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduler: Option<SchedulerKind>,
 }
 
 /// A backend's new settings: `PATCH /v1/services/NAME/backends/NAME`.

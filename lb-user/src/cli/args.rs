@@ -1,6 +1,6 @@
 //! The words of the command line.
 
-use crate::model::{AdminState, BackendName, ServiceName, VipName, Weight};
+use crate::model::{AdminState, BackendName, SchedulerKind, ServiceName, VipName, Weight};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -146,12 +146,26 @@ pub enum ServiceCommand {
         /// A backend, as NAME=IP:PORT[,IP:PORT]; may be given several times.
         #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = named_backend)]
         backends: Vec<(BackendName, Vec<SocketAddr>)>,
+        /// How it picks a backend: round-robin, least-connections, source-hash or maglev.
+        #[arg(long, default_value_t = SchedulerKind::RoundRobin)]
+        scheduler: SchedulerKind,
         /// Check backends over HTTP with this path, instead of a TCP connect.
         #[arg(long, value_name = "PATH", conflicts_with = "no_check")]
         check_path: Option<String>,
         /// No health checks.
         #[arg(long)]
         no_check: bool,
+        /// How to change it.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Change a service. Open flows stay where they are.
+    Set {
+        /// Its name.
+        service: ServiceName,
+        /// How it picks a backend: round-robin, least-connections, source-hash or maglev.
+        #[arg(long)]
+        scheduler: SchedulerKind,
         /// How to change it.
         #[command(flatten)]
         change: ChangeArgs,

@@ -5,7 +5,7 @@ use super::config::report_text;
 use super::output::{Output, bytes, table};
 use super::{CliError, Exit, backend};
 use crate::api::client::Client;
-use crate::api::{ApplyReport, BackendSpec, ServiceSpec, ServiceView};
+use crate::api::{ApplyReport, BackendSpec, ServicePatch, ServiceSpec, ServiceView};
 use crate::model::{AdminState, Weight};
 use hyper::Method;
 
@@ -19,17 +19,23 @@ pub(super) async fn run(client: &Client, output: Output, command: ServiceCommand
             let service: ServiceView = client.get(&format!("/services/{service}")).await?;
             output.print(&service, show)?;
         }
-        ServiceCommand::Add { service, vips, port, backends, check_path, no_check, change } => {
+        ServiceCommand::Add { service, vips, port, backends, scheduler, check_path, no_check, change } => {
             let backends = backends.into_iter().map(|(name, address)| BackendSpec {
                 name,
                 address,
                 weight: Weight::default(),
                 state: AdminState::Ready,
             });
-            let spec =
-                ServiceSpec { name: service, vips, port, check_path, no_check, backends: backends.collect() };
+            let backends = backends.collect();
+            let spec = ServiceSpec { name: service, vips, port, scheduler, check_path, no_check, backends };
             let path = format!("/services?runtime_only={}", change.runtime_only);
             let report: ApplyReport = client.send(Method::POST, &path, &spec).await?;
+            output.print(&report, report_text)?;
+        }
+        ServiceCommand::Set { service, scheduler, change } => {
+            let path = format!("/services/{service}?runtime_only={}", change.runtime_only);
+            let patch = ServicePatch { scheduler: Some(scheduler) };
+            let report: ApplyReport = client.send(Method::PATCH, &path, &patch).await?;
             output.print(&report, report_text)?;
         }
         ServiceCommand::Del { service, force, change } => {

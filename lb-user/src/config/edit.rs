@@ -13,7 +13,7 @@ use toml_edit::{Document, Item, TableLike};
 
 use super::error::did_you_mean;
 use super::{Backend, Service};
-use crate::model::{AdminState, BackendName, ServiceName, Weight};
+use crate::model::{AdminState, BackendName, SchedulerKind, ServiceName, Weight};
 
 /// Why an edit was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -230,6 +230,26 @@ pub fn add_service(text: &str, service: &Service) -> Result<String, EditError> {
     check(text, edited, format!("service {}", service.name), |services| {
         let added: toml::Table = added.parse().ok()?;
         services.extend(added.get("service")?.as_table()?.clone());
+        Some(())
+    })
+}
+
+/// Sets the scheduler of a service.
+pub fn set_service(
+    text: &str,
+    service: &ServiceName,
+    scheduler: Option<SchedulerKind>,
+) -> Result<String, EditError> {
+    let sheet = Sheet::read(text)?;
+    sheet.service(service)?;
+    let Some(scheduler) = scheduler else { return Ok(text.to_owned()) };
+    let value = format!("\"{scheduler}\"");
+    let what = format!("service {service}");
+    let unfamiliar = || EditError::Unfamiliar { what: what.clone() };
+    let change = sheet.set_in_service(service, "scheduler", &value).ok_or_else(unfamiliar)?;
+    check(text, splice(text, vec![change]), what.clone(), |services| {
+        let table = services.get_mut(service.as_str())?.as_table_mut()?;
+        table.insert("scheduler".into(), toml::Value::String(scheduler.as_str().into()));
         Some(())
     })
 }

@@ -62,19 +62,29 @@ fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
     })
 }
 
+fn scheduler() -> impl Strategy<Value = SchedulerKind> {
+    prop_oneof![
+        Just(SchedulerKind::RoundRobin),
+        Just(SchedulerKind::LeastConnections),
+        Just(SchedulerKind::SourceHash),
+        Just(SchedulerKind::Maglev),
+    ]
+}
+
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
-    let service =
-        (option::of(health()), backends(), any::<bool>()).prop_map(|(health, backends, moved)| Service {
+    let service = (option::of(health()), backends(), any::<bool>(), scheduler()).prop_map(
+        |(health, backends, moved, scheduler)| Service {
             // Replaced when it is known which there are.
             name: "s".parse().unwrap(),
             vips: Vec::new(),
             port: u16::from(moved),
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
-            scheduler: SchedulerKind::RoundRobin,
+            scheduler,
             health,
             backends,
-        });
+        },
+    );
     btree_map("s[1-4.]", service, 0..4)
 }
 

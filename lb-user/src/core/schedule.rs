@@ -9,6 +9,10 @@
 //! time since it came up; of these weights, [`slot_table`]. While any of them ramps, make the table again
 //! now and then. Once nobody ramps, the table is that of the plain weights.
 
+mod maglev;
+
+pub use maglev::{Share, maglev_table};
+
 use std::time::Duration;
 
 /// The most slots a table has. Weights that would need more are scaled down to fit.

@@ -7,6 +7,7 @@ use super::builder::{ACK, Mac, Packet, SYN};
 use super::scene::{FIRST_NAT_PORT, Flow, Host, Port, Scene};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::io::dataplane::BackendTotals;
+use lb_user::model::SchedulerKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(crate) struct Service {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) backends: Vec<(&'static str, SocketAddr)>,
     pub(crate) slots: Vec<&'static str>,
+    pub(crate) scheduler: SchedulerKind,
 }
 
 /// What the dataplane is told to do.
@@ -51,6 +53,12 @@ impl Setup {
         Self::new(&[scene.vip()], vec![service])
     }
 
+    /// The same with another scheduler for all services.
+    pub(crate) fn scheduled(mut self, scheduler: SchedulerKind) -> Self {
+        self.services.iter_mut().for_each(|service| service.scheduler = scheduler);
+        self
+    }
+
     pub(crate) fn with_nat_ports(self, count: u16) -> Self {
         Self { nat_ports: (FIRST_NAT_PORT, FIRST_NAT_PORT + count - 1), ..self }
     }
@@ -63,7 +71,7 @@ impl Service {
         let address = |host: &Host| SocketAddr::new(host.address, 8080);
         let backends: Vec<_> = names.iter().zip(hosts).map(|(name, host)| (*name, address(host))).collect();
         let slots = backends.iter().map(|(name, _)| *name).collect();
-        Self { name, listen: vec![listen], backends, slots }
+        Self { name, listen: vec![listen], backends, slots, scheduler: SchedulerKind::RoundRobin }
     }
 }
 
@@ -134,6 +142,8 @@ pub(crate) struct Case {
     pub(crate) entries: Option<(u64, u64)>,
     /// Accounts of a backend address.
     pub(crate) totals: Vec<(SocketAddr, BackendTotals)>,
+    /// Active flows of a backend address.
+    pub(crate) active: Vec<(SocketAddr, u64)>,
     /// Packets and IP bytes of the only flow, from its client.
     pub(crate) forward_account: Option<(u64, u64)>,
 }
@@ -148,6 +158,7 @@ impl Case {
             flows: None,
             entries: None,
             totals: Vec::new(),
+            active: Vec::new(),
             forward_account: None,
         }
     }
@@ -246,6 +257,12 @@ impl Case {
 
     pub(crate) fn forward_account(mut self, packets: u64, ip_bytes: u64) -> Self {
         self.forward_account = Some((packets, ip_bytes));
+        self
+    }
+
+    /// The active flows of a flow's backend at the end.
+    pub(crate) fn active(mut self, flow: &Flow, flows: u64) -> Self {
+        self.active.push((SocketAddr::new(flow.backend.address, flow.backend_port), flows));
         self
     }
 

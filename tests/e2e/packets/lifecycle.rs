@@ -125,6 +125,32 @@ fn an_interface_that_is_not_there_is_named_in_the_error() {
 }
 
 #[test]
+fn active_flows_that_a_killed_agent_left_miscounted_are_put_right_by_two_sweeps() {
+    in_environment(|environment| {
+        let (mut dataplane, _) = Dataplane::open(&options(environment, &[])?)?;
+        // Written past the program, so it has not counted it: the same drift, with the other sign.
+        one_flow(&mut dataplane)?;
+        let day = Duration::from_secs(86_400);
+        let timeouts = lb_user::io::dataplane::Timeouts {
+            established: day,
+            half_closed: day,
+            closed: day,
+            embryonic: day,
+        };
+        let mut sweeper = dataplane.sweeper()?;
+        sweeper.sweep(timeouts, monotonic_now())?;
+        ensure!(dataplane.active_flows(0)? == 0, "once may be chance");
+        sweeper.sweep(timeouts, monotonic_now())?;
+        ensure!(dataplane.active_flows(0)? == 1, "{} active flows", dataplane.active_flows(0)?);
+        sweeper.sweep(timeouts, monotonic_now())?;
+        ensure!(dataplane.active_flows(0)? == 1, "put right once is enough");
+        let report = sweeper.sweep(timeouts, monotonic_now() + day * 2)?;
+        ensure!(report.expired_flows == 1 && dataplane.active_flows(0)? == 0, "{report:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn idle_flows_are_swept_and_busy_ones_stay() {
     in_environment(|environment| {
         let (mut dataplane, _) = Dataplane::open(&options(environment, &[])?)?;

@@ -18,6 +18,7 @@ mod cases_headers;
 mod cases_icmp;
 mod cases_reset;
 mod cases_routing;
+mod cases_schedulers;
 mod cases_steering;
 mod cases_timestamps;
 mod environment;
@@ -42,6 +43,7 @@ fn all_cases() -> Vec<Case> {
         cases_closing::cases,
         cases_reset::cases,
         cases_steering::cases,
+        cases_schedulers::cases,
         cases_timestamps::cases,
         cases_icmp::cases,
         cases_routing::cases,
@@ -116,6 +118,11 @@ fn segments_of_no_flow_are_answered_with_reset() {
 #[test]
 fn new_flows_are_steered_exactly_in_turn() {
     runner::run(cases_steering::cases());
+}
+
+#[test]
+fn schedulers_pick_by_load_or_hash_and_active_flows_are_exact() {
+    runner::run(cases_schedulers::cases());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop};
 use lb_ebpf::flow_state::FlowState;
 use lb_ebpf::outcome::Occurrence;
-use lb_user::core::plan::{Desired, Steering, SteeringKey, steps};
+use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{Counter, Dataplane, Options, PROGRAM_OBJECT, Timeouts, detach, monotonic_now};
 use lb_user::model::{AttachMode, BackendName, Family, PortRange, ServiceName};
 use std::collections::BTreeMap;
@@ -194,6 +194,12 @@ impl<'a> Run<'a> {
             let totals = self.dataplane.backend_totals(id.context("the backend has no id")?)?;
             ensure!(totals == *wanted, "accounts of {address} are {totals:?}, not {wanted:?}");
         }
+        for (address, wanted) in &case.active {
+            let mut backends = self.dataplane.image().backends.iter();
+            let id = backends.find(|(_, entry)| entry.address == *address).map(|(id, _)| *id);
+            let active = self.dataplane.active_flows(id.context("the backend has no id")?)?;
+            ensure!(active == *wanted, "{address} has {active} active flows, not {wanted}");
+        }
         Ok(())
     }
 }
@@ -240,11 +246,13 @@ pub(crate) fn desired(setup: &Setup) -> Result<Desired> {
     for service in &setup.services {
         let first = service.listen.first().context("a service listens somewhere")?;
         let key = SteeringKey { service: ServiceName::new(service.name)?, family: Family::of(first.ip()) };
-        let named = |(name, address): &(&str, _)| Ok((BackendName::new(*name)?, *address));
+        let named = |(name, address): &(&str, _)| {
+            Ok((BackendName::new(*name)?, SteeredBackend { address: *address, weight: 1 }))
+        };
         let backends = service.backends.iter().map(named).collect::<Result<_>>()?;
         let slots = service.slots.iter().map(|name| Ok(BackendName::new(*name)?)).collect::<Result<_>>()?;
         let listen = service.listen.iter().copied().collect();
-        desired.steering.insert(key, Steering { listen, backends, slots });
+        desired.steering.insert(key, Steering { listen, scheduler: service.scheduler, backends, slots });
     }
     Ok(desired)
 }

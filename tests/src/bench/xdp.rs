@@ -9,9 +9,9 @@ use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
 use lb_ebpf::flow_state::FlowState;
-use lb_user::core::plan::{Desired, Steering, SteeringKey, steps};
+use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{Dataplane, Options, PassProgram, detach, monotonic_now};
-use lb_user::model::{AttachMode, BackendName, Family, PortRange, ServiceName};
+use lb_user::model::{AttachMode, BackendName, Family, PortRange, SchedulerKind, ServiceName};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -115,8 +115,9 @@ fn wishes(services: &[(&str, SocketAddr, SocketAddr)], vips: &[IpAddr]) -> Resul
     for (name, listen, backend) in services {
         let backend_name = BackendName::new("b")?;
         let steering = Steering {
+            scheduler: SchedulerKind::RoundRobin,
             listen: [*listen].into(),
-            backends: [(backend_name.clone(), *backend)].into(),
+            backends: [(backend_name.clone(), SteeredBackend { address: *backend, weight: 1 })].into(),
             slots: vec![backend_name],
         };
         desired

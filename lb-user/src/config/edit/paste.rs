@@ -128,6 +128,19 @@ impl Sheet<'_> {
         }
     }
 
+    /// What to put where so that a service has this value under a key.
+    pub(super) fn set_in_service(&self, service: &ServiceName, key: &str, value: &str) -> Option<Splice> {
+        let item = self.service(service).ok()?;
+        if let Some(found) = item.as_table_like()?.get(key) {
+            return Some(Splice { place: found.span()?, text: value.to_owned() });
+        }
+        match item {
+            Item::Table(table) => self.paste_line(table, &format!("{key} = {value}")),
+            Item::Value(Value::InlineTable(table)) => self.paste_pair(table, &format!("{key} = {value}")),
+            _ => None,
+        }
+    }
+
     /// A line behind the last key of a table, indented as that one is.
     fn paste_line(&self, table: &Table, line: &str) -> Option<Splice> {
         let last = self.last_value_end(table)?;

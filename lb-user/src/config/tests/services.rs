@@ -44,11 +44,6 @@ fn what_a_later_release_brings_is_named_as_such() {
         let message = format!("the mode \"{mode}\" is not in this release yet; expected \"nat\"");
         refused("\"nat\"", &format!("{mode:?}"), "service.web.mode", &message);
     }
-    for scheduler in ["least-connections", "source-hash", "maglev"] {
-        let message =
-            format!("the scheduler \"{scheduler}\" is not in this release yet; expected \"round-robin\"");
-        refused("\"round-robin\"", &format!("{scheduler:?}"), "service.web.scheduler", &message);
-    }
     let udp = "the protocol \"udp\" is not in this release yet; expected \"tcp\"";
     refused("protocol = \"tcp\"", "protocol = \"udp\"", "service.web.protocol", udp);
     let typo = "\"round_robin\" is not a scheduler; expected one of round-robin, least-connections, \

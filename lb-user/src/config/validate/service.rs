@@ -45,12 +45,10 @@ impl Validator<'_> {
         let mode = self.only_word(&path.key("mode"), file.mode.as_deref(), "mode", Mode::Nat);
         let protocol =
             self.only_word(&path.key("protocol"), file.protocol.as_deref(), "protocol", Protocol::Tcp);
-        let scheduler = self.only_word(
-            &path.key("scheduler"),
-            file.scheduler.as_deref(),
-            "scheduler",
-            SchedulerKind::RoundRobin,
-        );
+        let scheduler = match &file.scheduler {
+            Some(word) => self.parsed(&path.key("scheduler"), word),
+            None => Some(SchedulerKind::RoundRobin),
+        };
         let health = match &file.health {
             Some(health) => self.health(&path.key("health"), health).map(Some),
             None => Some(None),

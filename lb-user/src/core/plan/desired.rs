@@ -1,8 +1,9 @@
 //! What the dataplane should do, in names: the configuration seen through the state of its backends.
 
+use super::name_hash;
 use crate::config::{Config, Service};
-use crate::core::schedule::{ramped_weight, slot_table};
-use crate::model::{AdminState, BackendName, Family, ServiceName};
+use crate::core::schedule::{maglev_table, ramped_weight, slot_table};
+use crate::model::{AdminState, BackendName, Family, SchedulerKind, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -28,13 +29,24 @@ pub struct SteeringKey {
     pub family: Family,
 }
 
+/// A backend's address and the weight it has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SteeredBackend {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Its weight, by what its slow start allows; 0 without slots.
+    pub weight: u16,
+}
+
 /// What one slot table serves and holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Steering {
     /// Where clients reach it, on this node.
     pub listen: BTreeSet<SocketAddr>,
-    /// Addresses of all its backends, those without slots too.
-    pub backends: BTreeMap<BackendName, SocketAddr>,
+    /// How it picks a slot.
+    pub scheduler: SchedulerKind,
+    /// All its backends, those without slots too.
+    pub backends: BTreeMap<BackendName, SteeredBackend>,
     /// The slot table.
     pub slots: Vec<BackendName>,
 }
@@ -79,19 +91,29 @@ fn steer(
 ) -> Steering {
     let slow_start = service.health.as_ref().map_or(Duration::ZERO, |health| health.slow_start);
     let mut backends = BTreeMap::new();
-    let mut weights = Vec::new();
+    let mut shares = Vec::new();
     for backend in &service.backends {
         let Some(address) = backend.address(family) else { continue };
-        backends.insert(backend.name.clone(), address);
         let key = (service.name.clone(), backend.name.clone(), family);
         let known = availability.get(&key).copied();
         let state = known.unwrap_or(Availability { healthy: true, ramping_for: None });
-        if backend.state != AdminState::Ready || !state.healthy {
-            continue;
-        }
-        let elapsed = state.ramping_for.unwrap_or(slow_start);
-        let weight = ramped_weight(u32::from(backend.weight.get()), elapsed, slow_start);
-        weights.push((backend.name.clone(), weight));
+        let weight = if backend.state == AdminState::Ready && state.healthy {
+            let elapsed = state.ramping_for.unwrap_or(slow_start);
+            ramped_weight(u32::from(backend.weight.get()), elapsed, slow_start)
+        } else {
+            0
+        };
+        let identity = name_hash(&service.name, Some(&backend.name), family);
+        shares.push((backend.name.clone(), identity, weight));
+        let weight = u16::try_from(weight).unwrap_or(u16::MAX);
+        backends.insert(backend.name.clone(), SteeredBackend { address, weight });
     }
-    Steering { listen, backends, slots: slot_table(&weights) }
+    let slots = match service.scheduler {
+        SchedulerKind::RoundRobin | SchedulerKind::LeastConnections => {
+            let weights: Vec<_> = shares.into_iter().map(|(name, _, weight)| (name, weight)).collect();
+            slot_table(&weights)
+        }
+        SchedulerKind::SourceHash | SchedulerKind::Maglev => maglev_table(&shares),
+    };
+    Steering { listen, scheduler: service.scheduler, backends, slots }
 }

@@ -1,6 +1,6 @@
 //! What the maps hold, in ids.
 
-use crate::model::{BackendName, Family, ServiceName};
+use crate::model::{BackendName, Family, SchedulerKind, ServiceName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
@@ -17,6 +17,15 @@ pub struct BackendEntry {
     pub address: SocketAddr,
     /// Id of its service.
     pub service_id: u32,
+    /// Its weight now. Unlike the rest it may change while the backend stays who it is.
+    pub weight: u16,
+}
+
+impl BackendEntry {
+    /// Whether both are one backend, to the flows that it has.
+    pub fn is_same_backend(&self, other: &Self) -> bool {
+        (self.name_hash, self.address, self.service_id) == (other.name_hash, other.address, other.service_id)
+    }
 }
 
 /// A service's entry.
@@ -26,6 +35,8 @@ pub struct ServiceEntry {
     pub name_hash: u64,
     /// Stable id.
     pub id: u32,
+    /// How a new flow finds its slot.
+    pub scheduler: SchedulerKind,
     /// Its range of the slot array.
     pub slots: Range<u32>,
 }

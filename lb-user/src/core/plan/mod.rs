@@ -8,7 +8,7 @@ mod desired;
 mod image;
 mod steps;
 
-pub use desired::{Availability, AvailabilityMap, Desired, Steering, SteeringKey, desire};
+pub use desired::{Availability, AvailabilityMap, Desired, SteeredBackend, Steering, SteeringKey, desire};
 pub use image::{BackendEntry, Image, ServiceAddress, ServiceEntry, name_hash};
 pub use steps::{PlanError, Step, steps};
 

@@ -1,6 +1,9 @@
 //! The steps from one image to what is desired.
 
-use super::{BackendEntry, Desired, Image, ServiceAddress, ServiceEntry, Steering, SteeringKey, name_hash};
+use super::{
+    BackendEntry, Desired, Image, ServiceAddress, ServiceEntry, SteeredBackend, Steering, SteeringKey,
+    name_hash,
+};
 use lb_ebpf::abi::{MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -135,9 +138,10 @@ impl<'a> Planner<'a> {
             None => self.service_ids.take()?,
         };
         let mut ids = BTreeMap::new();
-        for (name, address) in &steering.backends {
+        for (name, SteeredBackend { address, weight }) in &steering.backends {
             let hash = name_hash(&key.service, Some(name), key.family);
-            ids.insert(name.clone(), self.put_backend(hash, *address, id)?);
+            let entry = BackendEntry { name_hash: hash, address: *address, service_id: id, weight: *weight };
+            ids.insert(name.clone(), self.put_backend(entry)?);
         }
         let slots: Vec<u32> = steering.slots.iter().filter_map(|name| ids.get(name).copied()).collect();
         let kept = old.filter(|service| self.image.slots.get(&service.slots.start) == Some(&slots));
@@ -145,7 +149,7 @@ impl<'a> Planner<'a> {
             Some(service) => service.slots.clone(),
             None => self.put_slots(slots)?,
         };
-        let entry = ServiceEntry { name_hash: hash, id, slots: range };
+        let entry = ServiceEntry { name_hash: hash, id, scheduler: steering.scheduler, slots: range };
         let addresses = steering.listen.iter();
         let changed = addresses.filter(|address| self.image.services.get(address) != Some(&entry));
         Ok(changed.map(|address| Step::PutService(*address, entry.clone())).collect())
@@ -153,11 +157,15 @@ impl<'a> Planner<'a> {
 
     /// Finds a backend's id, or gives it one. A changed address is another backend to the flows of the old
     /// one, so it gets a new id.
-    fn put_backend(&mut self, hash: u64, address: SocketAddr, service_id: u32) -> Result<u32, PlanError> {
-        let entry = BackendEntry { name_hash: hash, address, service_id };
-        if let Some(id) = self.by_hash.get(&hash).filter(|id| self.image.backends.get(id) == Some(&entry)) {
-            self.kept_backends.insert(*id);
-            return Ok(*id);
+    fn put_backend(&mut self, entry: BackendEntry) -> Result<u32, PlanError> {
+        if let Some(id) = self.by_hash.get(&entry.name_hash).copied()
+            && let Some(known) = self.image.backends.get(&id).filter(|known| known.is_same_backend(&entry))
+        {
+            self.kept_backends.insert(id);
+            if *known != entry {
+                self.steps.push(Step::PutBackend(id, entry));
+            }
+            return Ok(id);
         }
         let id = self.backend_ids.take()?;
         self.steps.push(Step::PutBackend(id, entry));
@@ -196,8 +204,9 @@ impl Image {
     pub fn take(&mut self, step: &Step) {
         match step {
             Step::PutBackend(id, entry) => {
-                self.backends.insert(*id, entry.clone());
-                self.next_backend_id = id + 1;
+                if self.backends.insert(*id, entry.clone()).is_none() {
+                    self.next_backend_id = id + 1;
+                }
             }
             Step::RemoveBackend(id) => {
                 self.backends.remove(id);

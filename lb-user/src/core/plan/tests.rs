@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Config;
-use crate::model::{Family, ServiceName};
+use crate::model::{Family, SchedulerKind, ServiceName};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn wanted(desired: &Desired) -> Vec<(String, Vec<String>)> {
         .values()
         .flat_map(|steering| {
             let slots: Vec<String> =
-                steering.slots.iter().map(|name| steering.backends[name].to_string()).collect();
+                steering.slots.iter().map(|name| steering.backends[name].address.to_string()).collect();
             steering.listen.iter().map(move |address| (*address, slots.clone()))
         })
         .collect();
@@ -148,7 +148,11 @@ fn a_changed_weight_keeps_ids_and_a_changed_address_does_not() {
         &mut image,
         &desire(&web(&[("web1", WEB1, 5, "ready"), ("web2", WEB2, 1, "ready")]), &AvailabilityMap::new()),
     );
-    assert_eq!(image.backends, before);
+    let same = |(old, new): ((&u32, &BackendEntry), (&u32, &BackendEntry))| {
+        old.0 == new.0 && old.1.is_same_backend(new.1)
+    };
+    assert!(before.iter().zip(&image.backends).all(same), "{before:?} {:?}", image.backends);
+    assert_ne!(image.backends, before, "the weights are in the entries");
     let moved = r#""10.80.0.23:80", "[fd80::22]:80""#;
     take(
         &mut image,
@@ -160,6 +164,23 @@ fn a_changed_weight_keeps_ids_and_a_changed_address_does_not() {
         .map(|(id, _)| *id)
         .collect();
     assert!(!image.backends.contains_key(&old[0]), "the old address's id is not used for the new one");
+}
+
+#[test]
+fn another_scheduler_takes_another_table_and_keeps_all_ids() {
+    let backends = [("web1", WEB1, 1, "ready"), ("web2", WEB2, 1, "ready")];
+    let mut image = Image::default();
+    let mut config = web(&backends);
+    take(&mut image, &desire(&config, &AvailabilityMap::new()));
+    let before = image.clone();
+    config.services.values_mut().for_each(|service| service.scheduler = SchedulerKind::Maglev);
+    let desired = desire(&config, &AvailabilityMap::new());
+    take(&mut image, &desired);
+    assert_eq!(image.backends, before.backends);
+    for (address, service) in &image.services {
+        assert_eq!((service.id, service.scheduler), (before.services[address].id, SchedulerKind::Maglev));
+        assert_eq!(service.slots.len(), 4093);
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Reading, expiring and cutting flows.
 
+use super::accounts::Accounts;
 use super::map_calls::{self, BatchWalk};
 use super::maps::{Plain, failed};
 use super::{Dataplane, DataplaneError};
@@ -51,8 +52,6 @@ pub struct SweepReport {
     pub embryonic_entries: u64,
     /// Entries it can hold.
     pub embryonic_capacity: u64,
-    /// Flows that are open, by backend id.
-    pub active_flows: BTreeMap<u32, u64>,
     /// Flows that were forgotten.
     pub expired_flows: u64,
     /// How long it took.
@@ -78,6 +77,7 @@ type Flows = HashMap<MapData, Plain<FlowKey>, Plain<FlowRecord>>;
 pub struct FlowSweeper {
     established: Table,
     embryonic: Table,
+    accounts: Accounts,
 }
 
 struct Table {
@@ -114,18 +114,18 @@ impl Table {
         }
     }
 
-    /// Removes an entry unless it has come to life since it was read.
-    fn remove_if(&mut self, key: &FlowKey, dead: impl Fn(&FlowRecord) -> bool) -> bool {
+    /// Takes an entry out unless it has come to life since it was read.
+    fn take_if(&mut self, key: &FlowKey, dead: impl Fn(&FlowRecord) -> bool) -> Option<FlowRecord> {
         if !self.flows.get(&Plain(*key), 0).is_ok_and(|Plain(record)| dead(&record)) {
-            return false;
+            return None;
         }
         match map_calls::take_out::<FlowKey, FlowRecord>(self.handle.fd().as_fd(), key) {
             // A new flow took the tuple in between: it gets its entry back, unless it has another by now.
             Ok(Some(record)) if !dead(&record) => {
                 let _ = self.flows.insert(Plain(*key), Plain(record), BPF_NOEXIST);
-                false
+                None
             }
-            taken => matches!(taken, Ok(Some(_))),
+            taken => taken.ok().flatten(),
         }
     }
 }
@@ -136,6 +136,7 @@ impl Dataplane {
         Ok(FlowSweeper {
             established: Table::open(&self.ebpf, "ESTABLISHED")?,
             embryonic: Table::open(&self.ebpf, "EMBRYONIC")?,
+            accounts: Accounts::open(&self.ebpf)?,
         })
     }
 }
@@ -166,6 +167,8 @@ impl FlowSweeper {
             embryonic_capacity: self.embryonic.capacity,
             ..SweepReport::default()
         };
+        let mut counted: BTreeMap<u32, u64> = BTreeMap::new();
+        let before = self.accounts.begin()?;
         for table in [&mut self.established, &mut self.embryonic] {
             let established = table.name == "ESTABLISHED";
             let timeouts = if established { timeouts } else { timeouts.while_embryonic() };
@@ -177,16 +180,20 @@ impl FlowSweeper {
                 entries += 1;
                 let forward = record.direction() == Direction::Forward;
                 if forward && established && !record.state().is_closed() {
-                    *report.active_flows.entry(record.backend_id).or_default() += 1;
+                    *counted.entry(record.backend_id).or_default() += 1;
                 }
                 if idle(record, now) > hurried.of(record.state()) {
                     if forward { &mut silent } else { &mut silent_answers }.push((*key, *record));
                 }
             })?;
+            if established {
+                self.accounts.compare(&before, &counted)?;
+            }
             let timeouts = timeouts.under_pressure(entries, table.capacity);
             let mut removed = 0;
             for (key, record) in silent {
-                removed += forget_if_silent(table, &key, &record, timeouts, now, &mut report);
+                removed +=
+                    forget_if_silent(table, &mut self.accounts, &key, &record, timeouts, now, &mut report);
             }
             for (key, record) in silent_answers {
                 removed += u64::from(remove_orphan(table, &key, &record, timeouts, now));
@@ -227,7 +234,8 @@ impl FlowSweeper {
     /// Forgets all flows of a backend: their next packets are answered with RST. Returns how many.
     pub fn cut(&mut self, backend_id: u32) -> Result<u64, DataplaneError> {
         let mut cut = 0;
-        for table in [&mut self.established, &mut self.embryonic] {
+        // In this order, so that a flow that is promoted meanwhile is met in the second table.
+        for table in [&mut self.embryonic, &mut self.established] {
             let mut keys = Vec::new();
             table.walk(|key, record| {
                 if record.backend_id == backend_id {
@@ -235,10 +243,12 @@ impl FlowSweeper {
                 }
             })?;
             for (key, direction) in keys {
-                if table.remove_if(&key, |record| record.backend_id == backend_id)
-                    && direction == Direction::Forward
-                {
+                let taken = table.take_if(&key, |record| record.backend_id == backend_id);
+                if let Some(record) = taken.filter(|_| direction == Direction::Forward) {
                     cut += 1;
+                    if table.name == "ESTABLISHED" {
+                        self.accounts.forget(&record);
+                    }
                 }
             }
         }
@@ -249,6 +259,7 @@ impl FlowSweeper {
 /// Removes both entries of a flow when both are silent. Returns how many entries went.
 fn forget_if_silent(
     table: &mut Table,
+    accounts: &mut Accounts,
     key: &FlowKey,
     record: &FlowRecord,
     timeouts: Timeouts,
@@ -266,17 +277,12 @@ fn forget_if_silent(
     }
     let last_seen_ns = record.last_seen_ns;
     // A packet since the walk, or a new flow on the same tuple, has another stamp.
-    if !table.remove_if(key, |found| found.last_seen_ns == last_seen_ns) {
-        return 0;
-    }
+    let Some(taken) = table.take_if(key, |found| found.last_seen_ns == last_seen_ns) else { return 0 };
     report.expired_flows += 1;
-    if !record.state().is_closed()
-        && table.name == "ESTABLISHED"
-        && let Some(active) = report.active_flows.get_mut(&record.backend_id)
-    {
-        *active = active.saturating_sub(1);
+    if table.name == "ESTABLISHED" {
+        accounts.forget(&taken);
     }
-    let twin_gone = table.remove_if(&twin_key, |twin| idle(twin, now) > limit);
+    let twin_gone = table.take_if(&twin_key, |twin| idle(twin, now) > limit).is_some();
     1 + u64::from(twin_gone)
 }
 
@@ -290,7 +296,7 @@ fn remove_orphan(
 ) -> bool {
     idle(record, now) > timeouts.of(record.state())
         && table.flows.get(&Plain(record.twin_key(key)), 0).is_err()
-        && table.remove_if(key, |found| found.last_seen_ns == record.last_seen_ns)
+        && table.take_if(key, |found| found.last_seen_ns == record.last_seen_ns).is_some()
 }
 
 fn flow_entry(key: &FlowKey, record: &FlowRecord, now: Duration) -> FlowEntry {

@@ -2,9 +2,12 @@
 
 use super::DataplaneError;
 use crate::core::plan::{BackendEntry, Image, ServiceEntry, Step};
+use crate::model::SchedulerKind;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
-use lb_ebpf::abi::{Address, Backend, MAX_BACKENDS, NodeConfig, Service, ServiceKey, vip_filter_position};
+use lb_ebpf::abi::{
+    Address, Backend, MAX_BACKENDS, NodeConfig, Scheduler, Service, ServiceKey, vip_filter_position,
+};
 use lb_ebpf::wire::PROTOCOL_TCP;
 use std::net::{IpAddr, SocketAddr};
 
@@ -64,7 +67,10 @@ pub(super) fn write_node(ebpf: &mut Ebpf, node: NodeConfig) -> Result<(), Datapl
 /// Takes one step. `image` is what the maps hold before it.
 pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), DataplaneError> {
     match step {
-        Step::PutBackend(id, entry) => put_backend(ebpf, *id, entry),
+        Step::PutBackend(id, entry) => {
+            let known = image.backends.get(id).is_some_and(|known| known.is_same_backend(entry));
+            put_backend(ebpf, *id, entry, known)
+        }
         Step::RemoveBackend(id) => {
             let mut map: ArrayMut<'_, Plain<Backend>> = view(ebpf, "BACKENDS")?;
             map.set(*id, Plain(bytemuck::Zeroable::zeroed()), 0).map_err(failed("BACKENDS"))
@@ -95,7 +101,7 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
                 id: entry.id,
                 slots_base: entry.slots.start,
                 slots_len: entry.slots.end - entry.slots.start,
-                zero: 0,
+                scheduler: scheduler_number(entry.scheduler),
             };
             map.insert(service_key(address), Plain(value), 0).map_err(failed("SERVICES"))
         }
@@ -106,12 +112,32 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
     }
 }
 
-fn put_backend(ebpf: &mut Ebpf, id: u32, entry: &BackendEntry) -> Result<(), DataplaneError> {
+fn put_backend(ebpf: &mut Ebpf, id: u32, entry: &BackendEntry, known: bool) -> Result<(), DataplaneError> {
     let mut map: ArrayMut<'_, Plain<Backend>> = view(ebpf, "BACKENDS")?;
     let port = entry.address.port().to_be_bytes();
-    let value = Backend::new(entry.name_hash, entry.address.ip().into(), port, entry.service_id);
+    let value =
+        Backend::new(entry.name_hash, entry.address.ip().into(), port, entry.service_id, entry.weight);
     map.set(id, Plain(value), 0).map_err(failed("BACKENDS"))?;
-    super::counters::clear_backend(ebpf, id)
+    if known { Ok(()) } else { super::counters::clear_backend(ebpf, id) }
+}
+
+fn scheduler_number(kind: SchedulerKind) -> u32 {
+    let scheduler = match kind {
+        SchedulerKind::RoundRobin => Scheduler::RoundRobin,
+        SchedulerKind::LeastConnections => Scheduler::LeastConnections,
+        SchedulerKind::SourceHash => Scheduler::SourceHash,
+        SchedulerKind::Maglev => Scheduler::Maglev,
+    };
+    scheduler as u32
+}
+
+fn scheduler_kind(scheduler: Scheduler) -> SchedulerKind {
+    match scheduler {
+        Scheduler::RoundRobin => SchedulerKind::RoundRobin,
+        Scheduler::LeastConnections => SchedulerKind::LeastConnections,
+        Scheduler::SourceHash => SchedulerKind::SourceHash,
+        Scheduler::Maglev => SchedulerKind::Maglev,
+    }
 }
 
 /// Writes the one word of the VIP filter that `changed` is in.
@@ -136,8 +162,12 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
         let Plain(backend) = backends.get(&id, 0).map_err(failed("BACKENDS"))?;
         if backend.name_hash != 0 {
             let address = SocketAddr::new(backend.address.into(), u16::from_be_bytes(backend.port()));
-            let entry =
-                BackendEntry { name_hash: backend.name_hash, address, service_id: backend.service_id };
+            let entry = BackendEntry {
+                name_hash: backend.name_hash,
+                address,
+                service_id: backend.service_id,
+                weight: backend.weight,
+            };
             image.backends.insert(id, entry);
         }
     }
@@ -151,7 +181,12 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
             let ids: Result<Vec<u32>, _> = range.clone().map(|index| slots.get(&index, 0)).collect();
             image.slots.insert(range.start, ids.map_err(failed("SLOTS"))?);
         }
-        let entry = ServiceEntry { name_hash: service.name_hash, id: service.id, slots: range };
+        let entry = ServiceEntry {
+            name_hash: service.name_hash,
+            id: service.id,
+            scheduler: scheduler_kind(service.scheduler()),
+            slots: range,
+        };
         image.services.insert(address, entry);
     }
     Ok(image)

@@ -4,6 +4,7 @@
 //! `maps/NAME` for every map and `link_INTERFACE_MODE` for every attachment. They outlive the agent: the
 //! kernel keeps forwarding while it is down, and the next one takes the same maps over.
 
+mod accounts;
 mod attach;
 mod counters;
 mod flows;

@@ -166,3 +166,22 @@ fn a_way_of_writing_that_has_no_room_for_an_edit_is_told_as_such() {
          [[service.NAME.backend]], or make the change by hand and run `lbctl apply`"
     );
 }
+
+#[test]
+fn a_scheduler_is_set_where_it_stands_or_behind_the_services_own_keys() {
+    let file = "[service.web] # the site\nvips = \"A\"\nport = 80 # http\n\n[[service.web.backend]]\nname = \"web1\"\n";
+    let added = set_service(file, &service("web"), Some(SchedulerKind::Maglev)).unwrap();
+    assert_eq!(added, file.replace("# http\n", "# http\nscheduler = \"maglev\"\n"));
+    let set = set_service(&added, &service("web"), Some(SchedulerKind::SourceHash)).unwrap();
+    assert_eq!(set, added.replace("maglev", "source-hash"));
+    assert_eq!(set_service(file, &service("web"), None).unwrap(), file);
+    let missing = set_service(file, &service("shop"), Some(SchedulerKind::Maglev)).unwrap_err();
+    assert!(matches!(missing, EditError::NoService { .. }), "{missing}");
+}
+
+#[test]
+fn a_scheduler_is_set_in_an_inline_service_too() {
+    let file = "service.web = { vips = \"A\", port = 80 }\n";
+    let edited = set_service(file, &service("web"), Some(SchedulerKind::LeastConnections)).unwrap();
+    assert_eq!(edited, "service.web = { vips = \"A\", port = 80, scheduler = \"least-connections\" }\n");
+}
