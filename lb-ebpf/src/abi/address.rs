@@ -34,6 +34,12 @@ impl Address {
         &self.0
     }
 
+    /// All of it in words, as they lie in memory.
+    #[inline(always)]
+    pub fn words(&self) -> &[u32; 4] {
+        bytemuck::cast_ref(self)
+    }
+
     /// The last four bytes: the address itself where it is an IPv4 one.
     #[inline(always)]
     pub const fn v4(&self) -> [u8; 4] {

@@ -44,18 +44,8 @@ impl FlowKey {
 
     /// A hash of all of it.
     #[inline(always)]
-    pub const fn hash(&self) -> u32 {
-        Hash::START
-            .with(self.source.bytes())
-            .with(self.destination.bytes())
-            .with(&[
-                self.source_port[0],
-                self.source_port[1],
-                self.destination_port[0],
-                self.destination_port[1],
-            ])
-            .with(&self.protocol.to_le_bytes())
-            .finish()
+    pub fn hash(&self) -> u32 {
+        Hash::START.with(bytemuck::cast_ref::<Self, [u32; 10]>(self)).finish()
     }
 
     /// IP protocol number.

@@ -65,7 +65,7 @@ fn schedule(service: &Service, key: &FlowKey) -> core::result::Result<u32, Outco
             steer::slot_index(ticket, service.slots_len)
         }
         Scheduler::SourceHash => {
-            let hash = steer::Hash::START.with(key.source.bytes()).finish();
+            let hash = steer::Hash::START.with(key.source.words()).finish();
             steer::hashed_slot_index(hash, service.slots_len)
         }
         Scheduler::Maglev => steer::hashed_slot_index(key.hash(), service.slots_len),

@@ -72,7 +72,7 @@ fn by_hash(
 }
 
 fn of_source(flow: &Flow) -> u32 {
-    Hash::START.with(lb_ebpf::abi::Address::from(flow.client.ip()).bytes()).finish()
+    Hash::START.with(lb_ebpf::abi::Address::from(flow.client.ip()).words()).finish()
 }
 
 fn of_tuple(flow: &Flow) -> u32 {

@@ -110,15 +110,24 @@ fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
 }
 
 /// Wishes for the dataplane: services at `vips`, each with the one backend given.
-fn wishes(services: &[(&str, SocketAddr, SocketAddr)], vips: &[IpAddr]) -> Result<Desired> {
+fn wishes(
+    services: &[(&str, SocketAddr, SocketAddr)],
+    vips: &[IpAddr],
+    scheduler: SchedulerKind,
+) -> Result<Desired> {
+    // As long as the tables of each scheduler are for two backends, all slots those of the one there is.
+    let slots = match scheduler {
+        SchedulerKind::RoundRobin | SchedulerKind::LeastConnections => 2,
+        SchedulerKind::SourceHash | SchedulerKind::Maglev => 4093,
+    };
     let mut desired = Desired { vips: vips.iter().copied().collect(), ..Desired::default() };
     for (name, listen, backend) in services {
         let backend_name = BackendName::new("b")?;
         let steering = Steering {
-            scheduler: SchedulerKind::RoundRobin,
+            scheduler,
             listen: [*listen].into(),
             backends: [(backend_name.clone(), SteeredBackend { address: *backend, weight: 1 })].into(),
-            slots: vec![backend_name],
+            slots: vec![backend_name; slots],
         };
         desired
             .steering
@@ -144,7 +153,8 @@ fn scatter(n: u32, flows: u32) -> u32 {
 /// Time of an established packet in ns, with so many flows (a power of two) in the table.
 fn established(environment: &Environment, flows: u32, direction: Direction, empty_ns: f64) -> Result<f64> {
     let mut dataplane = environment.dataplane(flows.max(4096), 16384)?;
-    dataplane.take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)])?)?)?;
+    dataplane
+        .take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)], SchedulerKind::RoundRobin)?)?)?;
     let now = u64::try_from(monotonic_now().as_nanos())?;
     let mut entries = Vec::with_capacity(flows as usize);
     for n in 0..flows {
@@ -195,7 +205,12 @@ enum Embryonic {
 }
 
 /// Time of a SYN that makes a flow, in ns.
-fn new_flow(environment: &Environment, table: Embryonic, empty_ns: f64) -> Result<f64> {
+fn new_flow(
+    environment: &Environment,
+    scheduler: SchedulerKind,
+    table: Embryonic,
+    empty_ns: f64,
+) -> Result<f64> {
     let (a, b) = (v4(10, 0, 0, 100), v4(10, 0, 0, 200));
     let at = |ip| SocketAddr::new(ip, 80);
     let (capacity, repeat) = if table == Embryonic::Full { (4096, 100) } else { (65536, 50) };
@@ -203,7 +218,7 @@ fn new_flow(environment: &Environment, table: Embryonic, empty_ns: f64) -> Resul
     for _ in 0..ROUNDS {
         let mut dataplane = environment.dataplane(4096, capacity)?;
         // Each service's backend is the other service: what one makes of a SYN is a SYN to the other.
-        let desired = wishes(&[("a", at(a), at(b)), ("b", at(b), at(a))], &[a, b])?;
+        let desired = wishes(&[("a", at(a), at(b)), ("b", at(b), at(a))], &[a, b], scheduler)?;
         dataplane.take(&steps(dataplane.image(), &desired)?)?;
         let mut sweeper = dataplane.sweeper()?;
         let backends: Vec<u32> = dataplane.image().backends.keys().copied().collect();
@@ -256,7 +271,8 @@ fn measure() -> Result<Vec<Row>> {
     rows.push(Row::new("empty program", "time per packet", "ns", empty_ns));
 
     let mut dataplane = environment.dataplane(4096, 16384)?;
-    dataplane.take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)])?)?)?;
+    dataplane
+        .take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)], SchedulerKind::RoundRobin)?)?)?;
     let ifindex = Environment::ifindex()?;
     let miss = |destination: IpAddr| {
         let key = FlowKey::new(client, [1, 1], destination.into(), 80u16.to_be_bytes(), TCP);
@@ -276,13 +292,18 @@ fn measure() -> Result<Vec<Row>> {
             });
         }
     }
-    let ns = new_flow(&environment, Embryonic::Used, empty_ns)?;
-    rows.push(Row::new("new flow", "time over empty", "ns", ns).at_most(250.0));
-    for (table, case) in
-        [(Embryonic::Untouched, "new flow, memory never used"), (Embryonic::Full, "new flow, table full")]
-    {
-        let ns = new_flow(&environment, table, empty_ns)?;
-        rows.push(Row::new(case, "time over empty", "ns", ns));
+    let cases = [
+        (SchedulerKind::RoundRobin, Embryonic::Used, "new flow"),
+        (SchedulerKind::LeastConnections, Embryonic::Used, "new flow, least-connections"),
+        (SchedulerKind::SourceHash, Embryonic::Used, "new flow, source-hash"),
+        (SchedulerKind::Maglev, Embryonic::Used, "new flow, maglev"),
+        (SchedulerKind::RoundRobin, Embryonic::Untouched, "new flow, memory never used"),
+        (SchedulerKind::RoundRobin, Embryonic::Full, "new flow, table full"),
+    ];
+    for (scheduler, table, case) in cases {
+        let ns = new_flow(&environment, scheduler, table, empty_ns)?;
+        let row = Row::new(case, "time over empty", "ns", ns);
+        rows.push(if table == Embryonic::Used { row.at_most(250.0) } else { row });
     }
     Ok(rows)
 }
