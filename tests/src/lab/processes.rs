@@ -49,14 +49,17 @@ impl ProcessId {
 }
 
 /// The start time out of `/proc/PID/stat`; `None` for a process that has ended and waits to be
-/// collected. The second field is the program's name and may contain anything, also brackets.
+/// collected. One whose first thread has ended has not while others are on their way: they hold its files and locks.
+/// The second field is the program's name and may contain anything, also brackets.
 fn parse_start_ticks(stat: &str) -> Option<u64> {
     let after_name = &stat[stat.rfind(')')? + 1..];
     let mut fields = after_name.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
+    let state = fields.next()?;
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    if matches!(state, "Z" | "X") && threads <= 1 {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    fields.nth(1)?.parse().ok()
 }
 
 /// Sends a signal to a process that still is the one we started. SIGKILL goes to its whole group.
@@ -188,6 +191,12 @@ mod tests {
     fn a_zombie_is_not_alive() {
         let stat = "42 (nginx) Z 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 98765 1000 1";
         assert_eq!(parse_start_ticks(stat), None);
+    }
+
+    #[test]
+    fn a_process_lives_until_its_last_thread_has_ended() {
+        let stat = "42 (lbctl) Z 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 2 0 98765 1000 1";
+        assert_eq!(parse_start_ticks(stat), Some(98765));
     }
 
     #[test]
