@@ -71,6 +71,8 @@ outcomes! {
     IcmpError = "icmp_error" Transmit,
     /// No backend can take the flow: answered with RST.
     NoBackend = "no_backend" Transmit,
+    /// No backend can take the flow, and its service is told to say nothing.
+    NoBackendDropped = "no_backend_dropped" Drop,
     /// To a service or NAT port, but of no flow: answered with RST.
     UnknownFlow = "unknown_flow" Transmit,
     /// A RST of no flow: nothing to answer.

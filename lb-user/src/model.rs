@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, ServiceName, VipName};
 pub use self::word::{
-    AdminState, AttachMode, BackendHealth, Family, HealthState, Mode, Protocol, SchedulerKind,
+    AdminState, AttachMode, BackendHealth, Family, HealthState, Mode, Protocol, SchedulerKind, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

@@ -1,15 +1,20 @@
 //! What fails, and what must not notice: a backend that dies, an agent that comes and goes, both under load.
 
 use crate::client::{
-    KeptConnection, PATIENCE, ask_times, flow_entries, lbctl, shares, vip_a, wait_for_health, web_lab,
+    KeptConnection, PATIENCE, ask_times, counters, flow_entries, lbctl, shares, vip_a, wait_for_health,
+    web_lab,
 };
 use anyhow::{Context as _, Result, bail, ensure};
 use lb_user::model::BackendHealth;
 use lbctl_tests::lab::{Lab, poll};
 use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
 #[test]
 fn an_agent_that_is_killed_and_started_again_under_load_costs_no_request() -> Result<()> {
@@ -130,4 +135,52 @@ fn web1_dies_and_returns(lab: &Lab, asking: &Asking) -> Result<()> {
         ensure!(shares(&answers).get("web1") == Some(&10), "VIP {vip}: {:?}", shares(&answers));
     }
     Ok(())
+}
+
+/// The checks are wrong, not the servers: each way of being down shows in what a client meets.
+#[test]
+fn a_service_whose_checks_all_fail_refuses_drops_or_goes_on_as_configured() -> Result<()> {
+    let lab = web_lab()?;
+    let plain = lab.agent_config("lb1")?;
+    let connect = |vip: IpAddr| {
+        let to = SocketAddr::new(vip, 80);
+        lab.host("client").inside(|| TcpStream::connect_timeout(&to, Duration::from_millis(1500)))
+    };
+    let broken = plain.replace("path = \"/healthz\"", "path = \"/nobody-has-this\"");
+    ensure!(broken != plain, "another file:\n{plain}");
+    lab.write_agent_config("lb1", &broken)?;
+    lbctl(&lab, &["apply"])?;
+    for server in ["web1", "web2"] {
+        wait_for_health(&lab, "lb1", server, BackendHealth::Down)?;
+    }
+    for vip in vip_a() {
+        let refused = connect(vip)?.err().context("somebody accepts")?;
+        ensure!(refused.kind() == ErrorKind::ConnectionRefused, "by default: {refused}");
+    }
+
+    let with = |when_down: &str| -> Result<()> {
+        let text =
+            broken.replace("[service.web]\n", &format!("[service.web]\nwhen_down = \"{when_down}\"\n"));
+        ensure!(text != broken, "another file:\n{broken}");
+        lab.write_agent_config("lb1", &text)?;
+        let said = lbctl(&lab, &["apply"])?;
+        ensure!(said.contains(&format!("→ {when_down}")), "{said}");
+        Ok(())
+    };
+    with("drop")?;
+    let before = counters(&lab, "lb1")?;
+    for vip in vip_a() {
+        let silence = connect(vip)?.err().context("somebody accepts")?;
+        ensure!(silence.kind() == ErrorKind::TimedOut, "drop: {silence}");
+    }
+    let count = |counters: &BTreeMap<String, u64>| counters.get("no_backend_dropped").copied().unwrap_or(0);
+    ensure!(count(&counters(&lab, "lb1")?) >= count(&before) + 2, "the drops are not counted");
+
+    with("last-known")?;
+    for vip in vip_a() {
+        let answers = ask_times(&lab, vip, 20)?;
+        let shares = shares(&answers);
+        ensure!(shares.get("web1") == Some(&10) && shares.get("web2") == Some(&10), "last-known: {shares:?}");
+    }
+    lab.down()
 }

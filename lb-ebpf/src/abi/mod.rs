@@ -14,7 +14,7 @@ pub use service::{Backend, BackendStats, NodeConfig, Scheduler, Service, Service
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Words of 64 bits in the VIP filter: one bit for each value of an address's last 16 bits.
 pub const VIP_FILTER_WORDS: u32 = 1024;

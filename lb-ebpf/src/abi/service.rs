@@ -42,12 +42,14 @@ pub struct Service {
     /// Number of slots; 0 when no backend can take a flow.
     pub slots_len: u32,
     /// A [`Scheduler`]'s number.
-    pub scheduler: u32,
+    pub scheduler: u16,
+    /// Without slots: 0 answers SYNs with RST, 1 drops them.
+    pub when_down: u16,
 }
 
 /// How a new flow finds its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(u16)]
 pub enum Scheduler {
     /// The next one, whatever CPU asks.
     RoundRobin = 0,

@@ -107,6 +107,9 @@ fn process_unknown<I: Rewritable>(
     let service = maps::service(&service_key);
     if let (Some(service), true) = (service, flags.is_open()) {
         if service.slots_len == 0 {
+            if service.when_down != 0 {
+                return Err(Outcome::NoBackendDropped);
+            }
             return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
         }
         return new_flow::process::<I>(ctx, segment, key, &service, now);

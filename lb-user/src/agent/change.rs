@@ -10,7 +10,7 @@ use crate::api::{
 use crate::config::diff::{Change, diff};
 use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, adopt, edit, write_atomically};
 use crate::core::plan::{self, Desired};
-use crate::model::{AdminState, Mode, Protocol};
+use crate::model::{AdminState, Mode, Protocol, WhenDown};
 use std::time::{Duration, Instant};
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -262,6 +262,7 @@ fn service(spec: &ServiceSpec) -> Service {
         protocol: Protocol::Tcp,
         mode: Mode::Nat,
         scheduler: spec.scheduler,
+        when_down: WhenDown::Reset,
         health: (!spec.no_check).then_some(health),
         backends: spec.backends.iter().map(backend).collect(),
     }

@@ -85,6 +85,7 @@ impl Agent {
             port: service.port,
             mode: service.mode.to_string(),
             scheduler: service.scheduler.to_string(),
+            when_down: service.when_down,
             health_check: service.health.as_ref().map(ToString::to_string),
             backends: backends?,
         })

@@ -3,7 +3,7 @@
 
 use crate::model::{
     AdminState, BackendHealth, BackendName, HealthState, NodeName, SchedulerKind, ServiceName, VipName,
-    Weight,
+    Weight, WhenDown,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -98,6 +98,8 @@ pub struct ServiceView {
     pub mode: String,
     /// Its scheduler.
     pub scheduler: String,
+    /// What it does with new flows when no backend can take them.
+    pub when_down: WhenDown,
     /// Its health check in words, if it has one.
     pub health_check: Option<String>,
     /// Its backends.

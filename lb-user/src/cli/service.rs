@@ -89,11 +89,12 @@ fn list(services: &[ServiceView]) -> String {
 fn show(service: &ServiceView) -> String {
     let check = service.health_check.as_deref().unwrap_or("none");
     format!(
-        "service {}\nmode {}, {}\nlistens at {}\nhealth check {check}\n\n{}",
+        "service {}\nmode {}, {}\nlistens at {}\nhealth check {check}\nwith all backends down: {}\n\n{}",
         service.name,
         service.mode,
         service.scheduler,
         listen(service),
+        service.when_down,
         backend::list(&service.backends)
     )
 }

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use super::{AttachMode, Backend, Config, FlowTimeouts, HealthCheck, Service, Vip};
 use crate::model::{
-    AdminState, BackendName, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName, VipName, Weight,
+    AdminState, BackendName, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName, VipName,
+    Weight, WhenDown,
 };
 
 pub use self::compare::diff;
@@ -77,6 +78,8 @@ pub enum ServiceChange {
     Mode(Replaced<Mode>),
     /// How it picks a backend.
     Scheduler(Replaced<SchedulerKind>),
+    /// What it does without backends.
+    WhenDown(Replaced<WhenDown>),
     /// How its backends are checked.
     Health(Replaced<Option<HealthCheck>>),
     /// A backend that was not there, behind those that were.
@@ -161,6 +164,7 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::Protocol(protocol) => service.protocol = protocol.new,
         ServiceChange::Mode(mode) => service.mode = mode.new,
         ServiceChange::Scheduler(scheduler) => service.scheduler = scheduler.new,
+        ServiceChange::WhenDown(when_down) => service.when_down = when_down.new,
         ServiceChange::Health(health) => service.health = health.new,
         ServiceChange::BackendAdded(backend) => backends.push(backend),
         ServiceChange::BackendRemoved(name) => backends.retain(|backend| backend.name != name),

@@ -81,6 +81,7 @@ pub(super) struct FileService {
     pub(super) mode: Option<String>,
     pub(super) protocol: Option<String>,
     pub(super) scheduler: Option<String>,
+    pub(super) when_down: Option<String>,
     pub(super) health: Option<FileHealth>,
     #[serde(default)]
     pub(super) backend: Vec<FileBackend>,

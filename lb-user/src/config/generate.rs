@@ -62,6 +62,10 @@ fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
     })
 }
 
+fn when_down() -> impl Strategy<Value = WhenDown> {
+    prop_oneof![Just(WhenDown::Reset), Just(WhenDown::Drop), Just(WhenDown::LastKnown)]
+}
+
 fn scheduler() -> impl Strategy<Value = SchedulerKind> {
     prop_oneof![
         Just(SchedulerKind::RoundRobin),
@@ -72,8 +76,8 @@ fn scheduler() -> impl Strategy<Value = SchedulerKind> {
 }
 
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
-    let service = (option::of(health()), backends(), any::<bool>(), scheduler()).prop_map(
-        |(health, backends, moved, scheduler)| Service {
+    let service = (option::of(health()), backends(), any::<bool>(), scheduler(), when_down()).prop_map(
+        |(health, backends, moved, scheduler, when_down)| Service {
             // Replaced when it is known which there are.
             name: "s".parse().unwrap(),
             vips: Vec::new(),
@@ -81,6 +85,7 @@ fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
             protocol: Protocol::Tcp,
             mode: Mode::Nat,
             scheduler,
+            when_down,
             health,
             backends,
         },

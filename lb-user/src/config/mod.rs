@@ -27,7 +27,7 @@ pub use self::write::write_atomically;
 pub use crate::model::AttachMode;
 use crate::model::{
     AdminState, BackendName, Family, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName,
-    VipName, Weight,
+    VipName, Weight, WhenDown,
 };
 
 /// The control socket when the file names none.
@@ -139,6 +139,8 @@ pub struct Service {
     pub mode: Mode,
     /// How it picks a backend.
     pub scheduler: SchedulerKind,
+    /// What it does with new flows when no backend can take them.
+    pub when_down: WhenDown,
     /// How its backends are checked; without it they are always up.
     pub health: Option<HealthCheck>,
     /// Its backends, in the order of the file; may be empty.

@@ -66,7 +66,17 @@ fn display_from_str_and_serde_agree_on_every_word() {
             assert_eq!(serde_json::from_str::<$kind>(&format!("{word:?}")).unwrap(), value);
         })*};
     }
-    check!(Family, AdminState, HealthState, BackendHealth, Mode, Protocol, SchedulerKind, AttachMode);
+    check!(
+        Family,
+        AdminState,
+        HealthState,
+        BackendHealth,
+        Mode,
+        Protocol,
+        SchedulerKind,
+        AttachMode,
+        WhenDown
+    );
 }
 
 #[test]

@@ -121,6 +121,16 @@ words! {
         Maglev = "maglev",
     }
 
+    /// What a service does with a new flow when no backend can take it.
+    WhenDown is a "way to be down" {
+        /// It answers with RST: the client knows at once.
+        Reset = "reset",
+        /// It says nothing: the client tries again for a while.
+        Drop = "drop",
+        /// It goes on with all backends that are ready, as if their checks had not failed.
+        LastKnown = "last-known",
+    }
+
     /// Where in the interface's receive path the program is attached.
     AttachMode is a "attach mode" {
         /// In the driver where it can, otherwise generic, with a warning.

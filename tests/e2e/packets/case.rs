@@ -7,7 +7,7 @@ use super::builder::{ACK, Mac, Packet, SYN};
 use super::scene::{FIRST_NAT_PORT, Flow, Host, Port, Scene};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::io::dataplane::BackendTotals;
-use lb_user::model::SchedulerKind;
+use lb_user::model::{SchedulerKind, WhenDown};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(crate) struct Service {
     pub(crate) backends: Vec<(&'static str, SocketAddr)>,
     pub(crate) slots: Vec<&'static str>,
     pub(crate) scheduler: SchedulerKind,
+    pub(crate) when_down: WhenDown,
 }
 
 /// What the dataplane is told to do.
@@ -71,7 +72,14 @@ impl Service {
         let address = |host: &Host| SocketAddr::new(host.address, 8080);
         let backends: Vec<_> = names.iter().zip(hosts).map(|(name, host)| (*name, address(host))).collect();
         let slots = backends.iter().map(|(name, _)| *name).collect();
-        Self { name, listen: vec![listen], backends, slots, scheduler: SchedulerKind::RoundRobin }
+        Self {
+            name,
+            listen: vec![listen],
+            backends,
+            slots,
+            scheduler: SchedulerKind::RoundRobin,
+            when_down: WhenDown::Reset,
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Segments of no flow: answered with RST as RFC 9293 §3.5.2 has it, or dropped.
 
 use super::builder::{ACK, FIN, PSH, Packet, RST, SYN, Tcp, URG};
-use super::case::{Case, Setup};
+use super::case::{Act, Case, Setup};
 use super::scene::{FIRST_NAT_PORT, Flow, SCENES, Scene};
 use lb_ebpf::outcome::Outcome;
+use lb_user::model::WhenDown;
 
 pub(crate) fn cases() -> Vec<Case> {
     SCENES.into_iter().flat_map(|scene| [unknown(scene), no_backend(scene)]).flatten().collect()
@@ -119,7 +120,29 @@ fn no_backend(scene: Scene) -> Vec<Case> {
     };
     let flow = scene.flow();
     let stray = flow.client_sends(ACK, b"");
+    let mut silent = setup.clone();
+    silent.services[0].when_down = WhenDown::Drop;
+    let mut silent_again = full.clone();
+    silent_again.services[0].when_down = WhenDown::Drop;
+    let syn = flow.client_sends(SYN, b"").frame();
     vec![
+        Case::new(scene, "a SYN that no backend can take is dropped where that is wanted", silent.clone())
+            .drops(Outcome::NoBackendDropped, syn)
+            .entries(0, 0),
+        Case::new(
+            scene,
+            "its open flows go on, and it takes new ones when a backend is back",
+            silent_again.clone(),
+        )
+        .opened(&flow)
+        .act(Act::Desire(silent))
+        .forward(Outcome::ToBackend, &flow, &flow.client_sends(ACK, b"more"))
+        .drops(
+            Outcome::NoBackendDropped,
+            Flow { ..flow.another(9, 0, flow.backend) }.client_sends(SYN, b"").frame(),
+        )
+        .act(Act::Desire(silent_again))
+        .begun(&flow.another(9, FIRST_NAT_PORT + 1, flow.backend)),
         answered("a SYN that no backend can take is refused at once", flow.client_sends(SYN, b"")),
         answered(
             "a refused SYN's options are cut off",

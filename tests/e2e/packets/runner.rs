@@ -252,7 +252,10 @@ pub(crate) fn desired(setup: &Setup) -> Result<Desired> {
         let backends = service.backends.iter().map(named).collect::<Result<_>>()?;
         let slots = service.slots.iter().map(|name| Ok(BackendName::new(*name)?)).collect::<Result<_>>()?;
         let listen = service.listen.iter().copied().collect();
-        desired.steering.insert(key, Steering { listen, scheduler: service.scheduler, backends, slots });
+        desired.steering.insert(
+            key,
+            Steering { listen, scheduler: service.scheduler, when_down: service.when_down, backends, slots },
+        );
     }
     Ok(desired)
 }

@@ -11,7 +11,7 @@ use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
 use lb_ebpf::flow_state::FlowState;
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{Dataplane, Options, PassProgram, detach, monotonic_now};
-use lb_user::model::{AttachMode, BackendName, Family, PortRange, SchedulerKind, ServiceName};
+use lb_user::model::{AttachMode, BackendName, Family, PortRange, SchedulerKind, ServiceName, WhenDown};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -125,6 +125,7 @@ fn wishes(
         let backend_name = BackendName::new("b")?;
         let steering = Steering {
             scheduler,
+            when_down: WhenDown::Reset,
             listen: [*listen].into(),
             backends: [(backend_name.clone(), SteeredBackend { address: *backend, weight: 1 })].into(),
             slots: vec![backend_name; slots],

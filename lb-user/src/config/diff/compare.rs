@@ -67,6 +67,7 @@ fn service_changes(name: &ServiceName, old: &Service, new: &Service, changes: &m
     steps.extend(replaced(&old.protocol, &new.protocol).map(ServiceChange::Protocol));
     steps.extend(replaced(&old.mode, &new.mode).map(ServiceChange::Mode));
     steps.extend(replaced(&old.scheduler, &new.scheduler).map(ServiceChange::Scheduler));
+    steps.extend(replaced(&old.when_down, &new.when_down).map(ServiceChange::WhenDown));
     steps.extend(replaced(&old.health, &new.health).map(ServiceChange::Health));
     backend_changes(&old.backends, &new.backends, &mut steps);
     changes.extend(steps.into_iter().map(|step| Change::Service(name.clone(), step)));

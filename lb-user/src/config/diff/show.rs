@@ -59,6 +59,7 @@ impl Display for ServiceChange {
             Self::Protocol(protocol) => write!(f, "protocol {protocol}"),
             Self::Mode(mode) => write!(f, "mode {mode}"),
             Self::Scheduler(scheduler) => write!(f, "scheduler {scheduler}"),
+            Self::WhenDown(when_down) => write!(f, "when_down {when_down}"),
             Self::Health(Replaced { old: Some(old), new: Some(new) }) => {
                 write!(f, "health check: {}", health_parts(old, new).join(", "))
             }

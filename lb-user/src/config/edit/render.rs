@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml_edit::{Array, Key, Value};
 
 use crate::config::{Backend, CheckKind, HealthCheck, Service};
-use crate::model::{AdminState, Mode, Protocol, SchedulerKind, ServiceName, Weight};
+use crate::model::{AdminState, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown};
 
 /// The keys of a backend, one a line.
 pub(super) fn backend(backend: &Backend) -> String {
@@ -37,6 +37,9 @@ pub(super) fn service(service: &Service) -> String {
     }
     if service.scheduler != SchedulerKind::RoundRobin {
         keys.push(("scheduler", service.scheduler.as_str().into()));
+    }
+    if service.when_down != WhenDown::Reset {
+        keys.push(("when_down", service.when_down.as_str().into()));
     }
     let mut text = format!("[service.{name}]\n{}", lines(&keys));
     if let Some(health) = &service.health {

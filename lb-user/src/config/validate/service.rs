@@ -9,7 +9,7 @@ use crate::config::error::did_you_mean;
 use crate::config::file::{FileHealth, FileService, OneOrMany};
 use crate::config::locate::{Complaint, Path};
 use crate::config::{CheckKind, HealthCheck, Service, Vip};
-use crate::model::{Mode, Protocol, SchedulerKind, ServiceName, VipName};
+use crate::model::{Mode, Protocol, SchedulerKind, ServiceName, VipName, WhenDown};
 
 impl Validator<'_> {
     /// All services that are right.
@@ -49,6 +49,10 @@ impl Validator<'_> {
             Some(word) => self.parsed(&path.key("scheduler"), word),
             None => Some(SchedulerKind::RoundRobin),
         };
+        let when_down = match &file.when_down {
+            Some(word) => self.parsed(&path.key("when_down"), word),
+            None => Some(WhenDown::Reset),
+        };
         let health = match &file.health {
             Some(health) => self.health(&path.key("health"), health).map(Some),
             None => Some(None),
@@ -61,6 +65,7 @@ impl Validator<'_> {
             protocol: protocol?,
             mode: mode?,
             scheduler: scheduler?,
+            when_down: when_down?,
             health: health?,
             backends: backends?,
         };

@@ -1,9 +1,9 @@
 //! What the dataplane should do, in names: the configuration seen through the state of its backends.
 
 use super::name_hash;
-use crate::config::{Config, Service};
+use crate::config::{Backend, Config, Service};
 use crate::core::schedule::{maglev_table, ramped_weight, slot_table};
-use crate::model::{AdminState, BackendName, Family, SchedulerKind, ServiceName};
+use crate::model::{AdminState, BackendName, Family, SchedulerKind, ServiceName, WhenDown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub struct Steering {
     pub listen: BTreeSet<SocketAddr>,
     /// How it picks a slot.
     pub scheduler: SchedulerKind,
+    /// What it does without slots.
+    pub when_down: WhenDown,
     /// All its backends, those without slots too.
     pub backends: BTreeMap<BackendName, SteeredBackend>,
     /// The slot table.
@@ -90,14 +92,20 @@ fn steer(
     availability: &AvailabilityMap,
 ) -> Steering {
     let slow_start = service.health.as_ref().map_or(Duration::ZERO, |health| health.slow_start);
-    let mut backends = BTreeMap::new();
-    let mut shares = Vec::new();
-    for backend in &service.backends {
-        let Some(address) = backend.address(family) else { continue };
+    let known = |backend: &Backend| {
         let key = (service.name.clone(), backend.name.clone(), family);
         let known = availability.get(&key).copied();
-        let state = known.unwrap_or(Availability { healthy: true, ramping_for: None });
-        let weight = if backend.state == AdminState::Ready && state.healthy {
+        known.unwrap_or(Availability { healthy: true, ramping_for: None })
+    };
+    let mine = || service.backends.iter().filter_map(|backend| Some((backend, backend.address(family)?)));
+    let is_ready = |backend: &Backend| backend.state == AdminState::Ready;
+    let all_down = !mine().any(|(backend, _)| is_ready(backend) && known(backend).healthy);
+    let trust_all = all_down && service.when_down == WhenDown::LastKnown;
+    let mut backends = BTreeMap::new();
+    let mut shares = Vec::new();
+    for (backend, address) in mine() {
+        let state = known(backend);
+        let weight = if is_ready(backend) && (state.healthy || trust_all) {
             let elapsed = state.ramping_for.unwrap_or(slow_start);
             ramped_weight(u32::from(backend.weight.get()), elapsed, slow_start)
         } else {
@@ -115,5 +123,5 @@ fn steer(
         }
         SchedulerKind::SourceHash | SchedulerKind::Maglev => maglev_table(&shares),
     };
-    Steering { listen, scheduler: service.scheduler, backends, slots }
+    Steering { listen, scheduler: service.scheduler, when_down: service.when_down, backends, slots }
 }

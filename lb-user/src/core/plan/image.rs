@@ -37,6 +37,8 @@ pub struct ServiceEntry {
     pub id: u32,
     /// How a new flow finds its slot.
     pub scheduler: SchedulerKind,
+    /// Whether SYNs are dropped, not answered with RST, while it has no slots.
+    pub drops_when_down: bool,
     /// Its range of the slot array.
     pub slots: Range<u32>,
 }

@@ -4,6 +4,7 @@ use super::{
     BackendEntry, Desired, Image, ServiceAddress, ServiceEntry, SteeredBackend, Steering, SteeringKey,
     name_hash,
 };
+use crate::model::WhenDown;
 use lb_ebpf::abi::{MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -149,7 +150,13 @@ impl<'a> Planner<'a> {
             Some(service) => service.slots.clone(),
             None => self.put_slots(slots)?,
         };
-        let entry = ServiceEntry { name_hash: hash, id, scheduler: steering.scheduler, slots: range };
+        let entry = ServiceEntry {
+            name_hash: hash,
+            id,
+            scheduler: steering.scheduler,
+            drops_when_down: steering.when_down == WhenDown::Drop,
+            slots: range,
+        };
         let addresses = steering.listen.iter();
         let changed = addresses.filter(|address| self.image.services.get(address) != Some(&entry));
         Ok(changed.map(|address| Step::PutService(*address, entry.clone())).collect())

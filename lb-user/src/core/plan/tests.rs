@@ -33,6 +33,7 @@ fn web(backends: &[(&str, &str, u16, &str)]) -> Config {
 }
 
 const WEB1: &str = r#""10.80.0.21:80", "[fd80::21]:80""#;
+const WEB3: &str = r#""10.80.0.23:80", "[fd80::23]:80""#;
 const WEB2: &str = r#""10.80.0.22:80", "[fd80::22]:80""#;
 
 fn key(family: Family) -> SteeringKey {
@@ -181,6 +182,41 @@ fn another_scheduler_takes_another_table_and_keeps_all_ids() {
         assert_eq!((service.id, service.scheduler), (before.services[address].id, SchedulerKind::Maglev));
         assert_eq!(service.slots.len(), 4093);
     }
+}
+
+#[test]
+fn all_backends_down_leaves_no_slots_unless_the_last_known_ones_are_wanted() {
+    let text = |when_down: &str| {
+        let mut text = format!("[service.web]\nvips = [\"A\"]\nport = 80\nwhen_down = \"{when_down}\"\n");
+        let states = [("web1", WEB1, "ready"), ("web2", WEB2, "ready"), ("web3", WEB3, "drain")];
+        for (name, address, state) in states {
+            text.push_str(&format!(
+                "[[service.web.backend]]\nname = \"{name}\"\naddress = [{address}]\nstate = \"{state}\"\n"
+            ));
+        }
+        text
+    };
+    let mut availability = AvailabilityMap::new();
+    for backend in &config(&text("reset")).services["web"].backends {
+        for family in [Family::V4, Family::V6] {
+            let down = Availability { healthy: false, ramping_for: None };
+            availability.insert((key(family).service, backend.name.clone(), family), down);
+        }
+    }
+    for (when_down, drops, slots) in [("reset", false, 0), ("drop", true, 0), ("last-known", false, 2)] {
+        let desired = desire(&config(&text(when_down)), &availability);
+        let mut image = Image::default();
+        take(&mut image, &desired);
+        for service in image.services.values() {
+            assert_eq!((service.drops_when_down, service.slots.len()), (drops, slots), "{when_down}");
+        }
+    }
+    // One that is up is enough to believe the checks again.
+    let up = Availability { healthy: true, ramping_for: None };
+    let web2 = config(&text("reset")).services["web"].backends[1].name.clone();
+    availability.insert((key(Family::V4).service, web2.clone(), Family::V4), up);
+    let desired = desire(&config(&text("last-known")), &availability);
+    assert_eq!(desired.steering[&key(Family::V4)].slots, [web2]);
 }
 
 #[test]

@@ -102,6 +102,7 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
                 slots_base: entry.slots.start,
                 slots_len: entry.slots.end - entry.slots.start,
                 scheduler: scheduler_number(entry.scheduler),
+                when_down: u16::from(entry.drops_when_down),
             };
             map.insert(service_key(address), Plain(value), 0).map_err(failed("SERVICES"))
         }
@@ -121,14 +122,14 @@ fn put_backend(ebpf: &mut Ebpf, id: u32, entry: &BackendEntry, known: bool) -> R
     if known { Ok(()) } else { super::counters::clear_backend(ebpf, id) }
 }
 
-fn scheduler_number(kind: SchedulerKind) -> u32 {
+fn scheduler_number(kind: SchedulerKind) -> u16 {
     let scheduler = match kind {
         SchedulerKind::RoundRobin => Scheduler::RoundRobin,
         SchedulerKind::LeastConnections => Scheduler::LeastConnections,
         SchedulerKind::SourceHash => Scheduler::SourceHash,
         SchedulerKind::Maglev => Scheduler::Maglev,
     };
-    scheduler as u32
+    scheduler as u16
 }
 
 fn scheduler_kind(scheduler: Scheduler) -> SchedulerKind {
@@ -185,6 +186,7 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
             name_hash: service.name_hash,
             id: service.id,
             scheduler: scheduler_kind(service.scheduler()),
+            drops_when_down: service.when_down != 0,
             slots: range,
         };
         image.services.insert(address, entry);

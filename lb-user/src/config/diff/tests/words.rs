@@ -43,6 +43,9 @@ fn changes_of_vips_and_services_have_their_words() {
     say("[vip.A]", vip, &["vip B added (10.80.0.101 on eth0, active on lb1)"]);
     say("10.80.0.100", "10.80.0.99", &["vip A: address 10.80.0.100, fd80::100 → 10.80.0.99, fd80::100"]);
     say("port = 80\n", "port = 81\n", &["service web: port 80 → 81"]);
+    let schedule = "port = 80\nscheduler = \"maglev\"\nwhen_down = \"drop\"\n";
+    let expected = ["service web: scheduler round-robin → maglev", "service web: when_down reset → drop"];
+    say("port = 80\n", schedule, &expected);
     let api = "[service.api]\nvips = [\"A\"]\nport = 81\n[service.web]";
     let added = "service api added (VIP A, port 81/tcp, nat, round-robin, no health check, no backends)";
     say("[service.web]", api, &[added]);

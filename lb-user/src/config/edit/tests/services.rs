@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Mode, Protocol, SchedulerKind};
+use crate::model::{Mode, Protocol, SchedulerKind, WhenDown};
 
 fn shop() -> Service {
     Service {
@@ -13,6 +13,7 @@ fn shop() -> Service {
         protocol: Protocol::Tcp,
         mode: Mode::Nat,
         scheduler: SchedulerKind::RoundRobin,
+        when_down: WhenDown::Reset,
         health: Some(HealthCheck {
             kind: CheckKind::Http {
                 path: "/up".to_owned(),
