@@ -17,6 +17,7 @@ use crate::wire::{
     ETHERNET_BYTES, Icmp, IcmpErrorFrame, IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, QuotedTcp, Tcp, is_mapped,
 };
 use aya_ebpf::programs::XdpContext;
+use core::mem::offset_of;
 
 /// What differs between ICMP and ICMPv6.
 pub(super) trait IcmpFamily: Rewritable {
@@ -113,8 +114,9 @@ pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     next_hop::refresh::<I>(ctx, &answer, record, now_ns());
     let quoted_tcp_at = I::BYTES + size_of::<Icmp>() + I::BYTES;
     let quoted_whole = ip_bytes >= quoted_tcp_at + size_of::<Tcp>();
-    let quoted_checksum =
-        if quoted_whole { frame.view_at::<Tcp>(ETHERNET_BYTES + quoted_tcp_at) } else { None };
+    // The field alone: a view of the whole header would overlap the one of the error's frame.
+    let checksum_at = ETHERNET_BYTES + quoted_tcp_at + offset_of!(Tcp, checksum);
+    let quoted_checksum = if quoted_whole { frame.view_at::<[u8; 2]>(checksum_at) } else { None };
     translate(error, quoted_checksum, &answer.destination, record);
     Ok(Sent { outcome: Outcome::IcmpError, ifindex: record.next_hop.ifindex })
 }
@@ -123,7 +125,7 @@ pub(super) fn process<I: IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
 #[inline(always)]
 fn translate<I: IcmpFamily>(
     error: &mut IcmpErrorFrame<I>,
-    quoted_tcp: Option<&mut Tcp>,
+    quoted_checksum: Option<&mut [u8; 2]>,
     vip: &Address,
     record: &FlowRecord,
 ) {
@@ -138,10 +140,10 @@ fn translate<I: IcmpFamily>(
     error.quoted_tcp.source_port = record.new_destination_port();
     error.quoted_tcp.destination_port = record.new_source_port();
     // Most quotes are long enough to hold TCP's own checksum, which must fit the translated packet too.
-    if let Some(tcp) = quoted_tcp {
-        let old = tcp.checksum;
-        tcp.checksum = addresses.and(ports).apply(old);
-        delta = delta.replace(&old, &tcp.checksum);
+    if let Some(checksum) = quoted_checksum {
+        let old = *checksum;
+        *checksum = addresses.and(ports).apply(old);
+        delta = delta.replace(&old, checksum);
     }
 
     let outer = error.ip.delta_to(vip, &record.new_destination);

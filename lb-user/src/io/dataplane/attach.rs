@@ -51,19 +51,21 @@ impl XdpModeUsed {
 /// A replaced link is gone a moment after its pin: so long an interface may be busy with it.
 const LINK_GOES_WITHIN: Duration = Duration::from_secs(2);
 
-/// Pins have no dots (the BPF file system reserves them), interface names may.
+/// Pins have no dots (the BPF file system reserves them), interface names may: they are written as in URLs, so that
+/// no two interfaces share a pin.
 fn in_pins(interface: &str) -> String {
-    interface.replace('.', "_")
+    interface.replace('%', "%25").replace('.', "%2e")
 }
 
 fn pin_path(pin_dir: &Path, interface: &str, mode: XdpModeUsed) -> PathBuf {
     pin_dir.join(format!("link_{}_{}", in_pins(interface), mode.name()))
 }
 
-/// The interface of a pin, in the way pins write it.
-fn pinned_interface(pin: &str) -> Option<&str> {
+/// The interface of a link's pin.
+fn pinned_interface(pin: &str) -> Option<String> {
     let rest = pin.strip_prefix("link_")?;
-    rest.strip_suffix("_native").or_else(|| rest.strip_suffix("_generic"))
+    let written = rest.strip_suffix("_native").or_else(|| rest.strip_suffix("_generic"))?;
+    Some(written.replace("%2e", ".").replace("%25", "%"))
 }
 
 pub(super) fn attach_all(
@@ -90,23 +92,17 @@ fn leave_others(options: &Options, report: &mut LoadReport) -> Result<(), Datapl
         path: path.to_owned(),
         reason: error.to_string(),
     };
-    let configured: Vec<String> = options.interfaces.iter().map(|name| in_pins(name)).collect();
-    let there: Vec<String> = nix::net::if_::if_nameindex()
-        .map(|all| all.iter().map(|one| one.name().to_string_lossy().into_owned()).collect())
-        .unwrap_or_default();
     let entries = std::fs::read_dir(&options.pin_dir).map_err(|error| failed(&options.pin_dir, error))?;
     for entry in entries.flatten() {
         let pin = entry.file_name().to_string_lossy().into_owned();
-        let Some(found) = pinned_interface(&pin).filter(|found| !configured.iter().any(|name| name == found))
-        else {
+        let Some(name) = pinned_interface(&pin).filter(|name| !options.interfaces.contains(name)) else {
             continue;
         };
         std::fs::remove_file(entry.path()).map_err(|error| failed(&entry.path(), error))?;
-        let name = there.iter().find(|name| in_pins(name) == found).map_or(found, String::as_str);
         report.warnings.push(format!(
             "interface {name} is not in node.interfaces any more: the program of an earlier agent was taken from it"
         ));
-        report.interfaces_left.push(name.to_owned());
+        report.interfaces_left.push(name);
     }
     Ok(())
 }
@@ -269,11 +265,13 @@ mod tests {
     #[test]
     fn the_interface_of_a_pin_is_found_in_its_name() {
         let dir = Path::new("/p");
-        for name in ["eth0", "eth0.12", "a_b"] {
+        // Names that look alike keep pins of their own.
+        for name in ["eth0", "eth0.12", "eth0_12", "a_b", "a%2eb", "a%b"] {
             for mode in [XdpModeUsed::Native, XdpModeUsed::Generic] {
                 let path = pin_path(dir, name, mode);
                 let pin = path.file_name().and_then(|name| name.to_str()).expect("a name");
-                assert_eq!(pinned_interface(pin), Some(in_pins(name).as_str()));
+                assert_eq!(pinned_interface(pin).as_deref(), Some(name));
+                assert!(!pin.contains('.'), "{pin}");
             }
         }
         assert_eq!(pinned_interface("maps"), None);
