@@ -15,7 +15,7 @@ mod program {
         programs::XdpContext,
     };
     use lb_ebpf::{
-        bpf::{maps, pipeline, transmit},
+        bpf::{firewall, maps, pipeline, transmit},
         outcome::Verdict,
     };
 
@@ -31,6 +31,17 @@ mod program {
             Verdict::Drop => XDP_DROP,
             Verdict::Transmit => transmit(&ctx, ifindex),
         }
+    }
+
+    /// Takes a flow off its source's account. The agent runs this when it forgets a flow: it cannot count with the
+    /// program's atomic operations, and whatever else it did could lose a count. The packet is 16 bytes of the
+    /// client's address and 4 of the rule's id. Never attached.
+    #[xdp]
+    fn lb_settle(ctx: XdpContext) -> u32 {
+        if let Some((client, rule)) = firewall::settled(&ctx) {
+            firewall::account_closed(&client, rule);
+        }
+        XDP_PASS
     }
 
     // The licence that the kernel asks of a program which calls its helpers.

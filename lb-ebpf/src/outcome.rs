@@ -40,6 +40,14 @@ macro_rules! outcomes {
     };
 }
 
+impl Outcome {
+    /// Whether the packet is for the host, at the address of a VIP.
+    #[inline(always)]
+    pub const fn is_at_vip(self) -> bool {
+        matches!(self, Self::NoService | Self::OtherProtocol | Self::IcmpToHost | Self::IcmpUnrelated)
+    }
+}
+
 outcomes! {
     /// Not IPv4 or IPv6: ARP, LLDP and the like.
     NotIp = "not_ip" Pass,
@@ -77,6 +85,14 @@ outcomes! {
     UnknownFlow = "unknown_flow" Transmit,
     /// A RST of no flow: nothing to answer.
     UnknownReset = "unknown_reset" Drop,
+    /// A rule of the firewall denies it.
+    Denied = "denied" Drop,
+    /// No rule of the firewall allows it, and the service, or the host, wants one.
+    NotAllowed = "not_allowed" Drop,
+    /// Its source opens connections faster than a rule of the firewall allows.
+    OverRate = "over_rate" Drop,
+    /// Its source has as many connections open as a rule of the firewall allows.
+    OverActive = "over_active" Drop,
     /// IPv4 or IPv6 header to a VIP whose version or lengths contradict the frame.
     BadIpHeader = "bad_ip_header" Drop,
     /// IPv4 options on a packet to a VIP.
@@ -150,6 +166,8 @@ occurrences! {
     NextHopKept = "next_hop_kept",
     /// A client's ACK did not match the backend's sequence number and did not promote its flow.
     HandshakeMismatch = "handshake_mismatch",
+    /// An established flow that the firewall denies by now was forgotten.
+    FlowCut = "flow_cut",
 }
 
 #[cfg(test)]

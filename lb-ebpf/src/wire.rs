@@ -216,6 +216,17 @@ pub struct QuotedTcp {
     pub sequence: [u8; 4],
 }
 
+/// What a packet carries, as far as its IP header tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// TCP, so many bytes after the IP header's first one.
+    Tcp(u32),
+    /// Behind an IPv6 extension header.
+    Hidden,
+    /// Something else, or a later fragment.
+    Other,
+}
+
 /// What the two IP headers have in common for the pipeline.
 pub trait IpHeader: Copy {
     /// Length of the header in bytes.
@@ -226,6 +237,8 @@ pub trait IpHeader: Copy {
     fn check(&self, ip_bytes: u32) -> Result<(), Outcome>;
     /// Protocol of the payload.
     fn protocol(&self) -> u8;
+    /// Where TCP begins, also in packets that services do not take.
+    fn transport(&self) -> Transport;
     /// TTL or hop limit.
     fn hops(&self) -> u8;
     /// Whole packet from this header on, in bytes.
@@ -251,6 +264,13 @@ impl IpHeader for Ipv4 {
     #[inline(always)]
     fn protocol(&self) -> u8 {
         self.protocol
+    }
+    #[inline(always)]
+    fn transport(&self) -> Transport {
+        if self.protocol != PROTOCOL_TCP || self.fragment[0] & 0x1f != 0 || self.fragment[1] != 0 {
+            return Transport::Other;
+        }
+        Transport::Tcp((self.version_ihl & 0x0f) as u32 * 4)
     }
     #[inline(always)]
     fn hops(&self) -> u8 {
@@ -288,6 +308,15 @@ impl IpHeader for Ipv6 {
     #[inline(always)]
     fn protocol(&self) -> u8 {
         self.next_header
+    }
+    #[inline(always)]
+    fn transport(&self) -> Transport {
+        match self.next_header {
+            PROTOCOL_TCP => Transport::Tcp(40),
+            // As in `check`, but for ESP, which hides everything from everybody.
+            0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 => Transport::Hidden,
+            _ => Transport::Other,
+        }
     }
     #[inline(always)]
     fn hops(&self) -> u8 {

@@ -5,6 +5,7 @@
 //! and knows nothing of files, sockets or the dataplane.
 
 mod name;
+mod prefix;
 mod word;
 
 use std::fmt;
@@ -12,9 +13,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, ServiceName, VipName};
+pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, VipName};
+pub use self::prefix::{any_source, parse_prefix};
 pub use self::word::{
-    AdminState, AttachMode, BackendHealth, Family, HealthState, Mode, Protocol, SchedulerKind, WhenDown,
+    AdminState, AttachMode, BackendHealth, DefaultPolicy, Family, HealthState, Mode, Protocol, SchedulerKind,
+    WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.
@@ -39,6 +42,14 @@ pub enum ModelError {
     PortRange {
         /// What was given.
         given: String,
+    },
+    /// The text is no address and no prefix.
+    #[error("{given:?} is not a source: {why}")]
+    Prefix {
+        /// What was given.
+        given: String,
+        /// What is wrong, and what may have been meant.
+        why: String,
     },
     /// The text is none of the words of an enumeration.
     #[error("{given:?} is not a {what}; expected one of {}", expected.join(", "))]

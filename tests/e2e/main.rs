@@ -4,6 +4,7 @@ mod application;
 mod client;
 mod commands;
 mod failures;
+mod firewall;
 mod instances;
 mod packets;
 mod path_mtu;

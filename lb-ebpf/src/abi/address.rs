@@ -60,6 +60,13 @@ impl Address {
         difference == 0
     }
 
+    /// Whether it is an IPv4 address.
+    #[inline(always)]
+    pub fn is_mapped_v4(&self) -> bool {
+        let words = self.words();
+        words[0] | words[1] | (words[2] ^ 0xffff_u32.to_be()) == 0
+    }
+
     /// The last two bytes, which place an address in the VIP filter.
     #[inline(always)]
     pub const fn last_bytes(&self) -> [u8; 2] {

@@ -67,6 +67,9 @@ impl FlowKey {
     }
 }
 
+/// In a flow's record: no rule limits its source.
+pub const NO_RULE: u16 = u16::MAX;
+
 /// Which way the packets of a flow entry travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
@@ -99,8 +102,10 @@ pub struct NextHop {
 pub struct FlowRecord {
     /// Monotonic coarse clock when a packet last came this way, in ns.
     pub last_seen_ns: u64,
-    /// Clock when `next_hop` was looked up, in ns; 0 is never.
-    pub next_hop_at_ns: u64,
+    /// Clock when `next_hop` was looked up, in [`ticks`](super::ticks); 0 is never.
+    pub next_hop_at_ticks: u32,
+    /// Generation of the firewall's policy that this flow was judged by.
+    pub policy_generation: u32,
     /// Packets that came this way.
     pub packets: u64,
     /// Their IP bytes.
@@ -125,7 +130,9 @@ pub struct FlowRecord {
     /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN.
     pub fin_end: u32,
     /// 0 forward, 1 reverse.
-    direction: u32,
+    direction: u16,
+    /// Id of the firewall rule that limits this flow's source; [`NO_RULE`] is none.
+    pub limit_rule: u16,
     /// What is added to the client's TCP timestamps, and taken from their echo; 0 is nothing.
     pub timestamp_shift: u32,
 }
@@ -169,13 +176,15 @@ impl FlowRecord {
 
     const fn begin(&mut self, direction: Direction) {
         self.last_seen_ns = 0;
-        self.next_hop_at_ns = 0;
+        self.next_hop_at_ticks = 0;
+        self.policy_generation = 0;
         self.packets = 0;
         self.bytes = 0;
         self.state = FlowState::NEW.bits();
         self.backend_isn = 0;
         self.fin_end = 0;
-        self.direction = direction as u32;
+        self.direction = direction as u16;
+        self.limit_rule = NO_RULE;
     }
 
     /// Which way this entry's packets travel.

@@ -5,16 +5,21 @@
 //! of a layout, of a map's meaning or of a map's key needs a new [`ABI_VERSION`].
 
 mod address;
+mod firewall;
 mod flow;
 mod service;
 
 pub use address::Address;
-pub use flow::{Direction, FlowKey, FlowRecord, NextHop};
+pub use firewall::{
+    Decision, DecisionKey, Judgement, LimitedSource, MAX_DECISIONS, MAX_LIMITED_SOURCES, MAX_PREFIXES,
+    MAX_RULES, Policy, Rule, RuleHits, SourceAccount, SourceClass, Target,
+};
+pub use flow::{Direction, FlowKey, FlowRecord, NO_RULE, NextHop};
 pub use service::{Backend, BackendStats, NodeConfig, Scheduler, Service, ServiceKey};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// Words of 64 bits in the VIP filter: one bit for each value of an address's last 16 bits.
 pub const VIP_FILTER_WORDS: u32 = 1024;
@@ -28,9 +33,16 @@ pub const MAX_BACKENDS: u32 = 16384;
 pub const MAX_SLOTS: u32 = 1 << 20;
 /// NAT ports that are tried for a new flow before it is given up.
 pub const PORT_ATTEMPTS: u32 = 8;
-/// A cached next hop older than this is looked up again, so a changed neighbour costs a flow at most
-/// this long.
-pub const NEXT_HOP_LIFETIME_NS: u64 = 1_000_000_000;
+/// A cached next hop older than this, in [`ticks`], is looked up again, so a changed neighbour costs a flow at most
+/// a second.
+pub const NEXT_HOP_LIFETIME_TICKS: u32 = 953;
+
+/// A clock in ns as ticks of 2^20 ns (1.05 ms), which a shift makes: the BPF target divides slowly. Wraps after 52
+/// days; never 0, which is "never".
+#[inline(always)]
+pub const fn ticks(clock_ns: u64) -> u32 {
+    (clock_ns >> 20) as u32 | 1
+}
 
 /// Position of an address in the VIP filter: word index and bit in it.
 #[inline(always)]

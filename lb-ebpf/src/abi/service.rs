@@ -44,7 +44,9 @@ pub struct Service {
     /// A [`Scheduler`]'s number.
     pub scheduler: u16,
     /// Without slots: 0 answers SYNs with RST, 1 drops them.
-    pub when_down: u16,
+    pub when_down: u8,
+    /// What no rule of the firewall decides: 0 is allowed, 1 denied.
+    pub denies: u8,
 }
 
 /// How a new flow finds its slot.

@@ -2,11 +2,11 @@
 //! besides the rewriting.
 
 use super::{
-    maps, next_hop,
+    firewall, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
 };
-use crate::abi::{Direction, FlowKey, FlowRecord};
+use crate::abi::{Address, Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{Tcp, TcpFlags, TcpFrame};
@@ -91,9 +91,12 @@ pub(super) fn account(record: &mut FlowRecord, packet_bytes: u32, now: u64) -> O
 
 /// Counts the one change by which a flow's forward entry, which stands for the flow, becomes a closed one.
 #[inline(always)]
-fn account_close(forward: &FlowRecord, before: FlowState, news: FlowState) {
+fn account_close(client: &Address, forward: &FlowRecord, before: FlowState, news: FlowState) {
     if !before.is_closed() && before.with(news).is_closed() {
         maps::add_active_flows(forward.backend_id, -1);
+        if forward.limit_rule != NO_RULE {
+            firewall::account_closed(client, u32::from(forward.limit_rule));
+        }
     }
 }
 
@@ -101,7 +104,7 @@ fn account_close(forward: &FlowRecord, before: FlowState, news: FlowState) {
 /// is over. What comes later, a FIN whose last acknowledgement was lost on the way, is answered with RST, which ends
 /// its sender's waiting too. `fin_end` is of use where the news are a FIN.
 #[inline(never)]
-fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin_end: u32) {
+pub(super) fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin_end: u32) {
     let twin_key = record.twin_key(key);
     if let Some(twin) = maps::established(&twin_key) {
         if news.has_fin() {
@@ -109,12 +112,12 @@ fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin_end: u32) 
         }
         let before = maps::add_state(twin, news.bits());
         if matches!(twin.direction(), Direction::Forward) {
-            account_close(twin, before, news);
+            account_close(&twin_key.source, twin, before, news);
         }
     }
     let before = maps::add_state(record, news.bits());
     if matches!(record.direction(), Direction::Forward) {
-        account_close(record, before, news);
+        account_close(&key.source, record, before, news);
     }
     if record.state().is_over() {
         // Either may be gone already: packets of both sides may end a flow at one time.

@@ -1,11 +1,11 @@
 //! Packets of flows whose handshake is not complete.
 
 use super::{
-    established, maps, next_hop,
+    established, firewall, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
 };
-use crate::abi::{Direction, FlowKey, FlowRecord};
+use crate::abi::{Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::{FlowState, completes_handshake};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{Tcp, TcpFlags, TcpFrame};
@@ -39,6 +39,14 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     let tcp = segment.tcp;
+    // Before the packet is changed: of a source that has all it may have, no flow is completed.
+    if record.limit_rule != NO_RULE
+        && confirms(record, TcpFlags::new(tcp.flags))
+        && firewall::is_over_active(key, u32::from(record.limit_rule))
+    {
+        remove(key, record);
+        return Err(Outcome::OverActive);
+    }
     let segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
     next_hop::refresh::<I>(ctx, key, record, now);
     let ifindex = record.next_hop.ifindex;
@@ -46,6 +54,15 @@ pub(super) fn process<I: Rewritable>(
     established::account(record, segment.ip.packet_bytes(), now);
     let outcome = advance(key, record, &tcp, segment_bytes);
     Ok(Sent { outcome, ifindex })
+}
+
+/// Whether a segment that is not a RST may complete the handshake.
+#[inline(always)]
+fn confirms(record: &FlowRecord, flags: TcpFlags) -> bool {
+    matches!(record.direction(), Direction::Forward)
+        && flags.has(TcpFlags::ACK)
+        && !flags.has(TcpFlags::SYN)
+        && record.state().is_answered()
 }
 
 /// What a segment means for the flow, once it is sure to be sent.
@@ -68,7 +85,7 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
             Outcome::Handshake
         }
         Direction::Forward => {
-            if flags.has(TcpFlags::SYN) || !flags.has(TcpFlags::ACK) || !record.state().is_answered() {
+            if !confirms(record, flags) {
                 return Outcome::Handshake;
             }
             // Once is enough: a flow that found the established table full may be far behind the handshake.
@@ -142,6 +159,9 @@ fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     }
     if !record.state().is_closed() {
         maps::add_active_flows(record.backend_id, 1);
+        if record.limit_rule != NO_RULE {
+            firewall::account_opened(&key.source, u32::from(record.limit_rule));
+        }
     }
     maps::account(record.backend_id, |stats| stats.flows_established += 1);
     remove(key, record);

@@ -5,6 +5,7 @@
 //! turned round again, is how the packet looked to the side which sent it, and that side gets the error.
 
 use super::{
+    firewall,
     frame::Frame,
     maps, next_hop, now_ns,
     pipeline::{Result, Sent},
@@ -20,7 +21,7 @@ use aya_ebpf::programs::XdpContext;
 use core::mem::offset_of;
 
 /// What differs between ICMP and ICMPv6.
-pub(super) trait IcmpFamily: Rewritable {
+pub(super) trait IcmpFamily: Rewritable + firewall::Judged {
     fn is_error(icmp: &Icmp) -> bool;
     /// Whether a quoted header is one whose ports stand right behind it.
     fn quote_is_plain(&self) -> bool;

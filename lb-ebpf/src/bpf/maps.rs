@@ -2,6 +2,7 @@
 //!
 //! Sizes given here are defaults; the agent sets those of the flow tables from its configuration.
 
+use super::pipeline::Opening;
 use crate::abi::{
     Address, Backend, BackendStats, FlowKey, FlowRecord, MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS,
     NodeConfig, Service, ServiceKey, VIP_FILTER_WORDS, active_flows_of, vip_filter_position,
@@ -60,6 +61,7 @@ pub struct Scratch {
     pub(super) forward: FlowRecord,
     pub(super) reverse: FlowRecord,
     pub(super) from_backend: FlowKey,
+    pub(super) opening: Opening,
 }
 
 /// Counts a packet's outcome.
@@ -106,9 +108,9 @@ pub(super) fn is_vip(address: &Address) -> bool {
 }
 
 #[inline(always)]
-pub(super) fn service(key: &ServiceKey) -> Option<Service> {
+pub(super) fn service(key: &ServiceKey) -> Option<&'static Service> {
     // SAFETY: values are replaced whole and freed after an RCU grace period, which the program's run is within.
-    unsafe { SERVICES.get(key) }.copied()
+    unsafe { SERVICES.get(key) }
 }
 
 #[inline(always)]
@@ -193,6 +195,7 @@ pub(super) fn active_flows(backend_id: u32) -> u64 {
 
 #[inline(always)]
 pub(super) fn scratch() -> Option<&'static mut Scratch> {
-    // SAFETY: a per-CPU value that only `new_flow` asks for, once in a run.
+    // SAFETY: a per-CPU value; `pipeline` is done with its reference before it hands a SYN on to `new_flow`, and nobody
+    // else asks.
     SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
 }

@@ -14,27 +14,26 @@ use crate::wire::TcpFrame;
 use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
 
 #[inline(never)]
-pub(super) fn process<I: Rewritable>(
-    ctx: &XdpContext,
-    segment: &mut TcpFrame<I>,
-    key: &FlowKey,
-    service: &Service,
-    now: u64,
-) -> Result {
+pub(super) fn process<I: Rewritable>(ctx: &XdpContext, segment: &mut TcpFrame<I>, key: &FlowKey) -> Result {
     if segment.ip.hops() <= 1 {
         return Err(Outcome::TtlExceeded);
     }
     let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    let backend_id = schedule(service, key)?;
+    let opening = &scratch.opening;
+    let now = opening.now;
+    let backend_id = schedule(&opening.service, key)?;
     let backend = maps::backend(backend_id).ok_or(Outcome::Internal)?;
 
     // Both entries; the NAT port is still open.
     let forward = &mut scratch.forward;
     forward.write(Direction::Forward, key, [0; 2], (&backend.address, backend.port()));
     forward.backend_id = backend_id;
+    forward.policy_generation = opening.generation;
+    forward.limit_rule = opening.limit_rule;
     forward.timestamp_shift = timestamps::shift_of(ctx, segment, now);
     next_hop::resolve::<I>(ctx, key, forward, now)?;
     scratch.reverse.write_answers(key, &scratch.forward);
+    scratch.reverse.policy_generation = opening.generation;
     scratch.reverse.last_seen_ns = now;
     // Until the first answer asks the routing tables, the way back is where the SYN came from.
     scratch.reverse.next_hop = NextHop {

@@ -2,7 +2,7 @@
 //! second for each flow and direction.
 
 use super::maps;
-use crate::abi::{Address, FlowKey, FlowRecord, NEXT_HOP_LIFETIME_NS, NextHop};
+use crate::abi::{Address, FlowKey, FlowRecord, NEXT_HOP_LIFETIME_TICKS, NextHop, ticks};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{IpHeader, Ipv4, Ipv6, PROTOCOL_TCP};
 use aya_ebpf::{
@@ -75,7 +75,7 @@ pub(super) fn resolve<I: Routed>(
             // SAFETY: on success the kernel wrote the route's MTU over the length in this union.
             mtu_bytes: unsafe { params.__bindgen_anon_1.mtu_result } as u32,
         };
-        record.next_hop_at_ns = now_ns;
+        record.next_hop_at_ticks = ticks(now_ns);
         return Ok(());
     }
     match answer as u32 {
@@ -90,13 +90,15 @@ pub(super) fn resolve<I: Routed>(
 /// router its SYN came from.
 #[inline(always)]
 pub(super) fn refresh<I: Routed>(ctx: &XdpContext, key: &FlowKey, record: &mut FlowRecord, now_ns: u64) {
-    if now_ns.wrapping_sub(record.next_hop_at_ns) < NEXT_HOP_LIFETIME_NS && record.next_hop_at_ns != 0 {
+    if ticks(now_ns).wrapping_sub(record.next_hop_at_ticks) < NEXT_HOP_LIFETIME_TICKS
+        && record.next_hop_at_ticks != 0
+    {
         return;
     }
     if resolve::<I>(ctx, key, record, now_ns).is_ok() {
         maps::count(Occurrence::NextHopRefreshed);
     } else {
-        record.next_hop_at_ns = now_ns;
+        record.next_hop_at_ticks = ticks(now_ns);
         maps::count(Occurrence::NextHopKept);
     }
 }

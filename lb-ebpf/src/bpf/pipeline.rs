@@ -2,9 +2,11 @@
 //!
 //! Nothing is written to a packet before it is known to be ours.
 
-use super::{established, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset, rewrite::Rewritable};
-use crate::abi::{Address, FlowKey, ServiceKey};
-use crate::outcome::Outcome;
+use super::{
+    established, firewall, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset, rewrite::Rewritable,
+};
+use crate::abi::{Address, Decision, FlowKey, NO_RULE, Policy, Service, ServiceKey};
+use crate::outcome::{Outcome, Verdict};
 use crate::wire::{
     ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame, Ipv4, Ipv6,
     PROTOCOL_TCP, TcpFlags, TcpFrame,
@@ -19,6 +21,20 @@ pub struct Sent {
     pub ifindex: u32,
 }
 
+/// A SYN to a service, before anything was done about it. It is kept in the scratch space, off the small stack.
+#[derive(Clone, Copy)]
+pub struct Opening {
+    /// The service.
+    pub(super) service: Service,
+    /// What the firewall says, and by which generation of its policy.
+    pub(super) decision: Decision,
+    pub(super) generation: u32,
+    /// The firewall's rule that limits how many flows the source may have; `NO_RULE` is none.
+    pub(super) limit_rule: u16,
+    /// The clock.
+    pub(super) now: u64,
+}
+
 /// A packet that leaves, or the outcome of one that does not.
 pub type Result = core::result::Result<Sent, Outcome>;
 
@@ -28,8 +44,8 @@ pub fn process(ctx: &XdpContext) -> Result {
     let frame = Frame::new(ctx);
     let Some(ethernet) = frame.view::<Ethernet>() else { return Err(Outcome::Runt) };
     match ethernet.ether_type {
-        ETHER_TYPE_IPV4 => process_ip::<Ipv4>(ctx, frame),
-        ETHER_TYPE_IPV6 => process_ip::<Ipv6>(ctx, frame),
+        ETHER_TYPE_IPV4 => process_family::<Ipv4>(ctx, frame),
+        ETHER_TYPE_IPV6 => process_family::<Ipv6>(ctx, frame),
         tag if tag == ETHER_TYPES_VLAN[0] || tag == ETHER_TYPES_VLAN[1] => Err(Outcome::VlanTagged),
         _ => Err(Outcome::NotIp),
     }
@@ -39,6 +55,21 @@ pub fn process(ctx: &XdpContext) -> Result {
 #[inline(always)]
 fn if_ours(destination: &Address, outcome: Outcome) -> Outcome {
     if maps::is_vip(destination) { outcome } else { Outcome::NotOurs }
+}
+
+/// Decides a packet; what is left for the host, the firewall decides.
+#[inline(always)]
+fn process_family<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
+    let result = process_ip::<I>(ctx, frame);
+    let Err(outcome) = result else { return result };
+    if !matches!(outcome.verdict(), Verdict::Pass) {
+        return Err(outcome);
+    }
+    let policy = firewall::policy();
+    if policy.judges_host | policy.judges_services == 0 || policy.judges_host == 0 && !outcome.is_at_vip() {
+        return Err(outcome);
+    }
+    Err(firewall::judge_passing::<I>(&policy, frame, outcome, now_ns()))
 }
 
 #[inline(always)]
@@ -61,7 +92,7 @@ fn process_ip<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
 }
 
 #[inline(always)]
-fn process_tcp<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> Result {
+fn process_tcp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     let Some(segment) = frame.view::<TcpFrame<I>>() else {
         return match frame.view::<IpFrame<I>>() {
             Some(headers) => Err(if_ours(&headers.ip.destination(), Outcome::BadTcpHeader)),
@@ -79,8 +110,24 @@ fn process_tcp<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> Result {
         PROTOCOL_TCP,
     );
     let now = now_ns();
+    let policy = firewall::policy();
+    let flags = TcpFlags::new(segment.tcp.flags);
+    // What the firewall denies is dropped before it costs the look-up of a flow that it can only begin.
+    let mut opens = false;
+    if flags.is_open()
+        && let Some(service) = maps::service(&service_key(&key))
+    {
+        let decision = firewall::judge::<I>(&policy, &key.source, service)?;
+        let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+        *opening =
+            Opening { service: *service, decision, generation: policy.generation, limit_rule: NO_RULE, now };
+        opens = true;
+    }
     if let Some(record) = maps::established(&key) {
-        if !established::begins_anew(record, TcpFlags::new(segment.tcp.flags)) {
+        if !established::begins_anew(record, flags) {
+            if record.policy_generation != policy.generation {
+                firewall::judge_again::<I>(&policy, &key, record)?;
+            }
             return established::process::<I>(ctx, segment, &key, record, now);
         }
         established::forget(&key, record);
@@ -90,41 +137,56 @@ fn process_tcp<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> Result {
         }
         handshake::forget(&key);
     }
-    process_unknown::<I>(ctx, frame, segment, &key, now)
+    if opens {
+        open::<I>(ctx, frame, segment, &key)
+    } else {
+        process_unknown::<I>(ctx, frame, segment, &key, &policy, now)
+    }
 }
 
-/// A packet of no flow: it begins one, or is answered with RST, or is the host's.
 #[inline(always)]
-fn process_unknown<I: Rewritable>(
+fn service_key(key: &FlowKey) -> ServiceKey {
+    ServiceKey::new(key.destination, key.destination_port(), PROTOCOL_TCP)
+}
+
+/// A SYN to a service, of no flow.
+#[inline(always)]
+fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, segment: &mut TcpFrame<I>, key: &FlowKey) -> Result {
+    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    if opening.service.slots_len == 0 {
+        if opening.service.when_down != 0 {
+            return Err(Outcome::NoBackendDropped);
+        }
+        return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
+    }
+    opening.limit_rule = firewall::admit(opening.decision, &key.source, opening.now)?;
+    new_flow::process::<I>(ctx, segment, key)
+}
+
+/// A packet of no flow that begins none: it is answered with RST, or is the host's.
+#[inline(always)]
+fn process_unknown<I: icmp::IcmpFamily>(
     ctx: &XdpContext,
     frame: Frame,
     segment: &mut TcpFrame<I>,
     key: &FlowKey,
+    policy: &Policy,
     now: u64,
 ) -> Result {
-    let flags = TcpFlags::new(segment.tcp.flags);
-    let service_key = ServiceKey::new(key.destination, key.destination_port(), PROTOCOL_TCP);
-    let service = maps::service(&service_key);
-    if let (Some(service), true) = (service, flags.is_open()) {
-        if service.slots_len == 0 {
-            if service.when_down != 0 {
-                return Err(Outcome::NoBackendDropped);
-            }
-            return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
-        }
-        return new_flow::process::<I>(ctx, segment, key, &service, now);
-    }
     if !maps::is_vip(&key.destination) {
         return Err(Outcome::NotOurs);
     }
-    let ours = service.is_some()
-        || match maps::node() {
-            Some(node) => node.owns_nat_port(key.destination_port()),
-            None => return Err(Outcome::Internal),
-        };
-    if !ours {
-        Err(Outcome::NoService)
-    } else if flags.has(TcpFlags::RST) {
+    match maps::service(&service_key(key)) {
+        Some(service) => drop(firewall::judge::<I>(policy, &key.source, service)?),
+        None => {
+            let node = maps::node().ok_or(Outcome::Internal)?;
+            if !node.owns_nat_port(key.destination_port()) {
+                return Err(Outcome::NoService);
+            }
+            // Not judged: as a rule a backend that has yet to hear that its flow is gone.
+        }
+    }
+    if TcpFlags::new(segment.tcp.flags).has(TcpFlags::RST) {
         Err(Outcome::UnknownReset)
     } else if let Some(record) = maps::established(key) {
         // Promoted on another CPU between the two look-ups.

@@ -1,16 +1,18 @@
 //! Changes of the configuration: a whole new one, or one thing, in the running agent and in the file.
 
-use super::AgentError;
+use super::firewall::Unconfirmed;
 use super::state::Agent;
 use super::sweeping::Order;
+use super::{AgentError, firewall};
 use crate::api::{
     ApiError, ApplyReport, ApplyRequest, BackendSpec, ChangeOptions, ErrorKind, EventKind, Mutation,
     ServiceSpec,
 };
 use crate::config::diff::{Change, diff};
 use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, adopt, edit, write_atomically};
+use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired};
-use crate::model::{AdminState, Mode, Protocol, WhenDown};
+use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, WhenDown};
 use std::time::{Duration, Instant};
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -19,12 +21,6 @@ fn invalid(message: impl Into<String>) -> ApiError {
 
 fn internal(error: impl std::fmt::Display) -> ApiError {
     ApiError::new(ErrorKind::Internal, error.to_string())
-}
-
-/// A configuration that may become the running one.
-struct Proposal {
-    text: String,
-    config: Config,
 }
 
 impl Agent {
@@ -55,16 +51,45 @@ impl Agent {
         let changes = diff(&self.config, &config);
         if request.dry_run {
             let waiting = words(&diff(&adopt(&self.config, &config), &config));
-            return Ok(report(&changes, waiting, false, false));
+            return Ok(ApplyReport {
+                changes: words(&changes),
+                need_restart: waiting,
+                ..ApplyReport::default()
+            });
         }
-        self.adopt(Proposal { text: text.clone(), config }).await?;
+        self.refuse_while_unconfirmed()?;
+        let deadline = request.confirm_within_seconds.map(firewall::deadline).transpose()?;
+        let (old_text, runtime_changes) = (self.text.clone(), self.runtime_changes);
+        let mut changes = words(&changes);
+        let applied = self.adopt_text(text.clone(), config).await?;
+        // Files of prefixes may have changed where the configuration has not.
+        let beside: Vec<String> = applied.into_iter().filter(|change| !changes.contains(change)).collect();
+        changes.extend(beside);
         self.runtime_changes = to_file;
-        if to_file {
-            write_atomically(&self.config_file, &text)
-                .map_err(|error| internal(format!("applied, but not saved to {file}: {error}")))?;
-            self.runtime_changes = false;
+        let mut report = ApplyReport {
+            changes,
+            need_restart: self.waiting.clone(),
+            applied: true,
+            ..ApplyReport::default()
+        };
+        if let Some(deadline) = deadline {
+            let file_text = to_file.then_some(text);
+            self.unconfirmed = Some(Unconfirmed { deadline, text: old_text, file_text, runtime_changes });
+            report.confirm_within_seconds = request.confirm_within_seconds;
+        } else if to_file {
+            self.save(&text)?;
+            report.saved = true;
         }
-        Ok(report(&changes, self.waiting.clone(), true, to_file))
+        Ok(report)
+    }
+
+    /// Makes the file say what the running configuration says.
+    pub(super) fn save(&mut self, text: &str) -> Result<(), ApiError> {
+        let file = self.config_file.display().to_string();
+        write_atomically(&self.config_file, text)
+            .map_err(|error| internal(format!("applied, but not saved to {file}: {error}")))?;
+        self.runtime_changes = self.differs_from_file();
+        Ok(())
     }
 
     pub(super) async fn mutate(
@@ -72,15 +97,26 @@ impl Agent {
         mutation: Mutation,
         options: ChangeOptions,
     ) -> Result<ApplyReport, ApiError> {
+        self.refuse_while_unconfirmed()?;
+        let deadline = options.confirm_within_seconds.map(firewall::deadline).transpose()?;
+        let (old_text, runtime_changes) = (self.text.clone(), self.runtime_changes);
         let text = self.edited(&self.text, &mutation)?;
         let config = Config::parse(&text, "the changed configuration")
             .map_err(|errors| invalid(errors.to_string()))?;
         // The file may have been edited by hand since; the change goes into what it says now.
         let file_text = if options.runtime_only { None } else { Some(self.edited_file(&mutation)?) };
         let cut = self.flows_to_cut(&mutation, options);
-        let changes = self.adopt(Proposal { text, config }).await?;
+        let changes = self.adopt_text(text, config).await?;
         for (service, backend, ids) in cut {
             self.cut(&ids, &service, &backend);
+        }
+        // What an earlier change left waiting is not of this one.
+        let mut report = ApplyReport { changes, applied: true, ..ApplyReport::default() };
+        if let Some(deadline) = deadline {
+            self.runtime_changes = true;
+            self.unconfirmed = Some(Unconfirmed { deadline, text: old_text, file_text, runtime_changes });
+            report.confirm_within_seconds = options.confirm_within_seconds;
+            return Ok(report);
         }
         let may_differ = std::mem::replace(&mut self.runtime_changes, true) || options.runtime_only;
         if let Some(text) = file_text {
@@ -89,8 +125,8 @@ impl Agent {
             })?;
         }
         self.runtime_changes = may_differ && self.differs_from_file();
-        // What an earlier change left waiting is not of this one.
-        Ok(report(&changes, Vec::new(), true, !options.runtime_only))
+        report.saved = !options.runtime_only;
+        Ok(report)
     }
 
     /// Whether the running configuration has what a restart would undo.
@@ -126,38 +162,56 @@ impl Agent {
                 edit::set_backend(text, name, backend, patch.weight, patch.state)
             }
             Mutation::RemoveBackend(name, backend) => edit::remove_backend(text, name, backend),
+            Mutation::AddRule(spec) => {
+                let rule = firewall::rule(spec).map_err(invalid)?;
+                edit::add_rule(text, &rule, spec.before.as_ref())
+            }
+            Mutation::RemoveRule(name) => edit::remove_rule(text, name),
         };
         edited.map_err(|error| {
             let kind = match error {
-                edit::EditError::NoService { .. } | edit::EditError::NoBackend { .. } => ErrorKind::NotFound,
-                edit::EditError::ServiceExists { .. } | edit::EditError::BackendExists { .. } => {
-                    ErrorKind::Conflict
-                }
+                edit::EditError::NoService { .. }
+                | edit::EditError::NoBackend { .. }
+                | edit::EditError::NoRule { .. } => ErrorKind::NotFound,
+                edit::EditError::ServiceExists { .. }
+                | edit::EditError::BackendExists { .. }
+                | edit::EditError::RuleExists { .. } => ErrorKind::Conflict,
                 _ => ErrorKind::Invalid,
             };
             ApiError::new(kind, error.to_string())
         })
     }
 
-    /// Makes a proposal the running configuration, except for what needs a restart, and returns what changed.
+    /// Makes a proposal the running configuration, except for what needs a restart, and returns what changed, in words.
     /// Where the dataplane refuses, the old one stays. VIP addresses that cannot be moved are no reason to refuse.
-    async fn adopt(&mut self, proposal: Proposal) -> Result<Vec<Change>, ApiError> {
-        let config = adopt(&self.config, &proposal.config);
-        let changes = diff(&self.config, &config);
-        let waiting = words(&diff(&config, &proposal.config));
+    pub(super) async fn adopt_text(
+        &mut self,
+        text: String,
+        proposed: Config,
+    ) -> Result<Vec<String>, ApiError> {
+        let config = adopt(&self.config, &proposed);
+        let ruleset =
+            firewall::read_rules(&config).map_err(|error| invalid(AgentError::from(error).to_string()))?;
+        let mut changes = words(&diff(&self.config, &config));
+        changes.extend(firewall::file_changes(&self.ruleset, &ruleset));
+        let waiting = words(&diff(&config, &proposed));
         let old_desired = self.desired.clone();
         let old_config = std::mem::replace(&mut self.config, config);
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
-        if let Err(reason) = self.steer_with_nat_ports() {
+        if let Err(reason) = self.steer_under(&ruleset) {
             self.config = old_config;
             self.checks.follow(&self.config, &known);
             return Err(self.go_back(old_desired, &reason));
         }
-        self.text = proposal.text;
+        if let Err(error) = self.judge_flows_again(ruleset) {
+            let message = format!("flows that are there are not judged by the new rules: {error}");
+            self.journal.record(EventKind::Warning, message);
+        }
+        self.text = text;
         self.changed_at = Instant::now();
         for change in &changes {
-            self.journal.record(EventKind::ConfigChanged, change.to_string());
+            self.journal.record(EventKind::ConfigChanged, change.clone());
         }
         for change in waiting.iter().filter(|change| !self.waiting.contains(change)) {
             self.journal.record(EventKind::Warning, waits(change));
@@ -169,7 +223,9 @@ impl Agent {
         Ok(changes)
     }
 
-    fn steer_with_nat_ports(&mut self) -> Result<(), AgentError> {
+    /// Rules come first: what they deny must not be reached for a moment.
+    fn steer_under(&mut self, ruleset: &Ruleset) -> Result<(), AgentError> {
+        self.put_rules(ruleset)?;
         self.steer()?;
         Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?)
     }
@@ -179,7 +235,8 @@ impl Agent {
         let steps = plan::steps(self.dataplane.image(), &desired).map_err(AgentError::from);
         let back = steps
             .and_then(|steps| Ok(self.dataplane.take(&steps)?))
-            .and_then(|()| Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?));
+            .and_then(|()| Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?))
+            .and_then(|()| Ok(self.dataplane.put_rules(&self.ruleset)?));
         self.desired = desired;
         let Err(error) = back else { return ApiError::new(ErrorKind::Conflict, reason.to_string()) };
         let message = format!(
@@ -228,10 +285,6 @@ pub(super) fn waits(change: &str) -> String {
     format!("waits for a restart of the agent: {change}")
 }
 
-fn report(changes: &[Change], need_restart: Vec<String>, applied: bool, saved: bool) -> ApplyReport {
-    ApplyReport { changes: words(changes), need_restart, applied, saved }
-}
-
 fn backend(spec: &BackendSpec) -> Backend {
     Backend {
         name: spec.name.clone(),
@@ -263,6 +316,7 @@ fn service(spec: &ServiceSpec) -> Service {
         mode: Mode::Nat,
         scheduler: spec.scheduler,
         when_down: WhenDown::Reset,
+        default_policy: DefaultPolicy::Allow,
         health: (!spec.no_check).then_some(health),
         backends: spec.backends.iter().map(backend).collect(),
     }

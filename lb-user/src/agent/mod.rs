@@ -7,6 +7,7 @@
 
 mod change;
 mod checks;
+mod firewall;
 mod host;
 mod journal;
 mod state;
@@ -52,6 +53,12 @@ pub enum AgentError {
     /// What is wanted does not fit.
     #[error(transparent)]
     Plan(#[from] crate::core::plan::PlanError),
+    /// The firewall's rules.
+    #[error("firewall: {0}")]
+    Firewall(#[from] crate::io::dataplane::FirewallError),
+    /// A rule's file of prefixes.
+    #[error("firewall: {0}; mend the file, or take its rule out")]
+    PrefixFile(#[from] crate::io::prefix_file::PrefixFileError),
     /// The operating system refused something basic.
     #[error("{what}: {cause}")]
     System {

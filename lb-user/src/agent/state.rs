@@ -1,12 +1,14 @@
 //! The agent's state, and what events do to it.
 
 use super::checks::{CheckDone, Checks};
+use super::firewall::{Unconfirmed, read_rules};
 use super::journal::Journal;
 use super::sweeping::{Order, Swept};
 use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
-use crate::api::{ApiError, Command, ErrorKind, EventKind};
+use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
 use crate::config::Config;
+use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, DataplaneError, LoadReport, SweepReport};
 use crate::io::interface::Interfaces;
@@ -31,6 +33,10 @@ pub(super) struct Agent {
     pub(super) config: Config,
     pub(super) dataplane: Dataplane,
     pub(super) desired: Desired,
+    /// The firewall's rules in force.
+    pub(super) ruleset: Ruleset,
+    /// A change that is taken back unless it is confirmed.
+    pub(super) unconfirmed: Option<Unconfirmed>,
     pub(super) interfaces: Interfaces,
     pub(super) checks: Checks,
     pub(super) sweeper: std::sync::mpsc::Sender<Order>,
@@ -69,6 +75,8 @@ impl Agent {
             config,
             dataplane,
             desired: Desired::default(),
+            ruleset: Ruleset::default(),
+            unconfirmed: None,
             interfaces,
             checks: Checks::new(results),
             sweeper,
@@ -108,7 +116,12 @@ impl Agent {
         // What an earlier agent's dataplane served is kept until its first checks are in.
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
+        let ruleset = read_rules(&self.config)?;
+        self.put_rules(&ruleset)?;
         self.steer()?;
+        self.ruleset = ruleset;
+        // What an earlier agent's rules were is not known.
+        self.dataplane.judge_flows_again()?;
         self.dataplane.attach(&dataplane_options(&self.config), &mut report)?;
         // An earlier agent's VIPs that the file no longer has leave the interface too.
         self.suspect_vips(&known.vips, &report.interfaces_left);
@@ -143,6 +156,16 @@ impl Agent {
             }
             Command::PastEvents(reply) => {
                 let _ = reply.send(Ok(self.journal.past()));
+            }
+            Command::LookAtFirewall(reply) => {
+                let internal = |error: DataplaneError| ApiError::new(ErrorKind::Internal, error.to_string());
+                let _ = reply.send(self.firewall_view().map_err(internal));
+            }
+            Command::TestFirewall(question, reply) => {
+                let _ = reply.send(self.judge(question));
+            }
+            Command::Confirm(reply) => {
+                let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));
             }
             Command::Apply(request, reply) => {
                 let _ = reply.send(self.apply_request(request).await);
@@ -211,6 +234,7 @@ impl Agent {
         if self.checks.any_ramping(Instant::now()) {
             self.steer_or_record();
         }
+        self.take_back_unconfirmed().await;
         if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
             self.neighbours_resolved = Some(Instant::now());
             self.resolve_unchecked();

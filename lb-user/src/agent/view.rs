@@ -86,6 +86,7 @@ impl Agent {
             mode: service.mode.to_string(),
             scheduler: service.scheduler.to_string(),
             when_down: service.when_down,
+            default_policy: service.default_policy,
             health_check: service.health.as_ref().map(ToString::to_string),
             backends: backends?,
         })

@@ -1,10 +1,11 @@
 //! What the server asks the agent to do. Each command carries the way back for its answer.
 
 use super::{
-    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Event, FlowFilter,
-    FlowList, ServicePatch, ServiceSpec, Snapshot,
+    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
+    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, RuleSpec, ServicePatch,
+    ServiceSpec, Snapshot,
 };
-use crate::model::{BackendName, ServiceName};
+use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -23,6 +24,12 @@ pub enum Command {
     Apply(ApplyRequest, Reply<ApplyReport>),
     /// Change one thing.
     Mutate(Mutation, ChangeOptions, Reply<ApplyReport>),
+    /// Show the firewall.
+    LookAtFirewall(Reply<FirewallView>),
+    /// Say whether a connection would be let in.
+    TestFirewall(FirewallQuestion, Reply<FirewallAnswer>),
+    /// Make an unconfirmed change stay.
+    Confirm(Reply<Confirmed>),
     /// List flows.
     ListFlows(FlowFilter, Reply<FlowList>),
 }
@@ -42,4 +49,8 @@ pub enum Mutation {
     SetBackend(ServiceName, BackendName, BackendPatch),
     /// A backend goes.
     RemoveBackend(ServiceName, BackendName),
+    /// A new rule of the firewall.
+    AddRule(RuleSpec),
+    /// A rule goes.
+    RemoveRule(RuleName),
 }

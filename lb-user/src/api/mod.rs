@@ -7,12 +7,16 @@
 pub mod client;
 mod command;
 mod error;
+mod firewall;
 mod peer;
 pub mod server;
 mod types;
 
 pub use command::{Command, Mutation, Reply};
 pub use error::{ApiError, ErrorKind};
+pub use firewall::{
+    ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
+};
 pub use types::*;
 
 /// Path prefix of this version of the API.

@@ -5,10 +5,11 @@ pub use super::peer::Policy;
 use super::peer::{Peer, Right};
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
-    Command, CountersView, ErrorKind, Event, EventKind, FlowFilter, FlowList, Mutation, Reply, ServicePatch,
-    ServiceSpec, ServiceView, Snapshot, Status,
+    Command, Confirmed, CountersView, ErrorKind, Event, EventKind, FirewallAnswer, FirewallQuestion,
+    FirewallView, FlowFilter, FlowList, Mutation, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView,
+    Snapshot, Status,
 };
-use crate::model::{BackendName, ServiceName};
+use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
@@ -16,7 +17,7 @@ use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, patch, post};
+use axum::routing::{delete, get, patch, post};
 use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -123,6 +124,11 @@ fn router(context: Context) -> Router {
         .route("/flows", get(flows))
         .route("/events", get(events))
         .route("/config", post(apply))
+        .route("/firewall", get(firewall))
+        .route("/firewall/test", get(test_firewall))
+        .route("/firewall/rules", post(add_rule))
+        .route("/firewall/rules/{rule}", delete(remove_rule))
+        .route("/confirm", post(confirm))
         .method_not_allowed_fallback(no_such_method);
     Router::new()
         .nest(super::V1, v1)
@@ -278,6 +284,37 @@ async fn remove_backend(
 
 async fn apply(State(context): State<Context>, Json(request): Json<ApplyRequest>) -> Answer<ApplyReport> {
     context.ask(|reply| Command::Apply(request, reply)).await.map(Json)
+}
+
+async fn firewall(State(context): State<Context>) -> Answer<FirewallView> {
+    context.ask(Command::LookAtFirewall).await.map(Json)
+}
+
+async fn test_firewall(
+    State(context): State<Context>,
+    Query(question): Query<FirewallQuestion>,
+) -> Answer<FirewallAnswer> {
+    context.ask(|reply| Command::TestFirewall(question, reply)).await.map(Json)
+}
+
+async fn add_rule(
+    State(context): State<Context>,
+    Query(options): Query<ChangeOptions>,
+    Json(spec): Json<RuleSpec>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::AddRule(spec), options).await
+}
+
+async fn remove_rule(
+    State(context): State<Context>,
+    Path(name): Path<RuleName>,
+    Query(options): Query<ChangeOptions>,
+) -> Answer<ApplyReport> {
+    context.change(Mutation::RemoveRule(name), options).await
+}
+
+async fn confirm(State(context): State<Context>) -> Answer<Confirmed> {
+    context.ask(Command::Confirm).await.map(Json)
 }
 
 #[derive(Deserialize)]

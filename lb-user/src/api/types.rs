@@ -2,8 +2,8 @@
 //! within `/v1`.
 
 use crate::model::{
-    AdminState, BackendHealth, BackendName, HealthState, NodeName, SchedulerKind, ServiceName, VipName,
-    Weight, WhenDown,
+    AdminState, BackendHealth, BackendName, DefaultPolicy, HealthState, NodeName, SchedulerKind, ServiceName,
+    VipName, Weight, WhenDown,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -100,6 +100,8 @@ pub struct ServiceView {
     pub scheduler: String,
     /// What it does with new flows when no backend can take them.
     pub when_down: WhenDown,
+    /// What becomes of connections that no rule of the firewall decides about.
+    pub default_policy: DefaultPolicy,
     /// Its health check in words, if it has one.
     pub health_check: Option<String>,
     /// Its backends.
@@ -289,6 +291,9 @@ pub struct ApplyRequest {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
+    /// Take the change back unless it is confirmed within so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_seconds: Option<u64>,
 }
 
 /// What a change did, or would do.
@@ -302,6 +307,9 @@ pub struct ApplyReport {
     pub applied: bool,
     /// Whether the file has them too.
     pub saved: bool,
+    /// They are taken back after so many seconds, unless confirmed; only then are they saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_seconds: Option<u64>,
 }
 
 /// A backend to add: `POST /v1/services/NAME/backends`.
@@ -383,4 +391,7 @@ pub struct ChangeOptions {
     /// Also cut the flows of what is removed.
     #[serde(default)]
     pub force: bool,
+    /// Take the change back unless it is confirmed within so many seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_seconds: Option<u64>,
 }

@@ -1,5 +1,9 @@
 //! The words of the command line.
 
+mod firewall;
+
+pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
+
 use crate::model::{AdminState, BackendName, SchedulerKind, ServiceName, VipName, Weight};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 refused or failed; 2 wrong words on the command line; 3 no agent \
-answers; 4 no such service or backend; 5 not permitted; 6 --wait timed out; 10 diff or apply --dry-run found changes.";
+answers; 4 no such service, backend or rule; 5 not permitted; 6 --wait timed out; 10 diff or apply --dry-run found changes.";
 
 /// lbctl: a load balancer for web and MySQL on XDP.
 #[derive(Debug, Parser)]
@@ -65,7 +69,12 @@ pub enum Command {
         /// Only show what would change.
         #[arg(long)]
         dry_run: bool,
+        /// When to take it back.
+        #[command(flatten)]
+        confirm: ConfirmArgs,
     },
+    /// Make a change stay that was made with --confirm-within.
+    Confirm,
     /// Show the agent, its interfaces, VIPs and tables.
     Status,
     /// Services.
@@ -74,6 +83,9 @@ pub enum Command {
     /// Backends of a service.
     #[command(subcommand)]
     Backend(BackendCommand),
+    /// The firewall.
+    #[command(subcommand)]
+    Firewall(FirewallCommand),
     /// Flows.
     #[command(subcommand)]
     Flow(FlowCommand),

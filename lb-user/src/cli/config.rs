@@ -7,9 +7,10 @@ use crate::api::{ApplyReport, ApplyRequest};
 use hyper::Method;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) async fn diff(client: &Client, output: Output, file: Option<PathBuf>) -> Result<Exit, CliError> {
-    apply(client, output, file, true).await
+    apply(client, output, file, true, None).await
 }
 
 pub(super) async fn apply(
@@ -17,8 +18,10 @@ pub(super) async fn apply(
     output: Output,
     file: Option<PathBuf>,
     dry_run: bool,
+    confirm_within: Option<Duration>,
 ) -> Result<Exit, CliError> {
-    let mut request = ApplyRequest { dry_run, ..ApplyRequest::default() };
+    let confirm_within_seconds = confirm_within.map(|within| within.as_secs());
+    let mut request = ApplyRequest { dry_run, confirm_within_seconds, ..ApplyRequest::default() };
     if let Some(file) = file {
         let path = file.display().to_string();
         let text =
@@ -46,6 +49,13 @@ pub(super) fn report_text(report: &ApplyReport) -> String {
     // Where a part of a change waits, it has words of its own.
     for change in report.need_restart.iter().filter(|change| !report.changes.contains(change)) {
         let _ = writeln!(text, "waits for a restart of the agent: {change}");
+    }
+    if let Some(seconds) = report.confirm_within_seconds.filter(|_| report.applied) {
+        let _ = writeln!(
+            text,
+            "applied; taken back in {seconds} s unless `lbctl confirm` comes, and saved with it"
+        );
+        return text;
     }
     match (report.applied, report.saved) {
         (true, false) if !report.changes.is_empty() => text.push_str("applied\n"),

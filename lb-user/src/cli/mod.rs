@@ -4,6 +4,7 @@
 mod args;
 mod backend;
 mod config;
+mod firewall;
 mod output;
 mod service;
 mod show;
@@ -30,7 +31,7 @@ pub enum Exit {
     Usage = 2,
     /// No agent answers.
     NoAgent = 3,
-    /// There is no such service or backend.
+    /// There is no such service, backend or rule.
     NotFound = 4,
     /// This user may not.
     Forbidden = 5,
@@ -105,7 +106,11 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Service(command) => service::run(&client, output, command).await,
         Command::Backend(command) => backend::run(&client, output, command).await,
         Command::Diff { file } => config::diff(&client, output, file).await,
-        Command::Apply { file, dry_run } => config::apply(&client, output, file, dry_run).await,
+        Command::Apply { file, dry_run, confirm } => {
+            config::apply(&client, output, file, dry_run, confirm.confirm_within).await
+        }
+        Command::Confirm => firewall::confirm(&client, output).await,
+        Command::Firewall(command) => firewall::run(&client, output, command).await,
         // Handled above, or by main before it came here.
         Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Success),
         Command::Agent { .. } | Command::Check { .. } | Command::Detach { .. } => Ok(Exit::Usage),

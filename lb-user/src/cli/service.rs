@@ -89,12 +89,13 @@ fn list(services: &[ServiceView]) -> String {
 fn show(service: &ServiceView) -> String {
     let check = service.health_check.as_deref().unwrap_or("none");
     format!(
-        "service {}\nmode {}, {}\nlistens at {}\nhealth check {check}\nwith all backends down: {}\n\n{}",
+        "service {}\nmode {}, {}\nlistens at {}\nhealth check {check}\nwith all backends down: {}\nwithout a rule of the firewall: {}\n\n{}",
         service.name,
         service.mode,
         service.scheduler,
         listen(service),
         service.when_down,
+        service.default_policy,
         backend::list(&service.backends)
     )
 }

@@ -4,6 +4,7 @@
 //! `apply(old, &diff(old, new)) == new` always holds. Never carries a step out on the dataplane.
 
 mod compare;
+mod firewall;
 mod show;
 
 use std::net::SocketAddr;
@@ -11,11 +12,12 @@ use std::path::PathBuf;
 
 use super::{AttachMode, Backend, Config, FlowTimeouts, HealthCheck, Service, Vip};
 use crate::model::{
-    AdminState, BackendName, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName, VipName,
-    Weight, WhenDown,
+    AdminState, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName,
+    VipName, Weight, WhenDown,
 };
 
 pub use self::compare::diff;
+pub use self::firewall::FirewallChange;
 
 /// A value before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub enum Change {
     ServiceRemoved(ServiceName),
     /// Something about a service that stays.
     Service(ServiceName, ServiceChange),
+    /// Something about the firewall.
+    Firewall(FirewallChange),
 }
 
 /// One step about one service.
@@ -80,6 +84,8 @@ pub enum ServiceChange {
     Scheduler(Replaced<SchedulerKind>),
     /// What it does without backends.
     WhenDown(Replaced<WhenDown>),
+    /// What becomes of connections that no rule of the firewall decides about.
+    DefaultPolicy(Replaced<DefaultPolicy>),
     /// How its backends are checked.
     Health(Replaced<Option<HealthCheck>>),
     /// A backend that was not there, behind those that were.
@@ -116,7 +122,8 @@ impl Change {
             | Self::VipChanged(..)
             | Self::ServiceAdded(_)
             | Self::ServiceRemoved(_)
-            | Self::Service(..) => false,
+            | Self::Service(..)
+            | Self::Firewall(_) => false,
         }
     }
 }
@@ -148,6 +155,7 @@ fn step(config: &mut Config, change: Change) {
         Change::VipChanged(name, vip) => drop(config.vips.insert(name, vip.new)),
         Change::ServiceAdded(service) => drop(config.services.insert(service.name.clone(), service)),
         Change::ServiceRemoved(name) => drop(config.services.remove(&name)),
+        Change::Firewall(change) => firewall::take(&mut config.firewall, change),
         Change::Service(name, change) => {
             if let Some(service) = config.services.get_mut(&name) {
                 service_step(service, change);
@@ -165,6 +173,7 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::Mode(mode) => service.mode = mode.new,
         ServiceChange::Scheduler(scheduler) => service.scheduler = scheduler.new,
         ServiceChange::WhenDown(when_down) => service.when_down = when_down.new,
+        ServiceChange::DefaultPolicy(policy) => service.default_policy = policy.new,
         ServiceChange::Health(health) => service.health = health.new,
         ServiceChange::BackendAdded(backend) => backends.push(backend),
         ServiceChange::BackendRemoved(name) => backends.retain(|backend| backend.name != name),

@@ -8,12 +8,16 @@
 mod cut;
 mod paste;
 mod render;
+mod rules;
 
 use toml_edit::{Document, Item, TableLike};
 
+#[cfg(test)]
+pub(super) use self::rules::rule_table;
+pub use self::rules::{add_rule, remove_rule};
 use super::error::did_you_mean;
 use super::{Backend, Service};
-use crate::model::{AdminState, BackendName, SchedulerKind, ServiceName, Weight};
+use crate::model::{AdminState, BackendName, RuleName, SchedulerKind, ServiceName, Weight};
 
 /// Why an edit was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +60,26 @@ pub enum EditError {
         /// The backend's name.
         backend: BackendName,
     },
+    /// The firewall has no such rule.
+    #[error("the firewall has no rule \"{rule}\"{}", hint(suggestion))]
+    NoRule {
+        /// Its name.
+        rule: RuleName,
+        /// What may have been meant.
+        suggestion: Option<String>,
+    },
+    /// The firewall has a rule of this name already.
+    #[error("the firewall has a rule \"{rule}\" already")]
+    RuleExists {
+        /// Its name.
+        rule: RuleName,
+    },
+    /// The rules are written in a way that these edits do not know.
+    #[error(
+        "cannot edit the firewall's rules in the way the file is written; write them as [[firewall.rule]], or make \
+         the change by hand and run `lbctl apply`"
+    )]
+    UnfamiliarRules,
     /// The file is written in a way that these edits do not know.
     #[error(
         "cannot edit {what} in the way the file is written; write it as [service.NAME] and \
@@ -271,22 +295,31 @@ pub fn remove_service(text: &str, service: &ServiceName) -> Result<String, EditE
     check(text, edited, format!("service {service}"), |services| services.remove(service.as_str()).map(drop))
 }
 
-/// Gives the edited text out if it says what the old one said, changed by `change`, and nothing else.
+/// Gives the edited text out if it says what the old one said, with its services changed by `change`, and nothing else.
 fn check(
     old: &str,
     edited: String,
     what: String,
     change: impl FnOnce(&mut toml::Table) -> Option<()>,
 ) -> Result<String, EditError> {
-    let expected = old.parse::<toml::Table>().ok().and_then(|mut table| {
-        let services = table.entry("service").or_insert_with(|| toml::Table::new().into());
-        change(services.as_table_mut()?)?;
-        Some(table)
-    });
+    check_whole(old, edited, EditError::Unfamiliar { what }, |root| {
+        let services = root.entry("service").or_insert_with(|| toml::Table::new().into());
+        change(services.as_table_mut()?)
+    })
+}
+
+/// The same for a change anywhere.
+fn check_whole(
+    old: &str,
+    edited: String,
+    otherwise: EditError,
+    change: impl FnOnce(&mut toml::Table) -> Option<()>,
+) -> Result<String, EditError> {
+    let expected = old.parse::<toml::Table>().ok().and_then(|mut table| change(&mut table).map(|()| table));
     let found = edited.parse::<toml::Table>().ok();
     match (expected.map(without_empty), found.map(without_empty)) {
         (Some(expected), Some(found)) if expected == found => Ok(edited),
-        _ => Err(EditError::Unfamiliar { what }),
+        _ => Err(otherwise),
     }
 }
 
@@ -301,6 +334,12 @@ fn without_empty(mut table: toml::Table) -> toml::Table {
         }
         if services.is_empty() {
             table.remove("service");
+        }
+    }
+    if let Some(firewall) = table.get_mut("firewall").and_then(toml::Value::as_table_mut) {
+        firewall.retain(|key, value| key != "rule" || !empty(value));
+        if firewall.is_empty() {
+            table.remove("firewall");
         }
     }
     table

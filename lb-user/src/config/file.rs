@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) vip: BTreeMap<String, FileVip>,
     #[serde(default)]
     pub(super) service: BTreeMap<String, FileService>,
+    #[serde(default)]
+    pub(super) firewall: FileFirewall,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -82,6 +84,7 @@ pub(super) struct FileService {
     pub(super) protocol: Option<String>,
     pub(super) scheduler: Option<String>,
     pub(super) when_down: Option<String>,
+    pub(super) default_policy: Option<String>,
     pub(super) health: Option<FileHealth>,
     #[serde(default)]
     pub(super) backend: Vec<FileBackend>,
@@ -109,6 +112,67 @@ pub(super) struct FileBackend {
     pub(super) address: Option<OneOrMany<String>>,
     pub(super) weight: Option<i64>,
     pub(super) state: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileFirewall {
+    pub(super) host_default: Option<String>,
+    #[serde(default)]
+    pub(super) rule: Vec<FileRule>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileRule {
+    pub(super) name: Option<String>,
+    pub(super) allow: Option<FileSources>,
+    pub(super) deny: Option<FileSources>,
+    pub(super) limit: Option<FileSources>,
+    pub(super) service: Option<String>,
+    pub(super) host: Option<bool>,
+    pub(super) host_port: Option<i64>,
+    pub(super) new_flows_per_second: Option<i64>,
+    pub(super) burst: Option<i64>,
+    pub(super) active_flows: Option<i64>,
+    pub(super) per_ipv4: Option<i64>,
+    pub(super) per_ipv6: Option<i64>,
+}
+
+/// Sources: one, a list, or `{ file = "…" }`.
+#[derive(Debug)]
+pub(super) enum FileSources {
+    Texts(OneOrMany<String>),
+    File(String),
+}
+
+impl<'de> Deserialize<'de> for FileSources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct InFile {
+            file: String,
+        }
+        struct Sources;
+        impl<'de> Visitor<'de> for Sources {
+            type Value = FileSources;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a prefix, a list of them, or { file = \"/path\" }")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(FileSources::Texts(OneOrMany::One(text.to_owned())))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                let texts = Vec::deserialize(SeqAccessDeserializer::new(seq))?;
+                Ok(FileSources::Texts(OneOrMany::Many(texts)))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                let InFile { file } = InFile::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(FileSources::File(file))
+            }
+        }
+        deserializer.deserialize_any(Sources)
+    }
 }
 
 /// A text that should be a duration; its own type so that a bare number is told what it lacks.
@@ -211,7 +275,7 @@ fn translate(message: &str, path: &Path, found: Option<&str>) -> (Path, Complain
             (None, given) => format!("this is {}", type_name(given)),
         };
         let complaint = Complaint::new(given).expected(type_name(wanted));
-        let single = path.last_key() == Some("backend") && wanted == "a sequence";
+        let single = matches!(path.last_key(), Some("backend" | "rule")) && wanted == "a sequence";
         let suggestion = single.then(|| format!("write [[{path}]] with two brackets on each side"));
         return (path.clone(), complaint.suggest(suggestion));
     }

@@ -75,21 +75,57 @@ fn scheduler() -> impl Strategy<Value = SchedulerKind> {
     ]
 }
 
-fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
-    let service = (option::of(health()), backends(), any::<bool>(), scheduler(), when_down()).prop_map(
-        |(health, backends, moved, scheduler, when_down)| Service {
-            // Replaced when it is known which there are.
-            name: "s".parse().unwrap(),
-            vips: Vec::new(),
-            port: u16::from(moved),
-            protocol: Protocol::Tcp,
-            mode: Mode::Nat,
-            scheduler,
-            when_down,
-            health,
-            backends,
+fn default_policy() -> impl Strategy<Value = DefaultPolicy> {
+    prop_oneof![Just(DefaultPolicy::Allow), Just(DefaultPolicy::Deny)]
+}
+
+fn firewall() -> impl Strategy<Value = Firewall> {
+    let limits = (option::of(1..9_u32), 1..9_u32, option::of(1..9_u32), 0..=32_u8, 0..=128_u8).prop_map(
+        |(rate, burst, active, per_ipv4, per_ipv6)| {
+            let active_flows = if rate.is_none() { Some(active.unwrap_or(1)) } else { active };
+            let burst = if rate.is_none() { 1 } else { burst };
+            RuleAction::Limit(Limits { new_flows_per_second: rate, burst, active_flows, per_ipv4, per_ipv6 })
         },
     );
+    let action = prop_oneof![Just(RuleAction::Allow), Just(RuleAction::Deny), limits];
+    let prefix = (0..4_u8, 0..=2_u8)
+        .prop_map(|(net, size)| format!("10.{net}.0.0/{}", 16 + 8 * size).parse().unwrap());
+    let sources =
+        prop_oneof![vec(prefix, 1..6).prop_map(Sources::Prefixes), Just(Sources::File("/etc/deny".into()))];
+    let target = prop_oneof![
+        Just(RuleTarget::Services),
+        Just(RuleTarget::Host),
+        (1..9_u16).prop_map(RuleTarget::HostPort)
+    ];
+    let rest = vec((action, sources, target), 4);
+    let names = subsequence(vec!["r1", "r2", "r3", "r.4"], 0..=4).prop_shuffle();
+    (default_policy(), names, rest).prop_map(|(host_default, names, rest)| {
+        let rules = names.into_iter().zip(rest).map(|(name, (action, sources, target))| FirewallRule {
+            name: name.parse().unwrap(),
+            action,
+            sources,
+            target,
+        });
+        Firewall { host_default, rules: rules.collect() }
+    })
+}
+
+fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
+    let service =
+        (option::of(health()), backends(), any::<bool>(), scheduler(), when_down(), default_policy())
+            .prop_map(|(health, backends, moved, scheduler, when_down, default_policy)| Service {
+                // Replaced when it is known which there are.
+                name: "s".parse().unwrap(),
+                vips: Vec::new(),
+                port: u16::from(moved),
+                protocol: Protocol::Tcp,
+                mode: Mode::Nat,
+                scheduler,
+                when_down,
+                default_policy,
+                health,
+                backends,
+            });
     btree_map("s[1-4.]", service, 0..4)
 }
 
@@ -120,7 +156,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             timeouts,
         },
     );
-    (node, control, dataplane, vips(), services()).prop_map(|(node, control, dataplane, vips, services)| {
+    let parts = (node, control, dataplane, vips(), services(), firewall());
+    parts.prop_map(|(node, control, dataplane, vips, services, firewall)| {
         let mut port = 80;
         let name = |(name, mut service): (String, Service)| {
             port += 2;
@@ -130,7 +167,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             (service.name.clone(), service)
         };
         let services = services.into_iter().map(name).collect();
-        Config { node, control, dataplane, vips, services }
+        Config { node, control, dataplane, vips, services, firewall }
     })
 }
 
@@ -162,5 +199,13 @@ pub(super) fn write_without_services(config: &Config) -> String {
         writeln!(text, "[vip.{name}]\naddress = {addresses:?}").unwrap();
         writeln!(text, "interface = {:?}\nactive_on = \"{}\"", vip.interface, vip.active_on).unwrap();
     }
+    write_firewall(&mut text, &config.firewall);
     text
+}
+
+fn write_firewall(text: &mut String, firewall: &Firewall) {
+    writeln!(text, "[firewall]\nhost_default = \"{}\"", firewall.host_default).unwrap();
+    for rule in &firewall.rules {
+        text.push_str(&super::edit::rule_table(rule));
+    }
 }

@@ -11,6 +11,7 @@ pub mod diff;
 pub mod edit;
 mod error;
 mod file;
+mod firewall;
 mod locate;
 mod validate;
 mod write;
@@ -23,11 +24,12 @@ use std::time::Duration;
 
 pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
+pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::write::write_atomically;
 pub use crate::model::AttachMode;
 use crate::model::{
-    AdminState, BackendName, Family, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName,
-    VipName, Weight, WhenDown,
+    AdminState, BackendName, DefaultPolicy, Family, Mode, NodeName, PortRange, Protocol, SchedulerKind,
+    ServiceName, VipName, Weight, WhenDown,
 };
 
 /// The control socket when the file names none.
@@ -49,6 +51,8 @@ pub struct Config {
     pub vips: BTreeMap<VipName, Vip>,
     /// All services.
     pub services: BTreeMap<ServiceName, Service>,
+    /// Who may reach what.
+    pub firewall: Firewall,
 }
 
 /// `[node]`: this machine.
@@ -141,6 +145,8 @@ pub struct Service {
     pub scheduler: SchedulerKind,
     /// What it does with new flows when no backend can take them.
     pub when_down: WhenDown,
+    /// What becomes of connections that no rule of the firewall decides about.
+    pub default_policy: DefaultPolicy,
     /// How its backends are checked; without it they are always up.
     pub health: Option<HealthCheck>,
     /// Its backends, in the order of the file; may be empty.

@@ -7,3 +7,4 @@ pub mod dataplane;
 pub mod health;
 pub mod interface;
 pub mod neighbour;
+pub mod prefix_file;

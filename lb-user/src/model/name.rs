@@ -1,4 +1,4 @@
-//! Names: of nodes, VIPs, services and backends. All follow one rule.
+//! Names: of nodes, VIPs, services, backends and rules. All follow one rule.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ModelError;
 
-/// Longest name of a node, VIP, service or backend, in characters.
+/// Longest name of a node, VIP, service, backend or rule, in characters.
 pub const NAME_LEN_MAX: usize = 63;
 
 /// Checks the rule all names follow: 1 to 63 ASCII letters, digits, `-`, `_` and `.`.
@@ -100,4 +100,6 @@ names! {
     ServiceName;
     /// The name of a backend, unique within its service, for example `web1`.
     BackendName;
+    /// The name of a rule of the firewall, for example `office`.
+    RuleName;
 }

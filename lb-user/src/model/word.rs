@@ -131,6 +131,14 @@ words! {
         LastKnown = "last-known",
     }
 
+    /// What becomes of a connection that no rule of the firewall decides about.
+    DefaultPolicy is a "default policy" {
+        /// It is let in.
+        Allow = "allow",
+        /// It is dropped.
+        Deny = "deny",
+    }
+
     /// Where in the interface's receive path the program is attached.
     AttachMode is a "attach mode" {
         /// In the driver where it can, otherwise generic, with a warning.

@@ -71,7 +71,13 @@ fn report(lab: &Lab, arguments: &[&str], path: &str) -> Result<ApplyReport> {
 }
 
 fn done(change: &str, saved: bool) -> ApplyReport {
-    ApplyReport { changes: vec![change.to_owned()], need_restart: vec![], applied: true, saved }
+    ApplyReport {
+        changes: vec![change.to_owned()],
+        need_restart: vec![],
+        applied: true,
+        saved,
+        confirm_within_seconds: None,
+    }
 }
 
 fn looks_and_changes_are_answered(lab: &Lab) -> Result<()> {

@@ -75,7 +75,16 @@ fn expect_file(lab: &Lab, wanted: &str) -> Result<()> {
 fn a_weight_is_set_in_its_place(lab: &Lab, file: &str) -> Result<String> {
     let report: ApplyReport = lbctl_json(lab, &["backend", "set", "web", "web1", "--weight", "3"])?;
     let changes = vec!["service web: backend web1: weight 1 → 3".to_owned()];
-    assert_eq!(report, ApplyReport { changes, need_restart: vec![], applied: true, saved: true });
+    assert_eq!(
+        report,
+        ApplyReport {
+            changes,
+            need_restart: vec![],
+            applied: true,
+            saved: true,
+            confirm_within_seconds: None
+        }
+    );
     assert_eq!(backends(lab)?, named(&[("web1", 3), ("web2", 1)]));
     expect_shares(lab, 6, 2)?;
     let wanted = file.replace("weight = 1       # as measured", "weight = 3       # as measured");
@@ -161,7 +170,16 @@ fn a_runtime_change_is_not_in_the_file_and_ends_with_the_agent(lab: &Lab, file: 
     let set = ["backend", "set", "web", "web1", "--weight", "0", "--runtime-only"];
     let report: ApplyReport = lbctl_json(lab, &set)?;
     let changes = vec!["service web: backend web1: weight 3 → 0".to_owned()];
-    assert_eq!(report, ApplyReport { changes, need_restart: vec![], applied: true, saved: false });
+    assert_eq!(
+        report,
+        ApplyReport {
+            changes,
+            need_restart: vec![],
+            applied: true,
+            saved: false,
+            confirm_within_seconds: None
+        }
+    );
     expect_shares(lab, 0, 8)?;
     expect_file(lab, file)?;
     ensure!(lbctl(lab, &["status"])?.contains(NOTE), "the status does not tell");

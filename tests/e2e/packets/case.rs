@@ -5,9 +5,11 @@
 
 use super::builder::{ACK, Mac, Packet, SYN};
 use super::scene::{FIRST_NAT_PORT, Flow, Host, Port, Scene};
+use lb_ebpf::abi::RuleHits;
 use lb_ebpf::outcome::{Occurrence, Outcome};
+use lb_user::core::plan::firewall::{ReadyRule, Ruleset};
 use lb_user::io::dataplane::BackendTotals;
-use lb_user::model::{SchedulerKind, WhenDown};
+use lb_user::model::{DefaultPolicy, SchedulerKind, WhenDown};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -30,6 +32,7 @@ pub(crate) struct Service {
     pub(crate) slots: Vec<&'static str>,
     pub(crate) scheduler: SchedulerKind,
     pub(crate) when_down: WhenDown,
+    pub(crate) default_policy: DefaultPolicy,
 }
 
 /// What the dataplane is told to do.
@@ -40,12 +43,13 @@ pub(crate) struct Setup {
     /// First and last.
     pub(crate) nat_ports: (u16, u16),
     pub(crate) established_flows: u32,
+    pub(crate) firewall: Ruleset,
 }
 
 impl Setup {
     pub(crate) fn new(vips: &[IpAddr], services: Vec<Service>) -> Self {
         let nat_ports = (FIRST_NAT_PORT, FIRST_NAT_PORT + 999);
-        Self { vips: vips.to_vec(), services, nat_ports, established_flows: 64 }
+        Self { vips: vips.to_vec(), services, nat_ports, established_flows: 64, firewall: Ruleset::default() }
     }
 
     /// The VIP's port 80 with these hosts behind it, port 8080, a slot each.
@@ -57,6 +61,12 @@ impl Setup {
     /// The same with another scheduler for all services.
     pub(crate) fn scheduled(mut self, scheduler: SchedulerKind) -> Self {
         self.services.iter_mut().for_each(|service| service.scheduler = scheduler);
+        self
+    }
+
+    /// The same behind these rules.
+    pub(crate) fn behind(mut self, rules: &[ReadyRule]) -> Self {
+        self.firewall.rules = rules.to_vec();
         self
     }
 
@@ -79,6 +89,7 @@ impl Service {
             slots,
             scheduler: SchedulerKind::RoundRobin,
             when_down: WhenDown::Reset,
+            default_policy: DefaultPolicy::Allow,
         }
     }
 }
@@ -152,6 +163,8 @@ pub(crate) struct Case {
     pub(crate) totals: Vec<(SocketAddr, BackendTotals)>,
     /// Active flows of a backend address.
     pub(crate) active: Vec<(SocketAddr, u64)>,
+    /// What rules of the firewall counted.
+    pub(crate) hits: Vec<(&'static str, RuleHits)>,
     /// Packets and IP bytes of the only flow, from its client.
     pub(crate) forward_account: Option<(u64, u64)>,
 }
@@ -167,6 +180,7 @@ impl Case {
             entries: None,
             totals: Vec::new(),
             active: Vec::new(),
+            hits: Vec::new(),
             forward_account: None,
         }
     }
@@ -271,6 +285,12 @@ impl Case {
     /// The active flows of a flow's backend at the end.
     pub(crate) fn active(mut self, flow: &Flow, flows: u64) -> Self {
         self.active.push((SocketAddr::new(flow.backend.address, flow.backend_port), flows));
+        self
+    }
+
+    /// What a rule of the firewall counted by the end.
+    pub(crate) fn hits(mut self, rule: &'static str, hits: RuleHits) -> Self {
+        self.hits.push((rule, hits));
         self
     }
 

@@ -12,6 +12,7 @@ mod builder;
 mod case;
 mod cases_closing;
 mod cases_established;
+mod cases_firewall;
 mod cases_frames;
 mod cases_handshake;
 mod cases_headers;
@@ -44,6 +45,7 @@ fn all_cases() -> Vec<Case> {
         cases_reset::cases,
         cases_steering::cases,
         cases_schedulers::cases,
+        cases_firewall::cases,
         cases_timestamps::cases,
         cases_icmp::cases,
         cases_routing::cases,
@@ -123,6 +125,11 @@ fn new_flows_are_steered_exactly_in_turn() {
 #[test]
 fn schedulers_pick_by_load_or_hash_and_active_flows_are_exact() {
     runner::run(cases_schedulers::cases());
+}
+
+#[test]
+fn the_firewall_decides_by_the_first_rule_that_matches() {
+    runner::run(cases_firewall::cases());
 }
 
 #[test]

@@ -5,12 +5,13 @@
 use super::case::{Act, Case, Exchange, FlowSeen, Plant, Setup};
 use super::environment::Environment;
 use anyhow::{Context as _, Result, bail, ensure};
-use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop};
+use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop, ticks};
 use lb_ebpf::flow_state::FlowState;
 use lb_ebpf::outcome::Occurrence;
+use lb_user::core::plan::firewall::{Ruleset, tightens};
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{Counter, Dataplane, Options, PROGRAM_OBJECT, Timeouts, detach, monotonic_now};
-use lb_user::model::{AttachMode, BackendName, Family, PortRange, ServiceName};
+use lb_user::model::{AttachMode, BackendName, DefaultPolicy, Family, PortRange, RuleName, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -54,6 +55,7 @@ fn all(environment: &Environment, program: &str, object: &[u8], cases: &[Case]) 
 struct Run<'a> {
     environment: &'a Environment,
     dataplane: Dataplane,
+    ruleset: Ruleset,
 }
 
 impl<'a> Run<'a> {
@@ -69,14 +71,25 @@ impl<'a> Run<'a> {
             nat_ports: PortRange::new(case.setup.nat_ports.0, case.setup.nat_ports.1)?,
         };
         let (dataplane, _) = Dataplane::open_object(&options, object)?;
-        let mut run = Self { environment, dataplane };
+        let mut run = Self { environment, dataplane, ruleset: Ruleset::default() };
         run.desire(&case.setup)?;
         Ok(run)
     }
 
     fn desire(&mut self, setup: &Setup) -> Result<()> {
+        let mut ruleset = setup.firewall.clone();
+        let denying = setup.services.iter().filter(|service| service.default_policy == DefaultPolicy::Deny);
+        ruleset.denying_services =
+            denying.map(|service| ServiceName::new(service.name)).collect::<Result<_, _>>()?;
+        // As the agent does it.
+        self.dataplane.put_rules(&ruleset)?;
         let steps = steps(self.dataplane.image(), &desired(setup)?)?;
-        Ok(self.dataplane.take(&steps)?)
+        self.dataplane.take(&steps)?;
+        if tightens(&self.ruleset, &ruleset) {
+            self.dataplane.judge_flows_again()?;
+        }
+        self.ruleset = ruleset;
+        Ok(())
     }
 
     fn case(mut self, case: &Case) -> Result<()> {
@@ -135,7 +148,7 @@ impl<'a> Run<'a> {
     fn plant(&mut self, plant: &Plant) -> Result<()> {
         let flow = &plant.flow;
         let now = u64::try_from(monotonic_now().as_nanos())?;
-        let looked_up = now.saturating_sub(u64::try_from(plant.next_hop_age.as_nanos())?);
+        let looked_up = ticks(now.saturating_sub(u64::try_from(plant.next_hop_age.as_nanos())?));
         let ifindex = self.environment.ifindex(flow.backend.port)?;
         let key = |from: SocketAddr, to: SocketAddr| {
             let (source, destination) = (from.port().to_be_bytes(), to.port().to_be_bytes());
@@ -152,7 +165,7 @@ impl<'a> Run<'a> {
             record.write(direction, &key, to.source_port(), (&to.destination, to.destination_port()));
             record.state = FlowState::ANSWERED.bits();
             record.last_seen_ns = now;
-            record.next_hop_at_ns = looked_up;
+            record.next_hop_at_ticks = looked_up;
             record.timestamp_shift = plant.timestamp_shift;
             let source = flow.backend.port.mac();
             record.next_hop = NextHop { destination: plant.next_hop, source, ifindex, mtu_bytes: 0 };
@@ -182,6 +195,10 @@ impl<'a> Run<'a> {
             let accounts: Vec<_> =
                 flows.iter().map(|flow| (flow.forward_packets, flow.forward_bytes)).collect();
             ensure!(accounts == [wanted], "packets and bytes are {accounts:?}, not {wanted:?}");
+        }
+        for (rule, wanted) in &case.hits {
+            let hits = self.dataplane.rule_hits(&RuleName::new(*rule)?)?;
+            ensure!(hits == *wanted, "hits of rule {rule} are {hits:?}, not {wanted:?}");
         }
         if let Some(wanted) = case.entries {
             let report = sweeper.sweep(NEVER, monotonic_now())?;
@@ -254,7 +271,14 @@ pub(crate) fn desired(setup: &Setup) -> Result<Desired> {
         let listen = service.listen.iter().copied().collect();
         desired.steering.insert(
             key,
-            Steering { listen, scheduler: service.scheduler, when_down: service.when_down, backends, slots },
+            Steering {
+                listen,
+                scheduler: service.scheduler,
+                when_down: service.when_down,
+                default_policy: service.default_policy,
+                backends,
+                slots,
+            },
         );
     }
     Ok(desired)

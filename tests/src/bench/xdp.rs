@@ -11,7 +11,9 @@ use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
 use lb_ebpf::flow_state::FlowState;
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{Dataplane, Options, PassProgram, detach, monotonic_now};
-use lb_user::model::{AttachMode, BackendName, Family, PortRange, SchedulerKind, ServiceName, WhenDown};
+use lb_user::model::{
+    AttachMode, BackendName, DefaultPolicy, Family, PortRange, SchedulerKind, ServiceName, WhenDown,
+};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
@@ -126,6 +128,7 @@ fn wishes(
         let steering = Steering {
             scheduler,
             when_down: WhenDown::Reset,
+            default_policy: DefaultPolicy::Allow,
             listen: [*listen].into(),
             backends: [(backend_name.clone(), SteeredBackend { address: *backend, weight: 1 })].into(),
             slots: vec![backend_name; slots],
@@ -164,7 +167,7 @@ fn established(environment: &Environment, flows: u32, direction: Direction, empt
         let to = (&next.destination, next.destination_port());
         record.write(direction, &key, next.source_port(), to);
         record.state = FlowState::ANSWERED.bits();
-        record.next_hop_at_ns = now;
+        record.next_hop_at_ticks = lb_ebpf::abi::ticks(now);
         entries.push((key, record));
     }
     dataplane.write_flows(&entries)?;

@@ -21,11 +21,13 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
             Some(before) => service_changes(name, before, service, &mut changes),
         }
     }
+    let firewall = super::firewall::changes(&old.firewall, &new.firewall);
+    changes.extend(firewall.into_iter().map(Change::Firewall));
     changes
 }
 
 /// The two values, if they are not the same.
-fn replaced<T: Clone + PartialEq>(old: &T, new: &T) -> Option<Replaced<T>> {
+pub(super) fn replaced<T: Clone + PartialEq>(old: &T, new: &T) -> Option<Replaced<T>> {
     (old != new).then(|| Replaced { old: old.clone(), new: new.clone() })
 }
 
@@ -68,6 +70,7 @@ fn service_changes(name: &ServiceName, old: &Service, new: &Service, changes: &m
     steps.extend(replaced(&old.mode, &new.mode).map(ServiceChange::Mode));
     steps.extend(replaced(&old.scheduler, &new.scheduler).map(ServiceChange::Scheduler));
     steps.extend(replaced(&old.when_down, &new.when_down).map(ServiceChange::WhenDown));
+    steps.extend(replaced(&old.default_policy, &new.default_policy).map(ServiceChange::DefaultPolicy));
     steps.extend(replaced(&old.health, &new.health).map(ServiceChange::Health));
     backend_changes(&old.backends, &new.backends, &mut steps);
     changes.extend(steps.into_iter().map(|step| Change::Service(name.clone(), step)));

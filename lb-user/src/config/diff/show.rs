@@ -47,6 +47,7 @@ impl Display for Change {
             Self::ServiceAdded(service) => show_service(f, service),
             Self::ServiceRemoved(name) => write!(f, "service {name} removed"),
             Self::Service(name, change) => write!(f, "service {name}: {change}"),
+            Self::Firewall(change) => write!(f, "firewall: {change}"),
         }
     }
 }
@@ -60,6 +61,7 @@ impl Display for ServiceChange {
             Self::Mode(mode) => write!(f, "mode {mode}"),
             Self::Scheduler(scheduler) => write!(f, "scheduler {scheduler}"),
             Self::WhenDown(when_down) => write!(f, "when_down {when_down}"),
+            Self::DefaultPolicy(policy) => write!(f, "default_policy {policy}"),
             Self::Health(Replaced { old: Some(old), new: Some(new) }) => {
                 write!(f, "health check: {}", health_parts(old, new).join(", "))
             }

@@ -66,7 +66,7 @@ impl Sheet<'_> {
     }
 
     /// The place of a table with a header: its comments, its header and its keys.
-    fn cut_block(&self, table: &Table) -> Option<Range<usize>> {
+    pub(super) fn cut_block(&self, table: &Table) -> Option<Range<usize>> {
         let mut start = self.with_comments_above(self.header(table)?.start);
         let mut end = self.block_end(table)?;
         let blank = |line: &str| line.trim().is_empty();
@@ -174,7 +174,7 @@ impl Sheet<'_> {
     }
 
     /// Where the comment lines begin that stand right above a header.
-    fn with_comments_above(&self, header: usize) -> usize {
+    pub(super) fn with_comments_above(&self, header: usize) -> usize {
         let start = self.line_start(header);
         let above = self.text.get(..start).unwrap_or_default();
         let lines = above.split_inclusive('\n').rev();

@@ -3,10 +3,14 @@
 use std::fmt::{Display, Write};
 use std::time::Duration;
 
-use toml_edit::{Array, Key, Value};
+use toml_edit::{Array, InlineTable, Key, Value};
 
-use crate::config::{Backend, CheckKind, HealthCheck, Service};
-use crate::model::{AdminState, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown};
+use crate::config::{
+    Backend, CheckKind, FirewallRule, HealthCheck, RuleAction, RuleTarget, Service, Sources,
+};
+use crate::model::{
+    AdminState, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown, any_source,
+};
 
 /// The keys of a backend, one a line.
 pub(super) fn backend(backend: &Backend) -> String {
@@ -41,6 +45,9 @@ pub(super) fn service(service: &Service) -> String {
     if service.when_down != WhenDown::Reset {
         keys.push(("when_down", service.when_down.as_str().into()));
     }
+    if service.default_policy != DefaultPolicy::Allow {
+        keys.push(("default_policy", service.default_policy.as_str().into()));
+    }
     let mut text = format!("[service.{name}]\n{}", lines(&keys));
     if let Some(health) = &service.health {
         text.push_str(&format!("\n[service.{name}.health]\n{}", lines(&health_keys(health))));
@@ -49,6 +56,37 @@ pub(super) fn service(service: &Service) -> String {
         text.push_str(&format!("\n{}{}", backend_header(&service.name), backend(added)));
     }
     text
+}
+
+/// A rule of the firewall.
+pub(super) fn rule(rule: &FirewallRule) -> String {
+    let sources: Value = match &rule.sources {
+        Sources::File(path) => {
+            let mut table = InlineTable::new();
+            table.insert("file", path.display().to_string().into());
+            table.into()
+        }
+        Sources::Prefixes(prefixes) if prefixes[..] == any_source() => "any".into(),
+        Sources::Prefixes(prefixes) => one_or_many(prefixes),
+    };
+    let mut keys = vec![("name", rule.name.as_str().into()), (rule.action.word(), sources)];
+    if let RuleAction::Limit(limits) = &rule.action {
+        let number = |number: u32| Value::from(i64::from(number));
+        if let Some(rate) = limits.new_flows_per_second {
+            keys.push(("new_flows_per_second", number(rate)));
+            keys.push(("burst", number(limits.burst)));
+        }
+        keys.extend(limits.active_flows.map(|active| ("active_flows", number(active))));
+        keys.push(("per_ipv4", number(limits.per_ipv4.into())));
+        keys.push(("per_ipv6", number(limits.per_ipv6.into())));
+    }
+    match &rule.target {
+        RuleTarget::Services => {}
+        RuleTarget::Service(name) => keys.push(("service", name.as_str().into())),
+        RuleTarget::Host => keys.push(("host", true.into())),
+        RuleTarget::HostPort(port) => keys.push(("host_port", i64::from(*port).into())),
+    }
+    format!("[[firewall.rule]]\n{}", lines(&keys))
 }
 
 fn backend_keys(backend: &Backend) -> Vec<(&'static str, Value)> {

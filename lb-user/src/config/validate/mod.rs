@@ -6,6 +6,7 @@
 
 mod address;
 mod backend;
+mod firewall;
 mod scalar;
 mod service;
 mod vip;
@@ -71,7 +72,9 @@ impl Validator<'_> {
         let dataplane = self.dataplane(&file.dataplane, node.as_ref().map(|node| &node.name));
         let vips = self.vips(&file.vip, node.as_ref());
         let services = self.services(&file.service, &vips);
-        Some(Config { node: node?, control: control?, dataplane: dataplane?, vips, services })
+        let firewall = self.firewall(&file.firewall, &file.service);
+        let (node, control, dataplane, firewall) = (node?, control?, dataplane?, firewall?);
+        Some(Config { node, control, dataplane, vips, services, firewall })
     }
 
     fn node(&mut self, file: Option<&FileNode>) -> Option<Node> {

@@ -9,7 +9,7 @@ use crate::config::error::did_you_mean;
 use crate::config::file::{FileHealth, FileService, OneOrMany};
 use crate::config::locate::{Complaint, Path};
 use crate::config::{CheckKind, HealthCheck, Service, Vip};
-use crate::model::{Mode, Protocol, SchedulerKind, ServiceName, VipName, WhenDown};
+use crate::model::{DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, VipName, WhenDown};
 
 impl Validator<'_> {
     /// All services that are right.
@@ -53,6 +53,10 @@ impl Validator<'_> {
             Some(word) => self.parsed(&path.key("when_down"), word),
             None => Some(WhenDown::Reset),
         };
+        let default_policy = match &file.default_policy {
+            Some(word) => self.parsed(&path.key("default_policy"), word),
+            None => Some(DefaultPolicy::Allow),
+        };
         let health = match &file.health {
             Some(health) => self.health(&path.key("health"), health).map(Some),
             None => Some(None),
@@ -66,6 +70,7 @@ impl Validator<'_> {
             mode: mode?,
             scheduler: scheduler?,
             when_down: when_down?,
+            default_policy: default_policy?,
             health: health?,
             backends: backends?,
         };

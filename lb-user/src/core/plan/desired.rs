@@ -3,7 +3,7 @@
 use super::name_hash;
 use crate::config::{Backend, Config, Service};
 use crate::core::schedule::{maglev_table, ramped_weight, slot_table};
-use crate::model::{AdminState, BackendName, Family, SchedulerKind, ServiceName, WhenDown};
+use crate::model::{AdminState, BackendName, DefaultPolicy, Family, SchedulerKind, ServiceName, WhenDown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -47,6 +47,8 @@ pub struct Steering {
     pub scheduler: SchedulerKind,
     /// What it does without slots.
     pub when_down: WhenDown,
+    /// What becomes of connections that no rule of the firewall decides about.
+    pub default_policy: DefaultPolicy,
     /// All its backends, those without slots too.
     pub backends: BTreeMap<BackendName, SteeredBackend>,
     /// The slot table.
@@ -123,5 +125,12 @@ fn steer(
         }
         SchedulerKind::SourceHash | SchedulerKind::Maglev => maglev_table(&shares),
     };
-    Steering { listen, scheduler: service.scheduler, when_down: service.when_down, backends, slots }
+    Steering {
+        listen,
+        scheduler: service.scheduler,
+        when_down: service.when_down,
+        default_policy: service.default_policy,
+        backends,
+        slots,
+    }
 }

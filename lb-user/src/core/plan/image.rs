@@ -39,6 +39,8 @@ pub struct ServiceEntry {
     pub scheduler: SchedulerKind,
     /// Whether SYNs are dropped, not answered with RST, while it has no slots.
     pub drops_when_down: bool,
+    /// Whether what no rule of the firewall decides is denied.
+    pub denies: bool,
     /// Its range of the slot array.
     pub slots: Range<u32>,
 }

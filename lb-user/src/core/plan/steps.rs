@@ -4,7 +4,7 @@ use super::{
     BackendEntry, Desired, Image, ServiceAddress, ServiceEntry, SteeredBackend, Steering, SteeringKey,
     name_hash,
 };
-use crate::model::WhenDown;
+use crate::model::{DefaultPolicy, WhenDown};
 use lb_ebpf::abi::{MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -155,6 +155,7 @@ impl<'a> Planner<'a> {
             id,
             scheduler: steering.scheduler,
             drops_when_down: steering.when_down == WhenDown::Drop,
+            denies: steering.default_policy == DefaultPolicy::Deny,
             slots: range,
         };
         let addresses = steering.listen.iter();

@@ -4,14 +4,20 @@
 //! silence the program never sees, so the agent counts that in a table of its own, whose only writer is the thread that
 //! sweeps. The difference of the two is exact at any moment. An agent that was killed between taking a flow out and
 //! counting it leaves a drift; the next sweeps find it, because they count the flows themselves.
+//!
+//! Accounts of the firewall's limited sources come and go, so there the program itself takes a forgotten flow off: a
+//! second program does nothing else, and is run for each.
 
+use super::load::SETTLE_PROGRAM;
 use super::maps::{failed, read_view};
-use super::{Dataplane, DataplaneError};
+use super::{Dataplane, DataplaneError, map_calls};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
-use lb_ebpf::abi::{Direction, FlowRecord, active_flows_of};
+use aya::programs::{Program, ProgramFd};
+use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, LimitedSource, NO_RULE, active_flows_of};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::os::fd::AsFd;
 
 const COUNTED: &str = "ACTIVE_FLOWS";
 const FORGOTTEN: &str = "FORGOTTEN_FLOWS";
@@ -27,6 +33,7 @@ pub(super) struct Accounts {
     forgotten: Array<MapData, u64>,
     /// The ids that this sweep looks at.
     window: Range<u32>,
+    settle: ProgramFd,
     /// What the last sweep found to be wrong, if it stays so.
     suspected: BTreeMap<u32, i64>,
 }
@@ -37,6 +44,7 @@ impl Accounts {
             counted: open(ebpf, COUNTED)?,
             forgotten: open(ebpf, FORGOTTEN)?,
             window: 0..0,
+            settle: settle_program(ebpf)?,
             suspected: BTreeMap::new(),
         })
     }
@@ -60,9 +68,14 @@ impl Accounts {
 
     /// Takes note of a flow's forward entry that was taken out of the established table. A closed one was counted
     /// off by the program.
-    pub(super) fn forget(&mut self, forward: &FlowRecord) {
+    pub(super) fn forget(&mut self, key: &FlowKey, forward: &FlowRecord) {
         if forward.direction() == Direction::Forward && !forward.state().is_closed() {
             self.add_forgotten(forward.backend_id, 1);
+            if forward.limit_rule != NO_RULE {
+                let source = LimitedSource { network: key.source, rule: forward.limit_rule.into() };
+                // Where it fails, the source has one connection less until its account gives way.
+                let _ = map_calls::run(self.settle.as_fd(), bytemuck::bytes_of(&source));
+            }
         }
     }
 
@@ -110,6 +123,14 @@ impl Dataplane {
         let forgotten = forgotten.get(&id, 0).map_err(failed(FORGOTTEN))?;
         Ok(active_flows_of(counted, forgotten))
     }
+}
+
+fn settle_program(ebpf: &Ebpf) -> Result<ProgramFd, DataplaneError> {
+    let Some(Program::Xdp(program)) = ebpf.program(SETTLE_PROGRAM) else {
+        return Err(DataplaneError::Load(format!("no program {SETTLE_PROGRAM} in the object")));
+    };
+    let fd = program.fd().and_then(|fd| Ok(fd.try_clone()?));
+    fd.map_err(|error| DataplaneError::Load(error.to_string()))
 }
 
 fn open(ebpf: &Ebpf, name: &'static str) -> Result<Array<MapData, u64>, DataplaneError> {

@@ -247,7 +247,7 @@ impl FlowSweeper {
                 if let Some(record) = taken.filter(|_| direction == Direction::Forward) {
                     cut += 1;
                     if table.name == "ESTABLISHED" {
-                        self.accounts.forget(&record);
+                        self.accounts.forget(&key, &record);
                     }
                 }
             }
@@ -280,7 +280,7 @@ fn forget_if_silent(
     let Some(taken) = table.take_if(key, |found| found.last_seen_ns == last_seen_ns) else { return 0 };
     report.expired_flows += 1;
     if table.name == "ESTABLISHED" {
-        accounts.forget(&taken);
+        accounts.forget(key, &taken);
     }
     let twin_gone = table.take_if(&twin_key, |twin| idle(twin, now) > limit).is_some();
     1 + u64::from(twin_gone)

@@ -1,5 +1,6 @@
 //! Loading the program over pinned maps, and taking everything away again.
 
+use super::firewall::FirewallImage;
 use super::{Dataplane, DataplaneError, attach, maps};
 use crate::model::{AttachMode, PortRange};
 use aya::maps::{Array, Map, MapData};
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub static PROGRAM_OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../lb-ebpf/object/lb-xdp.o"));
 const PROGRAM: &str = "lb_xdp";
+/// The program that takes flows off their sources' accounts; it is run, never attached.
+pub(super) const SETTLE_PROGRAM: &str = "lb_settle";
 const BPF_FS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::BPF_FS_MAGIC;
 
 /// What to load and where.
@@ -151,8 +154,11 @@ impl Dataplane {
         maps::write_node(&mut ebpf, node(options.nat_ports))?;
         let mut image = maps::read_image(&ebpf)?;
         image.continue_ids();
-        program(&mut ebpf)?.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
-        Ok((Self { ebpf, image, attachments: Vec::new(), maps_wait }, report))
+        let firewall = FirewallImage::read(&ebpf)?;
+        for name in [PROGRAM, SETTLE_PROGRAM] {
+            program(&mut ebpf, name)?.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
+        }
+        Ok((Self { ebpf, image, firewall, attachments: Vec::new(), maps_wait }, report))
     }
 
     /// Attaches the program to the interfaces. An earlier program is replaced atomically: no packet goes by
@@ -161,7 +167,7 @@ impl Dataplane {
     /// # Errors
     /// Says which pin or interface is in the way.
     pub fn attach(&mut self, options: &Options, report: &mut LoadReport) -> Result<(), DataplaneError> {
-        self.attachments = attach::attach_all(program(&mut self.ebpf)?, options, report)?;
+        self.attachments = attach::attach_all(program(&mut self.ebpf, PROGRAM)?, options, report)?;
         if self.maps_wait {
             MapDirs::of(&options.pin_dir).swap()?;
             self.maps_wait = false;
@@ -170,10 +176,10 @@ impl Dataplane {
     }
 }
 
-fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataplaneError> {
     let program = ebpf
-        .program_mut(PROGRAM)
-        .ok_or_else(|| DataplaneError::Load(format!("no program {PROGRAM} in the object")))?;
+        .program_mut(name)
+        .ok_or_else(|| DataplaneError::Load(format!("no program {name} in the object")))?;
     program.try_into().map_err(|error| DataplaneError::Load(chain(&error)))
 }
 

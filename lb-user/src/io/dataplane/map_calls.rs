@@ -1,4 +1,5 @@
-//! Map operations that aya does not have: BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_AND_DELETE_ELEM.
+//! System calls that aya does not have, or not on any thread: BPF_MAP_LOOKUP_BATCH, BPF_MAP_LOOKUP_AND_DELETE_ELEM,
+//! BPF_PROG_TEST_RUN.
 //!
 //! A walk with one system call for each entry would take seconds at a million flows; in batches it takes tens of
 //! milliseconds and holds each bucket's lock no longer. Taking an entry out shows what it was at that moment, which
@@ -7,6 +8,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
@@ -33,6 +35,41 @@ struct ElementAttr {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+/// The kernel's `union bpf_attr`, as far as running a program uses it (`struct { ... } test`).
+#[repr(C)]
+#[derive(Default)]
+struct RunAttr {
+    program_fd: u32,
+    result: u32,
+    data_in_bytes: u32,
+    data_out_bytes: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration_ns: u32,
+}
+
+/// Runs a program once on a packet.
+pub(super) fn run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<()> {
+    let mut attr = RunAttr {
+        program_fd: program.as_raw_fd() as u32,
+        data_in_bytes: packet.len() as u32,
+        data_in: packet.as_ptr() as u64,
+        repeat: 1,
+        ..RunAttr::default()
+    };
+    // SAFETY: the pointer is to a packet of that length which outlives the call, and the kernel only reads it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_TEST_RUN,
+            std::ptr::from_mut(&mut attr),
+            std::mem::size_of::<RunAttr>(),
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Takes an entry out of a hash map (kernel 5.14), if it is there.

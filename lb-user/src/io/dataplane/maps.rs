@@ -102,7 +102,8 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
                 slots_base: entry.slots.start,
                 slots_len: entry.slots.end - entry.slots.start,
                 scheduler: scheduler_number(entry.scheduler),
-                when_down: u16::from(entry.drops_when_down),
+                when_down: u8::from(entry.drops_when_down),
+                denies: u8::from(entry.denies),
             };
             map.insert(service_key(address), Plain(value), 0).map_err(failed("SERVICES"))
         }
@@ -187,6 +188,7 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
             id: service.id,
             scheduler: scheduler_kind(service.scheduler()),
             drops_when_down: service.when_down != 0,
+            denies: service.denies != 0,
             slots: range,
         };
         image.services.insert(address, entry);

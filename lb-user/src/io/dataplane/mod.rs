@@ -7,6 +7,7 @@
 mod accounts;
 mod attach;
 mod counters;
+mod firewall;
 mod flows;
 mod load;
 mod map_calls;
@@ -16,6 +17,7 @@ mod run;
 pub use crate::core::expiry::Timeouts;
 pub use attach::{Attachment, XdpModeUsed};
 pub use counters::{BackendTotals, Counter, Counters};
+pub use firewall::FirewallError;
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
 pub use run::{PassProgram, RunResult};
@@ -75,6 +77,7 @@ pub enum DataplaneError {
 pub struct Dataplane {
     ebpf: Ebpf,
     image: Image,
+    firewall: firewall::FirewallImage,
     attachments: Vec<Attachment>,
     /// Its maps are not yet where the next agent looks for them: those of another ABI are, as long as a
     /// program works with them.

@@ -52,6 +52,20 @@ fn changes_of_vips_and_services_have_their_words() {
 }
 
 #[test]
+fn changes_of_the_firewall_have_their_words() {
+    let policy = "service web: default_policy allow → deny";
+    say("port = 80\n", "port = 80\ndefault_policy = \"deny\"\n", &[policy]);
+    let rule =
+        "[[firewall.rule]]\nname = \"office\"\nallow = \"198.51.100.0/24\"\nservice = \"web\"\n[vip.A]";
+    say("[vip.A]", rule, &["firewall: rule office added (allow 198.51.100.0/24 to service web)"]);
+    let limit = "[[firewall.rule]]\nname = \"polite\"\nlimit = \"any\"\nnew_flows_per_second = 5\n[vip.A]";
+    let added = "firewall: rule polite added (limit any to all services: 5 new/s (burst 5), per /32 and /64)";
+    say("[vip.A]", limit, &[added]);
+    let host = "[firewall]\nhost_default = \"deny\"\n[vip.A]";
+    say("[vip.A]", host, &["firewall: host_default allow → deny"]);
+}
+
+#[test]
 fn changes_of_health_checks_have_their_words() {
     let path = "path = \"/healthz\"";
     let other = "path = \"/up\", expect_body = \"ok\", interval = \"1s\", fall = 5";

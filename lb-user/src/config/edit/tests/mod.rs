@@ -2,6 +2,7 @@
 
 mod any_file;
 mod refusals;
+mod rules;
 mod services;
 
 use super::*;

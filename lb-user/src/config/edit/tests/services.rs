@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{Mode, Protocol, SchedulerKind, WhenDown};
+use crate::model::{DefaultPolicy, Mode, Protocol, SchedulerKind, WhenDown};
 
 fn shop() -> Service {
     Service {
@@ -14,6 +14,7 @@ fn shop() -> Service {
         mode: Mode::Nat,
         scheduler: SchedulerKind::RoundRobin,
         when_down: WhenDown::Reset,
+        default_policy: DefaultPolicy::Allow,
         health: Some(HealthCheck {
             kind: CheckKind::Http {
                 path: "/up".to_owned(),

@@ -1,0 +1,341 @@
+//! The firewall's maps: rules in, hits and judgements out.
+//!
+//! There are two tables of prefixes for each family. The one that is not in force is brought to the new state by its
+//! difference, which is small for a small change however many prefixes there are, and then one word puts it in force:
+//! no packet sees half of a change.
+
+use super::maps::{PerCpu, Plain, failed, read_view, view};
+use super::{Dataplane, DataplaneError};
+use crate::core::plan::firewall::{CompileError, Compiled, Decisions, Exception, Ruleset, compile, rule_ids};
+use crate::model::{DefaultPolicy, RuleName};
+use aya::Ebpf;
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues};
+use ipnet::IpNet;
+use lb_ebpf::abi::{
+    Decision, DecisionKey, Judgement, MAX_DECISIONS, MAX_RULES, Policy, Rule, RuleHits, SourceClass, Target,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+const PREFIXES_V4: [&str; 2] = ["PREFIXES_V4_0", "PREFIXES_V4_1"];
+const PREFIXES_V6: [&str; 2] = ["PREFIXES_V6_0", "PREFIXES_V6_1"];
+
+type TrieMut<'a, K> = LpmTrie<&'a mut MapData, K, Plain<SourceClass>>;
+type Trie<'a, K> = LpmTrie<&'a MapData, K, Plain<SourceClass>>;
+type Contents = BTreeMap<IpNet, SourceClass>;
+
+/// What the firewall's maps hold.
+pub(super) struct FirewallImage {
+    policy: Policy,
+    /// The two tables of prefixes.
+    contents: [Contents; 2],
+    /// Numbers of the classes that have entries of their own, with what they decide. A number keeps its meaning as long
+    /// as a table in force has it.
+    classes: BTreeMap<u32, Vec<(Exception, Decision)>>,
+    next_class: u32,
+    /// Name hashes by rule id.
+    rules: BTreeMap<u32, u64>,
+    ids: BTreeMap<RuleName, u32>,
+}
+
+/// Why rules could not be put in force.
+#[derive(Debug, thiserror::Error)]
+pub enum FirewallError {
+    /// They do not fit.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The kernel.
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+}
+
+impl FirewallImage {
+    /// What an earlier agent left in the maps. Its classes keep their numbers until no table has them.
+    pub(super) fn read(ebpf: &Ebpf) -> Result<Self, DataplaneError> {
+        let policy: Array<&MapData, Plain<Policy>> = read_view(ebpf, "POLICY")?;
+        let Plain(policy) = policy.get(&0, 0).map_err(failed("POLICY"))?;
+        let mut rules = BTreeMap::new();
+        let entries: Array<&MapData, Plain<Rule>> = read_view(ebpf, "RULES")?;
+        for id in 0..MAX_RULES {
+            let Plain(rule) = entries.get(&id, 0).map_err(failed("RULES"))?;
+            if rule.name_hash != 0 {
+                rules.insert(id, rule.name_hash);
+            }
+        }
+        let mut classes: BTreeMap<u32, Vec<(Exception, Decision)>> = BTreeMap::new();
+        let decisions: HashMap<&MapData, Plain<DecisionKey>, Plain<Decision>> = read_view(ebpf, "DECISIONS")?;
+        for pair in decisions.iter() {
+            let (Plain(key), Plain(decision)) = pair.map_err(failed("DECISIONS"))?;
+            let Some(exception) = Exception::of(key.target()) else { continue };
+            classes.entry(key.class).or_default().push((exception, decision));
+        }
+        classes.values_mut().for_each(|exceptions| exceptions.sort_by_key(|(exception, _)| *exception));
+        let contents = [contents(ebpf, 0)?, contents(ebpf, 1)?];
+        let next_class = classes.keys().next_back().map_or(1, |last| last + 1);
+        Ok(Self { policy, contents, classes, next_class, rules, ids: BTreeMap::new() })
+    }
+
+    fn idle(&self) -> usize {
+        usize::from(self.policy.table == 0)
+    }
+
+    fn active(&self) -> usize {
+        usize::from(self.policy.table != 0)
+    }
+
+    /// The number of a class that decides this, and whether it is new.
+    fn class(&mut self, exceptions: &[(Exception, Decision)]) -> (u32, bool) {
+        if exceptions.is_empty() {
+            return (0, false);
+        }
+        if let Some((number, _)) = self.classes.iter().find(|(_, known)| known.as_slice() == exceptions) {
+            return (*number, false);
+        }
+        let number = self.next_class;
+        self.next_class = self.next_class.wrapping_add(1).max(1);
+        self.classes.insert(number, exceptions.to_vec());
+        (number, true)
+    }
+}
+
+fn contents(ebpf: &Ebpf, table: usize) -> Result<Contents, DataplaneError> {
+    let mut contents = Contents::new();
+    let mut add = |address: IpAddr, bits: u32, class| {
+        if let Ok(prefix) = IpNet::new(address, u8::try_from(bits).unwrap_or(u8::MAX)) {
+            contents.insert(prefix, class);
+        }
+    };
+    let trie: Trie<'_, [u8; 4]> = read_view(ebpf, PREFIXES_V4[table])?;
+    for pair in trie.iter() {
+        let (key, Plain(class)) = pair.map_err(failed(PREFIXES_V4[table]))?;
+        add(IpAddr::from(key.data()), key.prefix_len(), class);
+    }
+    let trie: Trie<'_, [u8; 16]> = read_view(ebpf, PREFIXES_V6[table])?;
+    for pair in trie.iter() {
+        let (key, Plain(class)) = pair.map_err(failed(PREFIXES_V6[table]))?;
+        add(IpAddr::from(key.data()), key.prefix_len(), class);
+    }
+    Ok(contents)
+}
+
+/// Puts what `class` says of each prefix into a table; `None` takes it out.
+fn write_table(
+    ebpf: &mut Ebpf,
+    table: usize,
+    changes: &[(IpNet, Option<SourceClass>)],
+) -> Result<(), DataplaneError> {
+    let mut v4: TrieMut<'_, [u8; 4]> = view(ebpf, PREFIXES_V4[table])?;
+    for (prefix, class) in changes {
+        let IpNet::V4(prefix) = prefix else { continue };
+        let key = Key::new(u32::from(prefix.prefix_len()), prefix.addr().octets());
+        match class {
+            Some(class) => v4.insert(&key, Plain(*class), 0),
+            None => v4.remove(&key),
+        }
+        .map_err(failed(PREFIXES_V4[table]))?;
+    }
+    let mut v6: TrieMut<'_, [u8; 16]> = view(ebpf, PREFIXES_V6[table])?;
+    for (prefix, class) in changes {
+        let IpNet::V6(prefix) = prefix else { continue };
+        let key = Key::new(u32::from(prefix.prefix_len()), prefix.addr().octets());
+        match class {
+            Some(class) => v6.insert(&key, Plain(*class), 0),
+            None => v6.remove(&key),
+        }
+        .map_err(failed(PREFIXES_V6[table]))?;
+    }
+    Ok(())
+}
+
+/// What to change in `old` to make it `new`.
+fn difference(old: &Contents, new: &Contents) -> Vec<(IpNet, Option<SourceClass>)> {
+    let gone = old.keys().filter(|prefix| !new.contains_key(prefix)).map(|prefix| (*prefix, None));
+    let put = new.iter().filter(|(prefix, class)| old.get(prefix) != Some(class));
+    gone.chain(put.map(|(prefix, class)| (*prefix, Some(*class)))).collect()
+}
+
+impl Dataplane {
+    /// Puts rules in force, all at once. Established flows are not judged by them yet: see
+    /// [`judge_flows_again`](Self::judge_flows_again).
+    ///
+    /// # Errors
+    /// Where they do not fit, or the kernel refuses a part, the old ones stay in force.
+    pub fn put_rules(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
+        let ids = rule_ids(ruleset, &self.firewall.rules)?;
+        let compiled = compile(ruleset, &ids)?;
+        let entries: usize = compiled.decisions.iter().map(|decisions| decisions.exceptions.len()).sum();
+        // Those of the rules in force are there at the same time.
+        if entries > MAX_DECISIONS as usize / 2 {
+            let (what, limit) = ("decisions about single services and ports", MAX_DECISIONS / 2);
+            return Err(CompileError::Full { what, wanted: entries, limit }.into());
+        }
+        self.forget_unused_classes()?;
+        self.write_rules(&compiled)?;
+        let classes: Result<Vec<SourceClass>, DataplaneError> =
+            compiled.decisions.iter().map(|decisions| self.write_decisions(decisions)).collect();
+        let classes = classes?;
+        let wanted =
+            compiled.prefixes.iter().filter_map(|(prefix, place)| Some((*prefix, *classes.get(*place)?)));
+        let wanted: Contents = wanted.collect();
+        let idle = self.firewall.idle();
+        let changes = difference(&self.firewall.contents[idle], &wanted);
+        if let Err(error) = write_table(&mut self.ebpf, idle, &changes) {
+            // A part is written; the next change must know which.
+            self.firewall.contents[idle] = contents(&self.ebpf, idle)?;
+            return Err(error.into());
+        }
+        self.firewall.contents[idle] = wanted;
+        self.write_policy(Policy {
+            generation: self.firewall.policy.generation,
+            table: u8::from(idle == 1),
+            judges_services: u8::from(compiled.judges_services),
+            judges_host: u8::from(compiled.judges_host),
+            host_denies: u8::from(ruleset.host_default == DefaultPolicy::Deny),
+        })?;
+        self.forget_unused_rules(&compiled)?;
+        self.firewall.ids = ids;
+        Ok(())
+    }
+
+    /// Has every flow judged by the rules in force, when its next packet comes.
+    pub fn judge_flows_again(&mut self) -> Result<(), DataplaneError> {
+        let policy = self.firewall.policy;
+        self.write_policy(Policy { generation: policy.generation.wrapping_add(1), ..policy })
+    }
+
+    fn write_policy(&mut self, policy: Policy) -> Result<(), DataplaneError> {
+        if policy == self.firewall.policy {
+            return Ok(());
+        }
+        let mut map: Array<&mut MapData, Plain<Policy>> = view(&mut self.ebpf, "POLICY")?;
+        map.set(0, Plain(policy), 0).map_err(failed("POLICY"))?;
+        self.firewall.policy = policy;
+        Ok(())
+    }
+
+    /// Writes the entries of rules; those that are new begin with no hits.
+    fn write_rules(&mut self, compiled: &Compiled) -> Result<(), DataplaneError> {
+        for (id, rule) in &compiled.rules {
+            if self.firewall.rules.get(id) != Some(&rule.name_hash) {
+                clear_hits(&mut self.ebpf, *id)?;
+            }
+            let mut map: Array<&mut MapData, Plain<Rule>> = view(&mut self.ebpf, "RULES")?;
+            map.set(*id, Plain(*rule), 0).map_err(failed("RULES"))?;
+            self.firewall.rules.insert(*id, rule.name_hash);
+        }
+        Ok(())
+    }
+
+    fn forget_unused_rules(&mut self, compiled: &Compiled) -> Result<(), DataplaneError> {
+        let unused: Vec<u32> =
+            self.firewall.rules.keys().filter(|id| !compiled.rules.contains_key(id)).copied().collect();
+        for id in unused {
+            let mut map: Array<&mut MapData, Plain<Rule>> = view(&mut self.ebpf, "RULES")?;
+            map.set(id, Plain(bytemuck::Zeroable::zeroed()), 0).map_err(failed("RULES"))?;
+            self.firewall.rules.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Gives decisions a class and writes what it decides about single destinations.
+    fn write_decisions(&mut self, decisions: &Decisions) -> Result<SourceClass, DataplaneError> {
+        let (class, is_new) = self.firewall.class(&decisions.exceptions);
+        if is_new {
+            let mut map: HashMap<&mut MapData, Plain<DecisionKey>, Plain<Decision>> =
+                view(&mut self.ebpf, "DECISIONS")?;
+            for (exception, decision) in &decisions.exceptions {
+                let key = DecisionKey::new(class, exception.target());
+                map.insert(Plain(key), Plain(*decision), 0).map_err(failed("DECISIONS"))?;
+            }
+        }
+        Ok(SourceClass { class, services: decisions.services, host: decisions.host })
+    }
+
+    /// Removes the decisions of classes that the table in force does not have.
+    fn forget_unused_classes(&mut self) -> Result<(), DataplaneError> {
+        let active = &self.firewall.contents[self.firewall.active()];
+        let used: BTreeSet<u32> = active.values().map(|class| class.class).collect();
+        let unused: Vec<u32> =
+            self.firewall.classes.keys().filter(|class| !used.contains(class)).copied().collect();
+        let mut map: HashMap<&mut MapData, Plain<DecisionKey>, Plain<Decision>> =
+            view(&mut self.ebpf, "DECISIONS")?;
+        for class in unused {
+            let exceptions = self.firewall.classes.remove(&class).unwrap_or_default();
+            let keys = exceptions.iter().map(|(exception, _)| DecisionKey::new(class, exception.target()));
+            for key in keys {
+                // Gone already is as good.
+                let _ = map.remove(&Plain(key));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a rule did so far, over all CPUs; nothing for a rule that is not in force.
+    pub fn rule_hits(&self, rule: &RuleName) -> Result<RuleHits, DataplaneError> {
+        let Some(id) = self.firewall.ids.get(rule) else { return Ok(RuleHits::default()) };
+        let map: PerCpu<'_, Plain<RuleHits>> = read_view(&self.ebpf, "RULE_HITS")?;
+        let values = map.get(id, 0).map_err(failed("RULE_HITS"))?;
+        Ok(values.iter().fold(RuleHits::default(), |sum, Plain(cpu)| RuleHits {
+            allowed: sum.allowed + cpu.allowed,
+            denied: sum.denied + cpu.denied,
+            over_rate: sum.over_rate + cpu.over_rate,
+            over_active: sum.over_active + cpu.over_active,
+        }))
+    }
+
+    /// How many prefixes are in force.
+    pub fn prefixes(&self) -> u64 {
+        self.firewall.contents[self.firewall.active()].len() as u64
+    }
+
+    /// What the tables in force say about a source and a target, looked up as the program does; and which rule says so.
+    pub fn judgement(
+        &self,
+        source: IpAddr,
+        target: Target,
+    ) -> Result<(Judgement, Option<&RuleName>), DataplaneError> {
+        let active = self.firewall.active();
+        let class = match source {
+            IpAddr::V4(address) => {
+                let trie: Trie<'_, [u8; 4]> = read_view(&self.ebpf, PREFIXES_V4[active])?;
+                found(trie.get(&Key::new(32, address.octets()), 0)).map_err(failed(PREFIXES_V4[active]))?
+            }
+            IpAddr::V6(address) => {
+                let trie: Trie<'_, [u8; 16]> = read_view(&self.ebpf, PREFIXES_V6[active])?;
+                found(trie.get(&Key::new(128, address.octets()), 0)).map_err(failed(PREFIXES_V6[active]))?
+            }
+        };
+        let Some(Plain(class)) = class else { return Ok((Judgement::None, None)) };
+        let fallback = if target.is_host() { class.host } else { class.services };
+        let decisions: HashMap<&MapData, Plain<DecisionKey>, Plain<Decision>> =
+            read_view(&self.ebpf, "DECISIONS")?;
+        let key = DecisionKey::new(class.class, target);
+        let exception = found(decisions.get(&Plain(key), 0)).map_err(failed("DECISIONS"))?;
+        let judgement = exception.map_or(fallback, |Plain(decision)| decision).judgement();
+        let rule = match judgement {
+            Judgement::None => None,
+            Judgement::Allow(id) | Judgement::Deny(id) | Judgement::Limit(id) => {
+                self.firewall.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name)
+            }
+        };
+        Ok((judgement, rule))
+    }
+}
+
+fn found<T>(result: Result<T, aya::maps::MapError>) -> Result<Option<T>, aya::maps::MapError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(aya::maps::MapError::KeyNotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn clear_hits(ebpf: &mut Ebpf, id: u32) -> Result<(), DataplaneError> {
+    let failure = |reason: String| DataplaneError::Map { map: "RULE_HITS", reason };
+    let cpus = aya::util::nr_cpus().map_err(|(file, error)| failure(format!("{file}: {error}")))?;
+    let zero = PerCpuValues::try_from(vec![Plain(RuleHits::default()); cpus])
+        .map_err(|error| failure(error.to_string()))?;
+    let mut map: PerCpuArray<&mut MapData, Plain<RuleHits>> = view(ebpf, "RULE_HITS")?;
+    map.set(id, zero, 0).map_err(failed("RULE_HITS"))
+}
