@@ -4,6 +4,7 @@
 //! It prints a table, and writes `target/bench/NAME.json`. Whether a target is met is part of the result,
 //! never a reason to fail.
 
+pub mod firewall;
 pub mod load;
 pub mod report;
 pub mod traffic;
@@ -22,9 +23,10 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "xdp" => [xdp::run()?, traffic::run()?].concat(),
         "xdp-packets" => xdp::run()?,
         "xdp-traffic" => traffic::run()?,
-        other => {
-            bail!("there is no benchmark {other:?}; there are: xdp, and its halves xdp-packets, xdp-traffic")
-        }
+        "firewall" => firewall::run()?,
+        other => bail!(
+            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, and firewall"
+        ),
     };
     let report = Report::new(name, rows);
     println!("{}", report.markdown());

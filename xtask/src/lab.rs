@@ -23,12 +23,17 @@ const LAB: &[Package] = &[
     Package::program("iputils-ping", "ping"),
 ];
 const DATABASE: &[Package] = &[Package::program("mariadb-server", "mariadbd").with_service("mariadb")];
-const BENCH: &[Package] =
-    &[Package::program("haproxy", "haproxy").with_service("haproxy"), Package::program("wrk", "wrk")];
+const BENCH: &[Package] = &[
+    Package::program("haproxy", "haproxy").with_service("haproxy"),
+    Package::program("wrk", "wrk"),
+    Package::program("nftables", "nft"),
+];
 
 /// The benchmarks there are.
-const BENCHMARKS: [(&str, &str); 1] =
-    [("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy")];
+const BENCHMARKS: [(&str, &str); 2] = [
+    ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
+    ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
+];
 
 /// Arguments of `cargo xtask run`.
 #[derive(Debug, Args)]

@@ -9,8 +9,9 @@ use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
 use lb_ebpf::flow_state::FlowState;
+use lb_user::core::plan::firewall::Ruleset;
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
-use lb_user::io::dataplane::{Dataplane, Options, PassProgram, detach, monotonic_now};
+use lb_user::io::dataplane::{Dataplane, Options, TrivialProgram, detach, monotonic_now};
 use lb_user::model::{
     AttachMode, BackendName, DefaultPolicy, Family, PortRange, SchedulerKind, ServiceName, WhenDown,
 };
@@ -21,16 +22,16 @@ use std::process::Command;
 const NAMESPACE: &str = "lab-bench";
 /// Hops a packet can be rewritten before its TTL is used up.
 const CHAIN: u32 = 250;
-const ROUNDS: usize = 7;
-const TCP: u8 = 6;
+pub(super) const ROUNDS: usize = 7;
+pub(super) const TCP: u8 = 6;
 
 /// The namespace the program's route look-ups are answered in; gone when dropped.
-struct Environment {
+pub(super) struct Environment {
     pin_dir: PathBuf,
 }
 
 impl Environment {
-    fn enter() -> Result<Self> {
+    pub(super) fn enter() -> Result<Self> {
         let run = |line: &str| -> Result<()> {
             let mut words = line.split_whitespace();
             let status = Command::new(words.next().unwrap_or_default()).args(words).status();
@@ -47,6 +48,8 @@ impl Environment {
         for line in [
             "ip link set lo up",
             "ip link add veth0 type veth peer name veth1",
+            // Where packets of the benchmarks go to.
+            "ip link set veth0 address 02:00:00:00:00:01",
             "ip link set veth0 up",
             "ip link set veth1 up",
             "ip addr add 10.0.0.1/8 dev veth0",
@@ -60,11 +63,11 @@ impl Environment {
         Ok(environment)
     }
 
-    fn ifindex() -> Result<u32> {
+    pub(super) fn ifindex() -> Result<u32> {
         nix::net::if_::if_nametoindex("veth0").context("veth0")
     }
 
-    fn dataplane(&self, established_flows: u32, embryonic_flows: u32) -> Result<Dataplane> {
+    pub(super) fn dataplane(&self, established_flows: u32, embryonic_flows: u32) -> Result<Dataplane> {
         detach(&self.pin_dir)?;
         let options = Options {
             pin_dir: self.pin_dir.clone(),
@@ -88,12 +91,12 @@ impl Drop for Environment {
     }
 }
 
-fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+pub(super) fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
 /// A TCP packet with 20-byte headers; checksums are zero: the program updates them without looking.
-fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
+pub(super) fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
     let mut bytes = vec![0u8; 60];
     bytes[0..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
     bytes[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 2]);
@@ -112,7 +115,7 @@ fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
 }
 
 /// Wishes for the dataplane: services at `vips`, each with the one backend given.
-fn wishes(
+pub(super) fn wishes(
     services: &[(&str, SocketAddr, SocketAddr)],
     vips: &[IpAddr],
     scheduler: SchedulerKind,
@@ -155,8 +158,15 @@ fn scatter(n: u32, flows: u32) -> u32 {
 }
 
 /// Time of an established packet in ns, with so many flows (a power of two) in the table.
-fn established(environment: &Environment, flows: u32, direction: Direction, empty_ns: f64) -> Result<f64> {
+pub(super) fn established(
+    environment: &Environment,
+    flows: u32,
+    direction: Direction,
+    rules: &Ruleset,
+    empty_ns: f64,
+) -> Result<f64> {
     let mut dataplane = environment.dataplane(flows.max(4096), 16384)?;
+    dataplane.put_rules(rules)?;
     dataplane
         .take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)], SchedulerKind::RoundRobin)?)?)?;
     let now = u64::try_from(monotonic_now().as_nanos())?;
@@ -199,7 +209,7 @@ fn established(environment: &Environment, flows: u32, direction: Direction, empt
 
 /// What the embryonic table is like when a SYN makes a flow.
 #[derive(Clone, Copy, PartialEq)]
-enum Embryonic {
+pub(super) enum Embryonic {
     /// Earlier flows gave their entries back, as flows do whose handshake completes.
     Used,
     /// Its memory was never used.
@@ -209,10 +219,11 @@ enum Embryonic {
 }
 
 /// Time of a SYN that makes a flow, in ns.
-fn new_flow(
+pub(super) fn new_flow(
     environment: &Environment,
     scheduler: SchedulerKind,
     table: Embryonic,
+    rules: &Ruleset,
     empty_ns: f64,
 ) -> Result<f64> {
     let (a, b) = (v4(10, 0, 0, 100), v4(10, 0, 0, 200));
@@ -224,6 +235,7 @@ fn new_flow(
         // Each service's backend is the other service: what one makes of a SYN is a SYN to the other.
         let desired = wishes(&[("a", at(a), at(b)), ("b", at(b), at(a))], &[a, b], scheduler)?;
         dataplane.take(&steps(dataplane.image(), &desired)?)?;
+        dataplane.put_rules(rules)?;
         let mut sweeper = dataplane.sweeper()?;
         let backends: Vec<u32> = dataplane.image().backends.keys().copied().collect();
         let ifindex = Environment::ifindex()?;
@@ -266,7 +278,7 @@ fn measure() -> Result<Vec<Row>> {
     let client: Address = v4(10, 9, 0, 1).into();
     let any = FlowKey::new(client, [1, 1], vip, 80u16.to_be_bytes(), TCP);
 
-    let pass = PassProgram::load()?;
+    let pass = TrivialProgram::pass()?;
     let repeat = 1_000_000;
     let times = |run: &dyn Fn() -> Result<f64>| -> Result<f64> {
         Ok(median((0..ROUNDS).map(|_| run()).collect::<Result<Vec<_>>>()?))
@@ -288,7 +300,7 @@ fn measure() -> Result<Vec<Row>> {
     rows.push(Row::new("VIP miss, same last 16 bits", "time over empty", "ns", miss(v4(10, 7, 0, 100))?));
     for (flows, limit) in [(1, None), (1024, Some(60.0)), (65536, Some(75.0)), (524_288, None)] {
         for (direction, name) in [(Direction::Forward, "to backend"), (Direction::Reverse, "to client")] {
-            let ns = established(&environment, flows, direction, empty_ns)?;
+            let ns = established(&environment, flows, direction, &Ruleset::default(), empty_ns)?;
             let row = Row::new(format!("established, {flows} flows, {name}"), "time over empty", "ns", ns);
             rows.push(match limit {
                 Some(limit) => row.at_most(limit),
@@ -305,7 +317,7 @@ fn measure() -> Result<Vec<Row>> {
         (SchedulerKind::RoundRobin, Embryonic::Full, "new flow, table full"),
     ];
     for (scheduler, table, case) in cases {
-        let ns = new_flow(&environment, scheduler, table, empty_ns)?;
+        let ns = new_flow(&environment, scheduler, table, &Ruleset::default(), empty_ns)?;
         let row = Row::new(case, "time over empty", "ns", ns);
         rows.push(if table == Embryonic::Used { row.at_most(250.0) } else { row });
     }

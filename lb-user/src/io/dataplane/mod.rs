@@ -20,7 +20,7 @@ pub use counters::{BackendTotals, Counter, Counters};
 pub use firewall::FirewallError;
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
-pub use run::{PassProgram, RunResult};
+pub use run::{RunResult, TrivialProgram};
 
 use crate::core::plan::{Image, Step};
 use aya::Ebpf;

@@ -3,8 +3,8 @@
 use super::load::chain;
 use super::{Dataplane, DataplaneError};
 use aya::Ebpf;
-use aya::programs::{Program, TestRun, TestRunOptions, Xdp};
-use std::time::Duration;
+use aya::programs::{Program, TestRun, TestRunAttrs, TestRunOptions, Xdp};
+use std::time::{Duration, Instant};
 
 static PASS_OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../lb-ebpf/object/lb-pass.o"));
@@ -41,28 +41,92 @@ impl Dataplane {
     pub fn run(&self, packet: &[u8], ingress_ifindex: u32, repeat: u32) -> Result<RunResult, DataplaneError> {
         run(&self.ebpf, "lb_xdp", packet, ingress_ifindex, repeat)
     }
+
+    /// Runs the program on copies of `packet` that are real frames, as if they had come in by that interface: what it
+    /// passes goes on into the host's stack, what it sends leaves. Returns the mean time of a packet with all of that.
+    ///
+    /// # Errors
+    /// The kernel refuses interfaces that are not there, and packets shorter than an Ethernet header.
+    pub fn run_live(&self, packet: &[u8], ingress: u32, repeat: u32) -> Result<Duration, DataplaneError> {
+        run_live(&self.ebpf, "lb_xdp", packet, ingress, repeat)
+    }
 }
 
-/// The program that passes everything, for the peers of veths and as a measure of what running any program costs.
-pub struct PassProgram {
+/// A program that does one thing with every packet: for the peers of veths, and as a measure of what running any
+/// program costs.
+pub struct TrivialProgram {
     ebpf: Ebpf,
+    name: &'static str,
 }
 
-impl PassProgram {
-    /// Loads it; it is not attached.
-    pub fn load() -> Result<Self, DataplaneError> {
+impl TrivialProgram {
+    /// Loads the one that passes everything; it is not attached.
+    pub fn pass() -> Result<Self, DataplaneError> {
+        Self::load("lb_pass")
+    }
+
+    /// Loads the one that drops everything.
+    pub fn drop_all() -> Result<Self, DataplaneError> {
+        Self::load("lb_drop")
+    }
+
+    fn load(name: &'static str) -> Result<Self, DataplaneError> {
         let failed = |error: &dyn std::error::Error| DataplaneError::Load(chain(error));
         let mut ebpf = Ebpf::load(PASS_OBJECT).map_err(|error| failed(&error))?;
         let program =
-            ebpf.program_mut("lb_pass").ok_or_else(|| DataplaneError::Load("no program lb_pass".into()))?;
+            ebpf.program_mut(name).ok_or_else(|| DataplaneError::Load(format!("no program {name}")))?;
         let program: &mut Xdp = program.try_into().map_err(|error| failed(&error))?;
         program.load().map_err(|error| failed(&error))?;
-        Ok(Self { ebpf })
+        Ok(Self { ebpf, name })
     }
 
     /// As [`Dataplane::run`].
     pub fn run(&self, packet: &[u8], repeat: u32) -> Result<RunResult, DataplaneError> {
-        run(&self.ebpf, "lb_pass", packet, 1, repeat)
+        run(&self.ebpf, self.name, packet, 1, repeat)
+    }
+
+    /// As [`Dataplane::run_live`].
+    pub fn run_live(&self, packet: &[u8], ingress: u32, repeat: u32) -> Result<Duration, DataplaneError> {
+        run_live(&self.ebpf, self.name, packet, ingress, repeat)
+    }
+}
+
+/// Packets that live runs make at one time.
+const LIVE_BATCH: u32 = 64;
+
+fn run_live(
+    ebpf: &Ebpf,
+    name: &str,
+    packet: &[u8],
+    ingress_ifindex: u32,
+    repeat: u32,
+) -> Result<Duration, DataplaneError> {
+    let program: &Xdp = match ebpf.program(name) {
+        Some(Program::Xdp(program)) => program,
+        _ => return Err(DataplaneError::Load("the program is not loaded".into())),
+    };
+    let context = context(packet, ingress_ifindex);
+    let begun = Instant::now();
+    program
+        .test_run(TestRunOptions {
+            data_in: Some(packet),
+            ctx_in: Some(bytemuck::bytes_of(&context)),
+            repeat,
+            attrs: TestRunAttrs::new().xdp_live_frames(LIVE_BATCH),
+            ..TestRunOptions::new()
+        })
+        .map_err(|error| DataplaneError::Load(chain(&error)))?;
+    Ok(begun.elapsed() / repeat.max(1))
+}
+
+fn context(packet: &[u8], ingress_ifindex: u32) -> XdpMd {
+    XdpMd {
+        data: 0,
+        data_end: packet.len() as u32,
+        data_meta: 0,
+        ingress_ifindex,
+        rx_queue_index: 0,
+        egress_ifindex: 0,
     }
 }
 
@@ -77,14 +141,7 @@ fn run(
         Some(Program::Xdp(program)) => program,
         _ => return Err(DataplaneError::Load("the program is not loaded".into())),
     };
-    let context = XdpMd {
-        data: 0,
-        data_end: packet.len() as u32,
-        data_meta: 0,
-        ingress_ifindex,
-        rx_queue_index: 0,
-        egress_ifindex: 0,
-    };
+    let context = context(packet, ingress_ifindex);
     let mut out = vec![0; packet.len() + 256];
     let result = program
         .test_run(TestRunOptions {
