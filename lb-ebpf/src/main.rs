@@ -15,7 +15,7 @@ mod program {
         programs::XdpContext,
     };
     use lb_ebpf::{
-        bpf::{firewall, maps, pipeline, transmit},
+        bpf::{explain, firewall, maps, pipeline, transmit},
         outcome::Verdict,
     };
 
@@ -26,6 +26,10 @@ mod program {
             Err(outcome) => (outcome, 0),
         };
         maps::count_outcome(outcome);
+        explain::note(|explanation| {
+            explanation.outcome = outcome as u32;
+            explanation.ifindex = ifindex;
+        });
         match outcome.verdict() {
             Verdict::Pass => XDP_PASS,
             Verdict::Drop => XDP_DROP,

@@ -3,6 +3,7 @@
 mod application;
 mod client;
 mod commands;
+mod explain;
 mod failures;
 mod firewall;
 mod instances;

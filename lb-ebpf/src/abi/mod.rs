@@ -5,11 +5,13 @@
 //! of a layout, of a map's meaning or of a map's key needs a new [`ABI_VERSION`].
 
 mod address;
+mod explanation;
 mod firewall;
 mod flow;
 mod service;
 
 pub use address::Address;
+pub use explanation::{Explanation, NO_BACKEND};
 pub use firewall::{
     Decision, DecisionKey, Judgement, LimitedSource, MAX_DECISIONS, MAX_LIMITED_SOURCES, MAX_PREFIXES,
     MAX_RULES, Policy, Rule, RuleHits, SourceAccount, SourceClass, Target,

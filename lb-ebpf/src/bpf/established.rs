@@ -2,7 +2,7 @@
 //! besides the rewriting.
 
 use super::{
-    firewall, maps, next_hop,
+    explain, firewall, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
 };
@@ -23,8 +23,8 @@ pub(super) fn begins_anew(record: &FlowRecord, flags: TcpFlags) -> bool {
 pub(super) fn forget(key: &FlowKey, record: &FlowRecord) {
     let twin = record.twin_key(key);
     // Either may be gone already: the agent's sweep removes closed flows too.
-    let _ = maps::ESTABLISHED.remove(&twin);
-    let _ = maps::ESTABLISHED.remove(key);
+    maps::remove_established(&twin);
+    maps::remove_established(key);
     maps::count(Occurrence::TupleReused);
 }
 
@@ -39,6 +39,7 @@ pub(super) fn process<I: Rewritable>(
     if segment.ip.hops() <= 1 {
         return Err(Outcome::TtlExceeded);
     }
+    explain::note_flow(record, 2);
     next_hop::refresh::<I>(ctx, key, record, now);
     rewrite::forward(ctx, segment, record)?;
     let outcome = account(record, segment.ip.packet_bytes(), now);
@@ -68,9 +69,11 @@ pub(super) fn state_added(record: &FlowRecord, tcp: &Tcp) -> FlowState {
 #[inline(always)]
 pub(super) fn account(record: &mut FlowRecord, packet_bytes: u32, now: u64) -> Outcome {
     let bytes = u64::from(packet_bytes);
-    record.last_seen_ns = now;
-    record.packets += 1;
-    record.bytes += bytes;
+    if !explain::explains() {
+        record.last_seen_ns = now;
+        record.packets += 1;
+        record.bytes += bytes;
+    }
     match record.direction() {
         Direction::Forward => {
             maps::account(record.backend_id, |stats| {
@@ -105,6 +108,9 @@ fn account_close(client: &Address, forward: &FlowRecord, before: FlowState, news
 /// its sender's waiting too. `fin_end` is of use where the news are a FIN.
 #[inline(never)]
 pub(super) fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin_end: u32) {
+    if explain::explains() {
+        return;
+    }
     let twin_key = record.twin_key(key);
     if let Some(twin) = maps::established(&twin_key) {
         if news.has_fin() {
@@ -121,8 +127,8 @@ pub(super) fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin
     }
     if record.state().is_over() {
         // Either may be gone already: packets of both sides may end a flow at one time.
-        let _ = maps::ESTABLISHED.remove(&twin_key);
-        let _ = maps::ESTABLISHED.remove(key);
+        maps::remove_established(&twin_key);
+        maps::remove_established(key);
         maps::count(Occurrence::FlowEnded);
     }
 }

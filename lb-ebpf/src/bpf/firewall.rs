@@ -3,7 +3,7 @@
 //! Owns the tables of prefixes, decisions, rules and limited sources. A source is looked up once for a new flow, once
 //! for a flow that the policy's last change may concern, and for packets that belong to nothing.
 
-use super::{established, frame::Frame, maps};
+use super::{established, explain, frame::Frame, maps};
 use crate::abi::{
     Address, Decision, DecisionKey, Direction, FlowKey, FlowRecord, Judgement, LimitedSource, MAX_DECISIONS,
     MAX_LIMITED_SOURCES, MAX_PREFIXES, MAX_RULES, NO_RULE, Policy, Rule, RuleHits, Service, ServiceKey,
@@ -89,6 +89,9 @@ fn decide<I: Judged>(policy: &Policy, source: &Address, target: &Target) -> Deci
 /// Lets `count` add to this CPU's accounts of a rule.
 #[inline(always)]
 fn hit(rule: u32, count: impl FnOnce(&mut RuleHits)) {
+    if explain::explains() {
+        return;
+    }
     if let Some(hits) = RULE_HITS.get_ptr_mut(rule) {
         // SAFETY: as in `maps::count_outcome`; the reference ends with the call.
         count(unsafe { &mut *hits });
@@ -98,6 +101,10 @@ fn hit(rule: u32, count: impl FnOnce(&mut RuleHits)) {
 /// Denies a packet, or says what else was decided. `default_denies` is what holds where no rule decides.
 #[inline(always)]
 fn enforce(decision: Decision, default_denies: bool) -> Result<Decision, Outcome> {
+    explain::note(|explanation| {
+        explanation.decision = decision;
+        explanation.judged = 1;
+    });
     match decision.judgement() {
         Judgement::Deny(rule) => {
             hit(rule, |hits| hits.denied += 1);
@@ -146,7 +153,10 @@ pub(super) fn admit(decision: Decision, source: &Address, now: u64) -> Result<u1
     };
     let rule = RULES.get(rule_id).ok_or(Outcome::Internal)?;
     let source = LimitedSource::of(source, rule_id, rule);
-    let account = account_of(&source).ok_or(Outcome::Internal)?;
+    let Some(account) = account_of(&source) else {
+        // A source that was never seen is within every limit.
+        return if explain::explains() { Ok(NO_RULE) } else { Err(Outcome::Internal) };
+    };
     if is_full(rule, account) {
         hit(rule_id, |hits| hits.over_active += 1);
         return Err(Outcome::OverActive);
@@ -164,6 +174,9 @@ pub(super) fn admit(decision: Decision, source: &Address, now: u64) -> Result<u1
 fn account_of(source: &LimitedSource) -> Option<*mut SourceAccount> {
     if let Some(account) = LIMITED_SOURCES.get_ptr_mut(source) {
         return Some(account);
+    }
+    if explain::explains() {
+        return None;
     }
     // Another CPU may be first, which is as good.
     let _ =
@@ -189,6 +202,9 @@ fn take_turn(rule: &Rule, account: *mut SourceAccount, now: u64) -> bool {
         let turn = if due > now { due } else { now };
         if turn - now > rule.burst_ns {
             return false;
+        }
+        if explain::explains() {
+            return true;
         }
         let later = turn + rule.interval_ns;
         // SAFETY: an aligned u64 of a live map value.
@@ -217,6 +233,9 @@ pub(super) fn is_over_active(key: &FlowKey, rule_id: u32) -> bool {
 /// Counts a flow of a limited client that was promoted.
 #[inline(never)]
 pub(super) fn account_opened(client: &Address, rule_id: u32) {
+    if explain::explains() {
+        return;
+    }
     let Some(rule) = RULES.get(rule_id) else { return };
     if let Some(account) = account_of(&LimitedSource::of(client, rule_id, rule)) {
         // SAFETY: an aligned u64 of a live map value.
@@ -269,7 +288,9 @@ pub(super) fn judge_again<I: Judged>(
         Some(service) => judge::<I>(policy, &client, service).map(drop),
         None => judge_stray::<I>(policy, &client),
     };
-    if judged.is_err() {
+    if explain::explains() {
+        explain::note_flow(record, 2);
+    } else if judged.is_err() {
         cut(key, record);
     } else {
         record.policy_generation = policy.generation;
@@ -282,8 +303,8 @@ fn cut(key: &FlowKey, record: &mut FlowRecord) {
     established::close(key, record, FlowState::RESET, 0);
     let twin_key = record.twin_key(key);
     // Either may be gone already: the agent's sweep removes closed flows too.
-    let _ = maps::ESTABLISHED.remove(&twin_key);
-    let _ = maps::ESTABLISHED.remove(key);
+    maps::remove_established(&twin_key);
+    maps::remove_established(key);
     maps::count(Occurrence::FlowCut);
 }
 

@@ -1,7 +1,7 @@
 //! Packets of flows whose handshake is not complete.
 
 use super::{
-    established, firewall, maps, next_hop,
+    established, explain, firewall, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
 };
@@ -9,7 +9,7 @@ use crate::abi::{Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::{FlowState, completes_handshake};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{Tcp, TcpFlags, TcpFrame};
-use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 
 /// Whether a flow still has its NAT port. The LRU table may have evicted the reverse entry in a flood, and another
 /// flow may have the port by now: then this one's packets must not reach the backend under it.
@@ -23,7 +23,7 @@ pub(super) fn has_its_port(key: &FlowKey, record: &FlowRecord) -> bool {
 #[inline(never)]
 pub(super) fn forget(key: &FlowKey) {
     // Evicted meanwhile is as good.
-    let _ = maps::EMBRYONIC.remove(key);
+    maps::remove_embryonic(key);
     maps::count(Occurrence::PortLost);
 }
 
@@ -38,6 +38,7 @@ pub(super) fn process<I: Rewritable>(
     if segment.ip.hops() <= 1 {
         return Err(Outcome::TtlExceeded);
     }
+    explain::note_flow(record, 1);
     let tcp = segment.tcp;
     // Before the packet is changed: of a source that has all it may have, no flow is completed.
     if record.limit_rule != NO_RULE
@@ -52,8 +53,22 @@ pub(super) fn process<I: Rewritable>(
     let ifindex = record.next_hop.ifindex;
     rewrite::forward(ctx, segment, record)?;
     established::account(record, segment.ip.packet_bytes(), now);
-    let outcome = advance(key, record, &tcp, segment_bytes);
+    let outcome =
+        if explain::explains() { foresee(record, &tcp) } else { advance(key, record, &tcp, segment_bytes) };
     Ok(Sent { outcome, ifindex })
+}
+
+/// What [`advance`] would say, as far as the flow's own entry tells.
+#[inline(always)]
+fn foresee(record: &FlowRecord, tcp: &Tcp) -> Outcome {
+    let flags = TcpFlags::new(tcp.flags);
+    let proved = record.state().has(FlowState::CONFIRMED)
+        || completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn);
+    if !flags.has(TcpFlags::RST) && confirms(record, flags) && proved {
+        Outcome::Promoted
+    } else {
+        Outcome::Handshake
+    }
 }
 
 /// Whether a segment that is not a RST may complete the handshake.
@@ -153,7 +168,7 @@ fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
         }
     }
     if !matches!(insert(key, record), Insertion::Done) {
-        let _ = maps::ESTABLISHED.remove(&twin_key);
+        maps::remove_established(&twin_key);
         maps::count(Occurrence::EstablishedFull);
         return Outcome::Handshake;
     }
@@ -180,7 +195,7 @@ enum Insertion {
 #[inline(always)]
 fn insert(key: &FlowKey, record: &FlowRecord) -> Insertion {
     const EEXIST: i32 = -17;
-    match maps::ESTABLISHED.insert(key, record, u64::from(BPF_NOEXIST)) {
+    match maps::insert_established(key, record) {
         Ok(()) => Insertion::Done,
         Err(EEXIST) => Insertion::Present,
         Err(_) => Insertion::Refused,
@@ -191,6 +206,6 @@ fn insert(key: &FlowKey, record: &FlowRecord) -> Insertion {
 fn remove(key: &FlowKey, record: &FlowRecord) {
     let twin_key = record.twin_key(key);
     // Either may have been evicted meanwhile; gone is what is wanted.
-    let _ = maps::EMBRYONIC.remove(&twin_key);
-    let _ = maps::EMBRYONIC.remove(key);
+    maps::remove_embryonic(&twin_key);
+    maps::remove_embryonic(key);
 }

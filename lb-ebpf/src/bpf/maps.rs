@@ -2,6 +2,7 @@
 //!
 //! Sizes given here are defaults; the agent sets those of the flow tables from its configuration.
 
+use super::explain::explains;
 use super::pipeline::Opening;
 use crate::abi::{
     Address, Backend, BackendStats, FlowKey, FlowRecord, MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS,
@@ -10,6 +11,7 @@ use crate::abi::{
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     macros::map,
     maps::{Array, HashMap, LruHashMap, PerCpuArray},
 };
@@ -38,9 +40,9 @@ static ACTIVE_FLOWS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
 #[map]
 static FORGOTTEN_FLOWS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
 #[map]
-pub(super) static ESTABLISHED: HashMap<FlowKey, FlowRecord> = HashMap::pinned(524_288, 0);
+static ESTABLISHED: HashMap<FlowKey, FlowRecord> = HashMap::pinned(524_288, 0);
 #[map]
-pub(super) static EMBRYONIC: LruHashMap<FlowKey, FlowRecord> = LruHashMap::pinned(131_072, 0);
+static EMBRYONIC: LruHashMap<FlowKey, FlowRecord> = LruHashMap::pinned(131_072, 0);
 #[map]
 static OUTCOMES: PerCpuArray<u64> = PerCpuArray::pinned(Outcome::COUNT, 0);
 #[map]
@@ -67,6 +69,9 @@ pub struct Scratch {
 /// Counts a packet's outcome.
 #[inline(always)]
 pub fn count_outcome(outcome: Outcome) {
+    if explains() {
+        return;
+    }
     if let Some(counter) = OUTCOMES.get_ptr_mut(outcome as u32) {
         // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
         unsafe { *counter += 1 };
@@ -76,6 +81,9 @@ pub fn count_outcome(outcome: Outcome) {
 /// Counts something that happened on the way.
 #[inline(always)]
 pub(super) fn count(occurrence: Occurrence) {
+    if explains() {
+        return;
+    }
     if let Some(counter) = OCCURRENCES.get_ptr_mut(occurrence as u32) {
         // SAFETY: as in `count_outcome`.
         unsafe { *counter += 1 };
@@ -85,6 +93,9 @@ pub(super) fn count(occurrence: Occurrence) {
 /// Lets `account` add to this CPU's accounts of a backend.
 #[inline(always)]
 pub(super) fn account(backend_id: u32, account: impl FnOnce(&mut BackendStats)) {
+    if explains() {
+        return;
+    }
     if let Some(stats) = BACKEND_STATS.get_ptr_mut(backend_id) {
         // SAFETY: as in `count_outcome`; the reference ends with the call.
         account(unsafe { &mut *stats });
@@ -132,15 +143,24 @@ pub(super) fn backend(id: u32) -> Option<&'static Backend> {
 #[inline(always)]
 pub(super) fn draw_slot_ticket(service_id: u32) -> Option<u64> {
     let cursor = CURSORS.get_ptr_mut(service_id)?;
+    if explains() {
+        // The one that would be drawn next.
+        // SAFETY: array values live as long as the map and are aligned to 8.
+        return Some(unsafe { (&raw const (*cursor).next).read_volatile() });
+    }
     // Not relaxed: LLVM 22 turns a relaxed one into BPF's plain add, which does not return the old value.
     // SAFETY: array values live as long as the map and are aligned to 8; all writers use atomics.
     Some(unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(&raw mut (*cursor).next, 1) })
 }
 
-/// The next port ticket of a backend.
+/// The next port ticket of a backend; `attempt` says how many were drawn for this flow before.
 #[inline(always)]
-pub(super) fn draw_port_ticket(backend_id: u32) -> Option<u64> {
+pub(super) fn draw_port_ticket(backend_id: u32, attempt: u32) -> Option<u64> {
     let cursor = PORT_CURSORS.get_ptr_mut(backend_id)?;
+    if explains() {
+        // SAFETY: as in `draw_slot_ticket`.
+        return Some(unsafe { cursor.read_volatile() }.wrapping_add(u64::from(attempt)));
+    }
     // SAFETY: as in `draw_slot_ticket`.
     Some(unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(cursor, 1) })
 }
@@ -163,10 +183,51 @@ pub(super) fn embryonic(key: &FlowKey) -> Option<&'static mut FlowRecord> {
     EMBRYONIC.get_ptr_mut(key).map(|record| unsafe { &mut *record })
 }
 
+/// Inserts an established flow's entry where there is none; the kernel's error otherwise.
+#[inline(always)]
+pub(super) fn insert_established(key: &FlowKey, record: &FlowRecord) -> Result<(), i32> {
+    if explains() { Ok(()) } else { ESTABLISHED.insert(key, record, u64::from(BPF_NOEXIST)) }
+}
+
+/// Inserts an embryonic flow's entry, in the place of one that may be there.
+#[inline(always)]
+pub(super) fn put_embryonic(key: &FlowKey, record: &FlowRecord) -> Result<(), i32> {
+    if explains() { Ok(()) } else { EMBRYONIC.insert(key, record, 0) }
+}
+
+/// Inserts an embryonic flow's entry where there is none. Whether it was the first.
+#[inline(always)]
+pub(super) fn insert_embryonic(key: &FlowKey, record: &FlowRecord) -> bool {
+    if explains() {
+        return embryonic(key).is_none();
+    }
+    EMBRYONIC.insert(key, record, u64::from(BPF_NOEXIST)).is_ok()
+}
+
+/// Removes an entry. Gone already is as good: the other direction's packets, LRU eviction and the agent's sweep
+/// remove entries too.
+#[inline(always)]
+pub(super) fn remove_established(key: &FlowKey) {
+    if !explains() {
+        let _ = ESTABLISHED.remove(key);
+    }
+}
+
+/// The same for an embryonic flow.
+#[inline(always)]
+pub(super) fn remove_embryonic(key: &FlowKey) {
+    if !explains() {
+        let _ = EMBRYONIC.remove(key);
+    }
+}
+
 /// Adds state bits to an entry, atomically: both directions' packets may do so at one time. Returns the state before:
 /// of all that add the same bit, one alone finds it missing.
 #[inline(always)]
 pub(super) fn add_state(record: &mut FlowRecord, bits: u64) -> FlowState {
+    if explains() {
+        return record.state();
+    }
     // Not relaxed, as in `draw_slot_ticket`.
     // SAFETY: `state` is an aligned u64 of a live map value, and only ever changed this way once shared.
     let old = unsafe { atomic_or::<u64, u64, { AtomicOrdering::SeqCst }>(&raw mut record.state, bits) };
@@ -176,6 +237,9 @@ pub(super) fn add_state(record: &mut FlowRecord, bits: u64) -> FlowState {
 /// Counts a flow of a backend that was promoted (1) or has closed (-1).
 #[inline(always)]
 pub(super) fn add_active_flows(backend_id: u32, difference: i64) {
+    if explains() {
+        return;
+    }
     if let Some(active) = ACTIVE_FLOWS.get_ptr_mut(backend_id) {
         // SAFETY: as in `draw_slot_ticket`; below zero it wraps, and what the agent forgot is taken off with a wrap too.
         unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(active, difference as u64) };

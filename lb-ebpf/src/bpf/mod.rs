@@ -4,6 +4,7 @@
 //! tables, `frame` is the one way to a packet's bytes.
 
 mod established;
+pub mod explain;
 pub mod firewall;
 mod frame;
 mod handshake;

@@ -1,7 +1,7 @@
 //! A client's SYN: a slot, a NAT port, two embryonic entries.
 
 use super::{
-    established, maps, next_hop,
+    established, explain, maps, next_hop,
     pipeline::{Result, Sent},
     random,
     rewrite::{self, Rewritable},
@@ -11,7 +11,7 @@ use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Scheduler, Service}
 use crate::outcome::{Occurrence, Outcome};
 use crate::steer;
 use crate::wire::TcpFrame;
-use aya_ebpf::{bindings::BPF_NOEXIST, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 
 #[inline(never)]
 pub(super) fn process<I: Rewritable>(ctx: &XdpContext, segment: &mut TcpFrame<I>, key: &FlowKey) -> Result {
@@ -44,11 +44,12 @@ pub(super) fn process<I: Rewritable>(ctx: &XdpContext, segment: &mut TcpFrame<I>
     };
     take_port(key, scratch)?;
 
+    explain::note_flow(&scratch.forward, 3);
     // The SYN is counted before the entry is copied into the table, so that the table has the count.
     established::account(&mut scratch.forward, segment.ip.packet_bytes(), now);
     maps::account(backend_id, |stats| stats.flows_new += 1);
-    if maps::EMBRYONIC.insert(key, &scratch.forward, 0).is_err() {
-        let _ = maps::EMBRYONIC.remove(&scratch.from_backend);
+    if maps::put_embryonic(key, &scratch.forward).is_err() {
+        maps::remove_embryonic(&scratch.from_backend);
         return Err(Outcome::TableRefused);
     }
     rewrite::forward(ctx, segment, &scratch.forward)?;
@@ -91,16 +92,14 @@ fn take_port(key: &FlowKey, scratch: &mut maps::Scratch) -> core::result::Result
     }
     let backend_id = scratch.forward.backend_id;
     scratch.from_backend = scratch.forward.twin_key(key);
-    for _ in 0..PORT_ATTEMPTS {
-        let ticket = maps::draw_port_ticket(backend_id).ok_or(Outcome::Internal)?;
+    for attempt in 0..PORT_ATTEMPTS {
+        let ticket = maps::draw_port_ticket(backend_id, attempt).ok_or(Outcome::Internal)?;
         let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket).to_be_bytes();
         scratch.from_backend.set_destination_port(port);
         if is_free(&scratch.from_backend) {
             scratch.forward.set_new_source_port(port);
             scratch.reverse.follow_port_of(&scratch.forward);
-            let inserted =
-                maps::EMBRYONIC.insert(&scratch.from_backend, &scratch.reverse, u64::from(BPF_NOEXIST));
-            if inserted.is_ok() {
+            if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse) {
                 return Ok(());
             }
         }
@@ -117,8 +116,8 @@ fn is_free(from_backend: &FlowKey) -> bool {
         return false;
     }
     // The client's entry must go too, or its stragglers would reach the backend under the new flow's port.
-    let _ = maps::ESTABLISHED.remove(&owner.twin_key(from_backend));
-    let _ = maps::ESTABLISHED.remove(from_backend);
+    maps::remove_established(&owner.twin_key(from_backend));
+    maps::remove_established(from_backend);
     maps::count(Occurrence::PortReused);
     true
 }

@@ -1,7 +1,7 @@
 //! Where a rewritten packet leaves: the kernel's routing and neighbour tables, asked at most once a
 //! second for each flow and direction.
 
-use super::maps;
+use super::{explain, maps};
 use crate::abi::{Address, FlowKey, FlowRecord, NEXT_HOP_LIFETIME_TICKS, NextHop, ticks};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{IpHeader, Ipv4, Ipv6, PROTOCOL_TCP};
@@ -90,6 +90,10 @@ pub(super) fn resolve<I: Routed>(
 /// router its SYN came from.
 #[inline(always)]
 pub(super) fn refresh<I: Routed>(ctx: &XdpContext, key: &FlowKey, record: &mut FlowRecord, now_ns: u64) {
+    // The old one is what an explanation can see without changing it.
+    if explain::explains() {
+        return;
+    }
     if ticks(now_ns).wrapping_sub(record.next_hop_at_ticks) < NEXT_HOP_LIFETIME_TICKS
         && record.next_hop_at_ticks != 0
     {

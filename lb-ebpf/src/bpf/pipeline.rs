@@ -3,7 +3,8 @@
 //! Nothing is written to a packet before it is known to be ours.
 
 use super::{
-    established, firewall, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset, rewrite::Rewritable,
+    established, explain, firewall, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset,
+    rewrite::Rewritable,
 };
 use crate::abi::{Address, Decision, FlowKey, NO_RULE, Policy, Service, ServiceKey};
 use crate::outcome::{Outcome, Verdict};
@@ -117,6 +118,7 @@ fn process_tcp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     if flags.is_open()
         && let Some(service) = maps::service(&service_key(&key))
     {
+        explain::note(|explanation| explanation.service = service.name_hash);
         let decision = firewall::judge::<I>(&policy, &key.source, service)?;
         let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
         *opening =
@@ -177,7 +179,10 @@ fn process_unknown<I: icmp::IcmpFamily>(
         return Err(Outcome::NotOurs);
     }
     match maps::service(&service_key(key)) {
-        Some(service) => drop(firewall::judge::<I>(policy, &key.source, service)?),
+        Some(service) => {
+            explain::note(|explanation| explanation.service = service.name_hash);
+            firewall::judge::<I>(policy, &key.source, service)?;
+        }
         None => {
             let node = maps::node().ok_or(Outcome::Internal)?;
             if !node.owns_nat_port(key.destination_port()) {

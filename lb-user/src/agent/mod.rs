@@ -7,6 +7,7 @@
 
 mod change;
 mod checks;
+mod explain;
 mod firewall;
 mod host;
 mod journal;

@@ -10,7 +10,7 @@ use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
 use crate::config::Config;
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
-use crate::io::dataplane::{Dataplane, DataplaneError, LoadReport, SweepReport};
+use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport};
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
 use std::path::PathBuf;
@@ -37,6 +37,8 @@ pub(super) struct Agent {
     pub(super) ruleset: Ruleset,
     /// A change that is taken back unless it is confirmed.
     pub(super) unconfirmed: Option<Unconfirmed>,
+    /// The program that explains, once somebody asked.
+    pub(super) explainer: Option<Explainer>,
     pub(super) interfaces: Interfaces,
     pub(super) checks: Checks,
     pub(super) sweeper: std::sync::mpsc::Sender<Order>,
@@ -77,6 +79,7 @@ impl Agent {
             desired: Desired::default(),
             ruleset: Ruleset::default(),
             unconfirmed: None,
+            explainer: None,
             interfaces,
             checks: Checks::new(results),
             sweeper,
@@ -163,6 +166,9 @@ impl Agent {
             }
             Command::TestFirewall(question, reply) => {
                 let _ = reply.send(self.judge(question));
+            }
+            Command::Explain(question, reply) => {
+                let _ = reply.send(self.explain(&question));
             }
             Command::Confirm(reply) => {
                 let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));

@@ -2,8 +2,8 @@
 
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
-    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, RuleSpec, ServicePatch,
-    ServiceSpec, Snapshot,
+    ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
+    RuleSpec, ServicePatch, ServiceSpec, Snapshot,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -28,6 +28,8 @@ pub enum Command {
     LookAtFirewall(Reply<FirewallView>),
     /// Say whether a connection would be let in.
     TestFirewall(FirewallQuestion, Reply<FirewallAnswer>),
+    /// Say what would become of a packet.
+    Explain(ExplainQuestion, Reply<Explanation>),
     /// Make an unconfirmed change stay.
     Confirm(Reply<Confirmed>),
     /// List flows.

@@ -7,6 +7,7 @@
 pub mod client;
 mod command;
 mod error;
+mod explain;
 mod firewall;
 mod peer;
 pub mod server;
@@ -14,6 +15,7 @@ mod types;
 
 pub use command::{Command, Mutation, Reply};
 pub use error::{ApiError, ErrorKind};
+pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};
 pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };

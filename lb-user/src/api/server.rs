@@ -5,9 +5,9 @@ pub use super::peer::Policy;
 use super::peer::{Peer, Right};
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
-    Command, Confirmed, CountersView, ErrorKind, Event, EventKind, FirewallAnswer, FirewallQuestion,
-    FirewallView, FlowFilter, FlowList, Mutation, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView,
-    Snapshot, Status,
+    Command, Confirmed, CountersView, ErrorKind, Event, EventKind, ExplainQuestion, Explanation,
+    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, Mutation, Reply, RuleSpec,
+    ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -129,6 +129,7 @@ fn router(context: Context) -> Router {
         .route("/firewall/rules", post(add_rule))
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
+        .route("/explain", get(explain))
         .method_not_allowed_fallback(no_such_method);
     Router::new()
         .nest(super::V1, v1)
@@ -295,6 +296,13 @@ async fn test_firewall(
     Query(question): Query<FirewallQuestion>,
 ) -> Answer<FirewallAnswer> {
     context.ask(|reply| Command::TestFirewall(question, reply)).await.map(Json)
+}
+
+async fn explain(
+    State(context): State<Context>,
+    Query(question): Query<ExplainQuestion>,
+) -> Answer<Explanation> {
+    context.ask(|reply| Command::Explain(question, reply)).await.map(Json)
 }
 
 async fn add_rule(

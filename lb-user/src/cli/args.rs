@@ -86,6 +86,8 @@ pub enum Command {
     /// The firewall.
     #[command(subcommand)]
     Firewall(FirewallCommand),
+    /// Say what the program in the kernel would do with a packet, and why. Changes nothing.
+    Explain(ExplainArgs),
     /// Flows.
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -110,6 +112,50 @@ pub enum Command {
         /// The folder to write them to.
         dir: PathBuf,
     },
+}
+
+/// A packet to explain.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Its source: a client, or a backend that answers.
+    #[arg(long, value_name = "IP:PORT")]
+    pub from: SocketAddr,
+    /// Its destination: a VIP, with a service's port or a NAT port.
+    #[arg(long, value_name = "IP:PORT")]
+    pub to: SocketAddr,
+    /// What kind of segment it is; auto is an ACK if there is a flow for it, otherwise a SYN.
+    #[arg(long, value_enum, default_value_t = SegmentArg::Auto)]
+    pub segment: SegmentArg,
+    /// The interface it comes in by [default: that of the VIP].
+    #[arg(long, value_name = "NAME")]
+    pub interface: Option<String>,
+}
+
+/// Kinds of segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SegmentArg {
+    /// ACK if there is a flow, otherwise SYN.
+    Auto,
+    /// SYN.
+    Syn,
+    /// ACK.
+    Ack,
+    /// FIN.
+    Fin,
+    /// RST.
+    Rst,
+}
+
+impl From<SegmentArg> for crate::api::SegmentWord {
+    fn from(segment: SegmentArg) -> Self {
+        match segment {
+            SegmentArg::Auto => Self::Auto,
+            SegmentArg::Syn => Self::Syn,
+            SegmentArg::Ack => Self::Ack,
+            SegmentArg::Fin => Self::Fin,
+            SegmentArg::Rst => Self::Rst,
+        }
+    }
 }
 
 /// Events.

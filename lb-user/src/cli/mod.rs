@@ -4,6 +4,7 @@
 mod args;
 mod backend;
 mod config;
+mod explain;
 mod firewall;
 mod output;
 mod service;
@@ -110,6 +111,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
             config::apply(&client, output, file, dry_run, confirm.confirm_within).await
         }
         Command::Confirm => firewall::confirm(&client, output).await,
+        Command::Explain(args) => explain::run(&client, output, args).await,
         Command::Firewall(command) => firewall::run(&client, output, command).await,
         // Handled above, or by main before it came here.
         Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Success),

@@ -5,6 +5,7 @@
 
 pub mod announce;
 pub mod expiry;
+pub mod explain;
 pub mod health;
 pub mod plan;
 pub mod schedule;

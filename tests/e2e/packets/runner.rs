@@ -5,12 +5,15 @@
 use super::case::{Act, Case, Exchange, FlowSeen, Plant, Setup};
 use super::environment::Environment;
 use anyhow::{Context as _, Result, bail, ensure};
-use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop, ticks};
+use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop, RuleHits, ticks};
 use lb_ebpf::flow_state::FlowState;
-use lb_ebpf::outcome::Occurrence;
+use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::core::plan::firewall::{Ruleset, tightens};
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
-use lb_user::io::dataplane::{Counter, Dataplane, Options, PROGRAM_OBJECT, Timeouts, detach, monotonic_now};
+use lb_user::io::dataplane::{
+    BackendTotals, Counter, Counters, Dataplane, Explainer, Options, PROGRAM_OBJECT, RunResult, Timeouts,
+    detach, monotonic_now,
+};
 use lb_user::model::{AttachMode, BackendName, DefaultPolicy, Family, PortRange, RuleName, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,6 +58,9 @@ fn all(environment: &Environment, program: &str, object: &[u8], cases: &[Case]) 
 struct Run<'a> {
     environment: &'a Environment,
     dataplane: Dataplane,
+    explainer: Explainer,
+    /// A clock stands in packets, or next hops are as old as the case made them.
+    bytes_depend_on_time: bool,
     ruleset: Ruleset,
 }
 
@@ -71,7 +77,11 @@ impl<'a> Run<'a> {
             nat_ports: PortRange::new(case.setup.nat_ports.0, case.setup.nat_ports.1)?,
         };
         let (dataplane, _) = Dataplane::open_object(&options, object)?;
-        let mut run = Self { environment, dataplane, ruleset: Ruleset::default() };
+        let explainer = Explainer::load_object(&environment.pin_dir(), object)?;
+        let timed = |act: &Act| !matches!(act, Act::Send(_) | Act::Desire(_));
+        let bytes_depend_on_time = case.acts.iter().any(timed);
+        let ruleset = Ruleset::default();
+        let mut run = Self { environment, dataplane, explainer, bytes_depend_on_time, ruleset };
         run.desire(&case.setup)?;
         Ok(run)
     }
@@ -112,9 +122,14 @@ impl<'a> Run<'a> {
 
     /// Runs the program on a packet and judges what it did. `output` may say what the packet must have become
     /// once it is there to look at.
-    fn send(&self, exchange: &Exchange, output: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>>) -> Result<()> {
-        let before = self.dataplane.counters()?;
+    fn send(
+        &mut self,
+        exchange: &Exchange,
+        output: impl FnOnce(&[u8]) -> Result<Option<Vec<u8>>>,
+    ) -> Result<()> {
         let ifindex = self.environment.ifindex(exchange.port)?;
+        let explained = self.explain(exchange, ifindex)?;
+        let before = self.dataplane.counters()?;
         let result = self.dataplane.run(&exchange.input, ifindex, 1)?;
         let after = self.dataplane.counters()?;
         let outcomes = added(&before.outcomes, &after.outcomes);
@@ -127,6 +142,7 @@ impl<'a> Run<'a> {
             exchange.action as u32,
             exchange.action
         );
+        explained.compare(exchange, &result, self.bytes_depend_on_time)?;
         let wanted = output(&result.packet)?;
         if let Some(text) = difference(wanted.as_ref().unwrap_or(&exchange.output), &result.packet) {
             bail!("{}: {text}", exchange.outcome.name());
@@ -142,6 +158,38 @@ impl<'a> Run<'a> {
         }
         ensure!(occurrences == wanted, "on the way: {occurrences:?}, not {wanted:?}");
         Ok(())
+    }
+
+    /// Asks the explaining load about a packet, and makes sure that asking changed nothing.
+    fn explain(&mut self, exchange: &Exchange, ifindex: u32) -> Result<Explained> {
+        let before = self.everything()?;
+        let (result, explanation) = self.explainer.explain(&exchange.input, ifindex)?;
+        ensure!(before == self.everything()?, "explaining changed a map");
+        let outcome = Outcome::ALL.get(explanation.outcome as usize).copied();
+        Ok(Explained { result, outcome: outcome.context("an outcome that does not exist")? })
+    }
+
+    /// All that packets change in the maps.
+    fn everything(&self) -> Result<Everything> {
+        let mut flows = self.dataplane.read_flows()?;
+        flows.sort_by_key(|(key, _)| *bytemuck::cast_ref::<FlowKey, [u32; 10]>(key));
+        let hits: Vec<RuleHits> = self
+            .ruleset
+            .rules
+            .iter()
+            .map(|ready| self.dataplane.rule_hits(&ready.rule.name))
+            .collect::<Result<_, _>>()?;
+        let ids = self.dataplane.image().backends.keys();
+        let backends =
+            ids.map(|id| Ok((self.dataplane.backend_totals(*id)?, self.dataplane.active_flows(*id)?)));
+        let backends: Vec<_> = backends.collect::<Result<_>>()?;
+        Ok(Everything {
+            counters: self.dataplane.counters()?,
+            flows,
+            hits,
+            backends,
+            cursors: self.dataplane.cursors()?,
+        })
     }
 
     /// Writes both entries of an open flow.
@@ -216,6 +264,46 @@ impl<'a> Run<'a> {
             let id = backends.find(|(_, entry)| entry.address == *address).map(|(id, _)| *id);
             let active = self.dataplane.active_flows(id.context("the backend has no id")?)?;
             ensure!(active == *wanted, "{address} has {active} active flows, not {wanted}");
+        }
+        Ok(())
+    }
+}
+
+/// All that packets change in the maps.
+#[derive(PartialEq)]
+struct Everything {
+    counters: Counters,
+    flows: Vec<(FlowKey, FlowRecord)>,
+    hits: Vec<RuleHits>,
+    backends: Vec<(BackendTotals, u64)>,
+    cursors: Vec<u64>,
+}
+
+/// What the explaining load said about a packet.
+struct Explained {
+    result: RunResult,
+    outcome: Outcome,
+}
+
+impl Explained {
+    /// The packet must have been explained as what it became.
+    fn compare(&self, exchange: &Exchange, real: &RunResult, bytes_depend_on_time: bool) -> Result<()> {
+        // What only the insertion itself shows.
+        let unforeseen = |occurrence| exchange.occurrences.iter().any(|(other, _)| *other == occurrence);
+        if unforeseen(Occurrence::EstablishedFull) || unforeseen(Occurrence::FlowEnded) {
+            return Ok(());
+        }
+        ensure!(
+            self.outcome == exchange.outcome,
+            "explained as {}, not {}",
+            self.outcome.name(),
+            exchange.outcome.name()
+        );
+        ensure!(self.result.action == real.action, "explained as action {}", self.result.action);
+        // An explanation does not look for a newer next hop.
+        let otherwise = bytes_depend_on_time || unforeseen(Occurrence::NextHopRefreshed);
+        if let Some(text) = difference(&real.packet, &self.result.packet).filter(|_| !otherwise) {
+            bail!("explained otherwise: {text}");
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::maps::{PerCpu, Plain, failed, read_view, view};
 use super::{Dataplane, DataplaneError};
 use aya::Ebpf;
-use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues};
 use lb_ebpf::abi::BackendStats;
 use lb_ebpf::outcome::{Occurrence, Outcome};
 
@@ -51,6 +51,21 @@ impl Dataplane {
             counters.occurrences.push(Counter { name: occurrence.name(), description, count });
         }
         Ok(counters)
+    }
+
+    /// The next tickets of all services that drew any, and of all backends' NAT ports.
+    pub fn cursors(&self) -> Result<Vec<u64>, DataplaneError> {
+        let ports: Array<&MapData, u64> = read_view(&self.ebpf, "PORT_CURSORS")?;
+        let slots: Array<&MapData, Plain<[u64; 8]>> = read_view(&self.ebpf, "CURSORS")?;
+        let mut tickets = Vec::new();
+        for id in self.image().backends.keys() {
+            tickets.push(ports.get(id, 0).map_err(failed("PORT_CURSORS"))?);
+        }
+        for service in self.image().services.values() {
+            let Plain([next, ..]) = slots.get(&service.id, 0).map_err(failed("CURSORS"))?;
+            tickets.push(next);
+        }
+        Ok(tickets)
     }
 
     /// What was counted for a backend address.

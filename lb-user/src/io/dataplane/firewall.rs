@@ -284,6 +284,11 @@ impl Dataplane {
         }))
     }
 
+    /// The name of the rule with this id.
+    pub fn rule_name(&self, id: u32) -> Option<&RuleName> {
+        self.firewall.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name)
+    }
+
     /// How many prefixes are in force.
     pub fn prefixes(&self) -> u64 {
         self.firewall.contents[self.firewall.active()].len() as u64
@@ -315,9 +320,7 @@ impl Dataplane {
         let judgement = exception.map_or(fallback, |Plain(decision)| decision).judgement();
         let rule = match judgement {
             Judgement::None => None,
-            Judgement::Allow(id) | Judgement::Deny(id) | Judgement::Limit(id) => {
-                self.firewall.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name)
-            }
+            Judgement::Allow(id) | Judgement::Deny(id) | Judgement::Limit(id) => self.rule_name(id),
         };
         Ok((judgement, rule))
     }

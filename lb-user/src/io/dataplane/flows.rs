@@ -142,6 +142,15 @@ impl Dataplane {
 }
 
 impl Dataplane {
+    /// All entries of both flow tables, as they are.
+    pub fn read_flows(&self) -> Result<Vec<(FlowKey, FlowRecord)>, DataplaneError> {
+        let mut flows = Vec::new();
+        for name in ["ESTABLISHED", "EMBRYONIC"] {
+            Table::open(&self.ebpf, name)?.walk(|key, record| flows.push((*key, *record)))?;
+        }
+        Ok(flows)
+    }
+
     /// Writes entries into the established table as they are.
     pub fn write_flows(&mut self, entries: &[(FlowKey, FlowRecord)]) -> Result<(), DataplaneError> {
         let mut map: HashMap<&mut MapData, Plain<FlowKey>, Plain<FlowRecord>> =

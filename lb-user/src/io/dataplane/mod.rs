@@ -7,6 +7,7 @@
 mod accounts;
 mod attach;
 mod counters;
+mod explain;
 mod firewall;
 mod flows;
 mod load;
@@ -17,6 +18,7 @@ mod run;
 pub use crate::core::expiry::Timeouts;
 pub use attach::{Attachment, XdpModeUsed};
 pub use counters::{BackendTotals, Counter, Counters};
+pub use explain::Explainer;
 pub use firewall::FirewallError;
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};

@@ -130,7 +130,7 @@ fn context(packet: &[u8], ingress_ifindex: u32) -> XdpMd {
     }
 }
 
-fn run(
+pub(super) fn run(
     ebpf: &Ebpf,
     name: &str,
     packet: &[u8],
