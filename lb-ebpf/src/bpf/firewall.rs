@@ -13,7 +13,7 @@ use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{ETHERNET_BYTES, IpFrame, IpHeader, Ipv4, Ipv6, PROTOCOL_TCP, Tcp, TcpFlags, Transport};
 use aya_ebpf::{
-    bindings::BPF_NOEXIST,
+    bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, lpm_trie::Key},
     programs::XdpContext,
@@ -30,9 +30,17 @@ static PREFIXES_V4_1: LpmTrie<[u8; 4], SourceClass> = LpmTrie::pinned(MAX_PREFIX
 static PREFIXES_V6_0: LpmTrie<[u8; 16], SourceClass> = LpmTrie::pinned(MAX_PREFIXES, 0);
 #[map]
 static PREFIXES_V6_1: LpmTrie<[u8; 16], SourceClass> = LpmTrie::pinned(MAX_PREFIXES, 0);
+// Single addresses, which most lists are of: a hash finds them in a fraction of a trie's time.
 #[map]
-static DECISIONS: HashMap<DecisionKey, Decision> =
-    HashMap::pinned(MAX_DECISIONS, aya_ebpf::bindings::BPF_F_NO_PREALLOC);
+static ADDRESSES_V4_0: HashMap<[u8; 4], SourceClass> = HashMap::pinned(MAX_PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static ADDRESSES_V4_1: HashMap<[u8; 4], SourceClass> = HashMap::pinned(MAX_PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static ADDRESSES_V6_0: HashMap<[u8; 16], SourceClass> = HashMap::pinned(MAX_PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static ADDRESSES_V6_1: HashMap<[u8; 16], SourceClass> = HashMap::pinned(MAX_PREFIXES, BPF_F_NO_PREALLOC);
+#[map]
+static DECISIONS: HashMap<DecisionKey, Decision> = HashMap::pinned(MAX_DECISIONS, BPF_F_NO_PREALLOC);
 #[map]
 static RULES: Array<Rule> = Array::pinned(MAX_RULES, 0);
 #[map]
@@ -51,17 +59,34 @@ pub(super) trait Judged: IpHeader {
 impl Judged for Ipv4 {
     #[inline(always)]
     fn class_of(table: u8, source: &Address) -> Option<&'static SourceClass> {
-        let key = Key::new(32, source.v4());
-        if table == 0 { PREFIXES_V4_0.get(&key) } else { PREFIXES_V4_1.get(&key) }
+        let address = source.v4();
+        let key = Key::new(32, address);
+        if table == 0 {
+            class_in(&ADDRESSES_V4_0, &address).or_else(|| PREFIXES_V4_0.get(&key))
+        } else {
+            class_in(&ADDRESSES_V4_1, &address).or_else(|| PREFIXES_V4_1.get(&key))
+        }
     }
 }
 
 impl Judged for Ipv6 {
     #[inline(always)]
     fn class_of(table: u8, source: &Address) -> Option<&'static SourceClass> {
-        let key = Key::new(128, source.v6());
-        if table == 0 { PREFIXES_V6_0.get(&key) } else { PREFIXES_V6_1.get(&key) }
+        let address = source.v6();
+        let key = Key::new(128, address);
+        if table == 0 {
+            class_in(&ADDRESSES_V6_0, &address).or_else(|| PREFIXES_V6_0.get(&key))
+        } else {
+            class_in(&ADDRESSES_V6_1, &address).or_else(|| PREFIXES_V6_1.get(&key))
+        }
     }
+}
+
+/// The class of a single address: the longest prefix there can be.
+#[inline(always)]
+fn class_in<K>(addresses: &'static HashMap<K, SourceClass>, address: &K) -> Option<&'static SourceClass> {
+    // SAFETY: values are replaced whole and freed after an RCU grace period, which the program's run is within.
+    unsafe { addresses.get(address) }
 }
 
 /// The policy in force. Read once for a packet: the agent changes it while we look.

@@ -8,6 +8,7 @@ use super::report::{Row, median};
 use super::xdp::{Embryonic, Environment, ROUNDS, TCP, established, new_flow, packet, v4, wishes};
 use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
 use lb_ebpf::abi::{Direction, FlowKey};
 use lb_user::core::plan::firewall::{FirewallRule, ReadyRule, RuleAction, RuleTarget, Ruleset, Sources};
 use lb_user::core::plan::steps;
@@ -15,13 +16,12 @@ use lb_user::io::dataplane::{Dataplane, TrivialProgram};
 use lb_user::model::{RuleName, SchedulerKind};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 /// Packets of a live run.
 const LIVE: u32 = 500_000;
-const SIZES: [u32; 3] = [1, 1000, 100_000];
 
 /// Measures all cases. Takes a thread of its own, because it enters a network namespace.
 pub fn run() -> Result<Vec<Row>> {
@@ -31,30 +31,54 @@ pub fn run() -> Result<Vec<Row>> {
     }
 }
 
-/// So many denied addresses, the odd ones from 10.0.0.1 on: no two are one prefix, and the addresses of the packets that
-/// are let in lie among them.
-fn denied(count: u32) -> impl Iterator<Item = std::net::IpAddr> {
-    (0..count).map(|number| {
-        let [_, a, b, c] = (2 * number + 1).to_be_bytes();
-        v4(10, a, b, c)
-    })
+/// What a list denies.
+#[derive(Clone, Copy, PartialEq)]
+enum List {
+    /// Single addresses: the odd ones from 10.0.0.1 on.
+    Addresses(u32),
+    /// Networks of two addresses: every second one from 10.0.0.2/31 on.
+    Networks(u32),
 }
 
-fn rules(count: u32) -> Result<Ruleset> {
-    let prefixes: Vec<_> = denied(count).map(Into::into).collect();
-    let rule = FirewallRule {
-        name: RuleName::new("bad")?,
-        action: RuleAction::Deny,
-        sources: Sources::Prefixes(Vec::new()),
-        target: RuleTarget::Services,
-    };
-    let ready = ReadyRule { rule, prefixes: prefixes.into_iter().collect() };
-    Ok(Ruleset { rules: vec![ready], ..Ruleset::default() })
+/// All lists that are measured. The addresses of the packets that are let in lie among the denied ones.
+const LISTS: [List; 4] =
+    [List::Addresses(1), List::Addresses(1000), List::Addresses(100_000), List::Networks(100_000)];
+
+impl List {
+    fn name(self) -> String {
+        match self {
+            Self::Addresses(1) => "1 address".into(),
+            Self::Addresses(count) => format!("{count} addresses"),
+            Self::Networks(count) => format!("{count} networks"),
+        }
+    }
+
+    fn prefixes(self) -> impl Iterator<Item = IpNet> {
+        let (count, step, first, bits) = match self {
+            Self::Addresses(count) => (count, 2, 1, 32),
+            Self::Networks(count) => (count, 4, 2, 31),
+        };
+        (0..count).filter_map(move |number| {
+            let [_, a, b, c] = (step * number + first).to_be_bytes();
+            IpNet::new(v4(10, a, b, c), bits).ok()
+        })
+    }
+
+    fn rules(self) -> Result<Ruleset> {
+        let rule = FirewallRule {
+            name: RuleName::new("bad")?,
+            action: RuleAction::Deny,
+            sources: Sources::Prefixes(Vec::new()),
+            target: RuleTarget::Services,
+        };
+        let ready = ReadyRule { rule, prefixes: self.prefixes().collect() };
+        Ok(Ruleset { rules: vec![ready], ..Ruleset::default() })
+    }
 }
 
 /// One address more than that.
-fn one_more(count: u32) -> Result<Ruleset> {
-    let mut ruleset = rules(count)?;
+fn one_more(list: List) -> Result<Ruleset> {
+    let mut ruleset = list.rules()?;
     let rule = ReadyRule { prefixes: [v4(31, 0, 0, 1).into()].into(), ..ruleset.rules[0].clone() };
     let rule = ReadyRule { rule: FirewallRule { name: RuleName::new("one")?, ..rule.rule }, ..rule };
     ruleset.rules.push(rule);
@@ -64,15 +88,19 @@ fn one_more(count: u32) -> Result<Ruleset> {
 fn measure() -> Result<Vec<Row>> {
     let environment = Environment::enter()?;
     let pass = TrivialProgram::pass()?;
-    let (vip, source) = (v4(10, 0, 0, 100), v4(10, 0, 0, 1));
-    let key = FlowKey::new(source.into(), [18, 103], vip.into(), 80u16.to_be_bytes(), TCP);
-    let syn = for_the_host(packet(&key, 0x02, 64));
-    let empty = (0..ROUNDS).map(|_| Ok(pass.run(&syn, 1_000_000)?.duration.as_nanos() as f64));
+    let vip = v4(10, 0, 0, 100);
+    let key = |source: IpAddr| FlowKey::new(source.into(), [18, 103], vip.into(), 80u16.to_be_bytes(), TCP);
+    let syn = |list: List| {
+        let source = list.prefixes().next().map_or(vip, |prefix| prefix.addr());
+        for_the_host(packet(&key(source), 0x02, 64))
+    };
+    let any = syn(LISTS[0]);
+    let empty = (0..ROUNDS).map(|_| Ok(pass.run(&any, 1_000_000)?.duration.as_nanos() as f64));
     let empty_ns = median(empty.collect::<Result<Vec<_>>>()?);
     let mut rows = vec![Row::new("empty program", "time per packet", "ns", empty_ns)];
     rows.extend(costs(&environment, empty_ns)?);
-    for size in SIZES {
-        rows.push(drops(&environment, size, &syn)?);
+    for list in LISTS {
+        rows.push(drops(&environment, list, &syn(list))?);
     }
     rows.extend(changes(&environment)?);
     Ok(rows)
@@ -94,12 +122,12 @@ fn costs(environment: &Environment, empty_ns: f64) -> Result<Vec<Row>> {
     let flow = |rules: &Ruleset| established(environment, 1024, Direction::Forward, rules, empty_ns);
     let syn =
         |rules: &Ruleset| new_flow(environment, SchedulerKind::RoundRobin, Embryonic::Used, rules, empty_ns);
-    for size in SIZES {
-        let rules = rules(size)?;
-        let (case, off_ns) = (format!("established, {size} prefixes"), flow(&off)?);
+    for list in LISTS {
+        let (rules, name) = (list.rules()?, list.name());
+        let (case, off_ns) = (format!("established, {name}"), flow(&off)?);
         let row = Row::new(case, "time over empty", "ns", flow(&rules)?).peer("firewall off", off_ns);
         rows.push(row.at_most(off_ns + 3.0));
-        let (case, off_ns) = (format!("new flow, {size} prefixes"), syn(&off)?);
+        let (case, off_ns) = (format!("new flow, {name}"), syn(&off)?);
         let row = Row::new(case, "time over empty", "ns", syn(&rules)?).peer("firewall off", off_ns);
         rows.push(row.at_most(off_ns + 130.0));
     }
@@ -116,9 +144,9 @@ fn served(environment: &Environment) -> Result<Dataplane> {
 }
 
 /// Drops a second of a denied source's SYNs on one CPU. The ways take turns.
-fn drops(environment: &Environment, size: u32, syn: &[u8]) -> Result<Row> {
+fn drops(environment: &Environment, list: List, syn: &[u8]) -> Result<Row> {
     let mut dataplane = served(environment)?;
-    dataplane.put_rules(&rules(size)?)?;
+    dataplane.put_rules(&list.rules()?)?;
     let (pass, drop_all) = (TrivialProgram::pass()?, TrivialProgram::drop_all()?);
     let ifindex = Environment::ifindex()?;
     let mut rates: [Vec<f64>; 4] = Default::default();
@@ -128,7 +156,7 @@ fn drops(environment: &Environment, size: u32, syn: &[u8]) -> Result<Row> {
         rates[0].push(rate(dataplane.run_live(syn, ifindex, LIVE)?));
         rates[1].push(rate(drop_all.run_live(syn, ifindex, LIVE)?));
         for (place, hook) in [(2, "netdev"), (3, "raw")] {
-            let table = Nftables::load(hook, size)?;
+            let table = Nftables::load(hook, list)?;
             rates[place].push(rate(pass.run_live(syn, ifindex, LIVE)?));
             table.expect_dropped(u64::from(LIVE))?;
         }
@@ -136,15 +164,15 @@ fn drops(environment: &Environment, size: u32, syn: &[u8]) -> Result<Row> {
     let dropped = dataplane.counters()?.outcomes.iter().find(|one| one.name == "denied").map(|one| one.count);
     ensure!(dropped == Some(u64::from(LIVE) * ROUNDS as u64), "not every packet was denied: {dropped:?}");
     let [ours, empty, netdev, raw] = rates.map(median);
-    let row = Row::new(format!("drop, {size} prefixes"), "drops on one CPU", "million/s", ours);
+    let row = Row::new(format!("drop, {}", list.name()), "drops on one CPU", "million/s", ours);
     let row = row.peer("XDP_DROP", empty).peer("nftables raw", raw).peer("nftables netdev", netdev);
     Ok(row.at_least_of("nftables netdev", 5.0))
 }
 
 /// How long a change takes to be in force.
 fn changes(environment: &Environment) -> Result<Vec<Row>> {
-    const SIZE: u32 = 100_000;
-    let (base, more) = (rules(SIZE)?, one_more(SIZE)?);
+    const LIST: List = List::Addresses(100_000);
+    let (base, more) = (LIST.rules()?, one_more(LIST)?);
     let (mut whole, mut single, mut theirs_whole, mut theirs_single) = (vec![], vec![], vec![], vec![]);
     let ms = |begun: Instant| begun.elapsed().as_secs_f64() * 1e3;
     for _ in 0..ROUNDS {
@@ -161,7 +189,7 @@ fn changes(environment: &Environment) -> Result<Vec<Row>> {
         dataplane.judge_flows_again()?;
         single.push(ms(begun));
         let begun = Instant::now();
-        let table = Nftables::load("netdev", SIZE)?;
+        let table = Nftables::load("netdev", LIST)?;
         theirs_whole.push(ms(begun));
         let begun = Instant::now();
         table.add_one()?;
@@ -171,8 +199,8 @@ fn changes(environment: &Environment) -> Result<Vec<Row>> {
         Row::new(case, "time until in force", "ms", median(ours)).peer("nft", median(theirs))
     };
     Ok(vec![
-        row("load 100000 prefixes", whole, theirs_whole),
-        row("one rule more among 100000 prefixes", single, theirs_single),
+        row("load 100000 addresses", whole, theirs_whole),
+        row("one rule more among 100000 addresses", single, theirs_single),
     ])
 }
 
@@ -182,7 +210,7 @@ struct Nftables {
 }
 
 impl Nftables {
-    fn load(hook: &str, size: u32) -> Result<Self> {
+    fn load(hook: &str, list: List) -> Result<Self> {
         let (family, chain) = match hook {
             "netdev" => ("netdev", "type filter hook ingress device veth0 priority -500;"),
             _ => ("ip", "type filter hook prerouting priority raw;"),
@@ -190,8 +218,8 @@ impl Nftables {
         let mut text = format!(
             "table {family} bench {{\n set bad {{\n type ipv4_addr; flags interval;\n elements = {{\n"
         );
-        for address in denied(size) {
-            writeln!(text, "{address},")?;
+        for prefix in list.prefixes() {
+            writeln!(text, "{prefix},")?;
         }
         writeln!(text, "}}\n }}\n chain c {{\n {chain}\n ip saddr @bad counter drop\n }}\n}}")?;
         nft(&["-f", "-"], &text)?;

@@ -20,6 +20,9 @@ use std::net::IpAddr;
 
 const PREFIXES_V4: [&str; 2] = ["PREFIXES_V4_0", "PREFIXES_V4_1"];
 const PREFIXES_V6: [&str; 2] = ["PREFIXES_V6_0", "PREFIXES_V6_1"];
+/// Single addresses are kept apart from shorter prefixes.
+const ADDRESSES_V4: [&str; 2] = ["ADDRESSES_V4_0", "ADDRESSES_V4_1"];
+const ADDRESSES_V6: [&str; 2] = ["ADDRESSES_V6_0", "ADDRESSES_V6_1"];
 
 type TrieMut<'a, K> = LpmTrie<&'a mut MapData, K, Plain<SourceClass>>;
 type Trie<'a, K> = LpmTrie<&'a MapData, K, Plain<SourceClass>>;
@@ -99,51 +102,80 @@ impl FirewallImage {
     }
 }
 
+/// What one of the two sets of tables holds.
 fn contents(ebpf: &Ebpf, table: usize) -> Result<Contents, DataplaneError> {
     let mut contents = Contents::new();
-    let mut add = |address: IpAddr, bits: u32, class| {
-        if let Ok(prefix) = IpNet::new(address, u8::try_from(bits).unwrap_or(u8::MAX)) {
-            contents.insert(prefix, class);
-        }
-    };
-    let trie: Trie<'_, [u8; 4]> = read_view(ebpf, PREFIXES_V4[table])?;
-    for pair in trie.iter() {
-        let (key, Plain(class)) = pair.map_err(failed(PREFIXES_V4[table]))?;
-        add(IpAddr::from(key.data()), key.prefix_len(), class);
-    }
-    let trie: Trie<'_, [u8; 16]> = read_view(ebpf, PREFIXES_V6[table])?;
-    for pair in trie.iter() {
-        let (key, Plain(class)) = pair.map_err(failed(PREFIXES_V6[table]))?;
-        add(IpAddr::from(key.data()), key.prefix_len(), class);
-    }
+    read_family::<[u8; 4]>(ebpf, PREFIXES_V4[table], ADDRESSES_V4[table], &mut contents)?;
+    read_family::<[u8; 16]>(ebpf, PREFIXES_V6[table], ADDRESSES_V6[table], &mut contents)?;
     Ok(contents)
 }
 
-/// Puts what `class` says of each prefix into a table; `None` takes it out.
+fn read_family<A: aya::Pod + Into<IpAddr>>(
+    ebpf: &Ebpf,
+    prefixes: &'static str,
+    addresses: &'static str,
+    contents: &mut Contents,
+) -> Result<(), DataplaneError> {
+    let trie: Trie<'_, A> = read_view(ebpf, prefixes)?;
+    for pair in trie.iter() {
+        let (key, Plain(class)) = pair.map_err(failed(prefixes))?;
+        if let Ok(prefix) = IpNet::new(key.data().into(), u8::try_from(key.prefix_len()).unwrap_or(u8::MAX)) {
+            contents.insert(prefix, class);
+        }
+    }
+    let single: HashMap<&MapData, A, Plain<SourceClass>> = read_view(ebpf, addresses)?;
+    for pair in single.iter() {
+        let (address, Plain(class)) = pair.map_err(failed(addresses))?;
+        contents.insert(IpNet::from(address.into()), class);
+    }
+    Ok(())
+}
+
+/// One prefix of a family, and what a table is to say of it; `None` takes it out.
+type Changed<A> = (u8, A, Option<SourceClass>);
+
+/// Changes one of the two sets of tables.
 fn write_table(
     ebpf: &mut Ebpf,
     table: usize,
     changes: &[(IpNet, Option<SourceClass>)],
 ) -> Result<(), DataplaneError> {
-    let mut v4: TrieMut<'_, [u8; 4]> = view(ebpf, PREFIXES_V4[table])?;
-    for (prefix, class) in changes {
-        let IpNet::V4(prefix) = prefix else { continue };
-        let key = Key::new(u32::from(prefix.prefix_len()), prefix.addr().octets());
+    let v4 = changes.iter().filter_map(|(prefix, class)| match prefix {
+        IpNet::V4(prefix) => Some((prefix.prefix_len(), prefix.addr().octets(), *class)),
+        IpNet::V6(_) => None,
+    });
+    write_family(ebpf, PREFIXES_V4[table], ADDRESSES_V4[table], v4)?;
+    let v6 = changes.iter().filter_map(|(prefix, class)| match prefix {
+        IpNet::V6(prefix) => Some((prefix.prefix_len(), prefix.addr().octets(), *class)),
+        IpNet::V4(_) => None,
+    });
+    write_family(ebpf, PREFIXES_V6[table], ADDRESSES_V6[table], v6)
+}
+
+fn write_family<A: aya::Pod>(
+    ebpf: &mut Ebpf,
+    prefixes: &'static str,
+    addresses: &'static str,
+    changes: impl Iterator<Item = Changed<A>>,
+) -> Result<(), DataplaneError> {
+    let is_single = |(bits, ..): &Changed<A>| usize::from(*bits) == 8 * std::mem::size_of::<A>();
+    let (single, shorter): (Vec<_>, Vec<_>) = changes.partition(is_single);
+    let mut trie: TrieMut<'_, A> = view(ebpf, prefixes)?;
+    for (bits, address, class) in shorter {
+        let key = Key::new(u32::from(bits), address);
         match class {
-            Some(class) => v4.insert(&key, Plain(*class), 0),
-            None => v4.remove(&key),
+            Some(class) => trie.insert(&key, Plain(class), 0),
+            None => trie.remove(&key),
         }
-        .map_err(failed(PREFIXES_V4[table]))?;
+        .map_err(failed(prefixes))?;
     }
-    let mut v6: TrieMut<'_, [u8; 16]> = view(ebpf, PREFIXES_V6[table])?;
-    for (prefix, class) in changes {
-        let IpNet::V6(prefix) = prefix else { continue };
-        let key = Key::new(u32::from(prefix.prefix_len()), prefix.addr().octets());
+    let mut map: HashMap<&mut MapData, A, Plain<SourceClass>> = view(ebpf, addresses)?;
+    for (_, address, class) in single {
         match class {
-            Some(class) => v6.insert(&key, Plain(*class), 0),
-            None => v6.remove(&key),
+            Some(class) => map.insert(address, Plain(class), 0),
+            None => map.remove(&address),
         }
-        .map_err(failed(PREFIXES_V6[table]))?;
+        .map_err(failed(addresses))?;
     }
     Ok(())
 }
@@ -303,15 +335,13 @@ impl Dataplane {
         let active = self.firewall.active();
         let class = match source {
             IpAddr::V4(address) => {
-                let trie: Trie<'_, [u8; 4]> = read_view(&self.ebpf, PREFIXES_V4[active])?;
-                found(trie.get(&Key::new(32, address.octets()), 0)).map_err(failed(PREFIXES_V4[active]))?
+                self.class_of(PREFIXES_V4[active], ADDRESSES_V4[active], address.octets())?
             }
             IpAddr::V6(address) => {
-                let trie: Trie<'_, [u8; 16]> = read_view(&self.ebpf, PREFIXES_V6[active])?;
-                found(trie.get(&Key::new(128, address.octets()), 0)).map_err(failed(PREFIXES_V6[active]))?
+                self.class_of(PREFIXES_V6[active], ADDRESSES_V6[active], address.octets())?
             }
         };
-        let Some(Plain(class)) = class else { return Ok((Judgement::None, None)) };
+        let Some(class) = class else { return Ok((Judgement::None, None)) };
         let fallback = if target.is_host() { class.host } else { class.services };
         let decisions: HashMap<&MapData, Plain<DecisionKey>, Plain<Decision>> =
             read_view(&self.ebpf, "DECISIONS")?;
@@ -323,6 +353,24 @@ impl Dataplane {
             Judgement::Allow(id) | Judgement::Deny(id) | Judgement::Limit(id) => self.rule_name(id),
         };
         Ok((judgement, rule))
+    }
+}
+
+impl Dataplane {
+    /// Looks an address up as the program does.
+    fn class_of<A: aya::Pod>(
+        &self,
+        prefixes: &'static str,
+        addresses: &'static str,
+        address: A,
+    ) -> Result<Option<SourceClass>, DataplaneError> {
+        let single: HashMap<&MapData, A, Plain<SourceClass>> = read_view(&self.ebpf, addresses)?;
+        if let Some(Plain(class)) = found(single.get(&address, 0)).map_err(failed(addresses))? {
+            return Ok(Some(class));
+        }
+        let trie: Trie<'_, A> = read_view(&self.ebpf, prefixes)?;
+        let key = Key::new(8 * std::mem::size_of::<A>() as u32, address);
+        Ok(found(trie.get(&key, 0)).map_err(failed(prefixes))?.map(|Plain(class)| class))
     }
 }
 
