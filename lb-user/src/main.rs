@@ -3,7 +3,7 @@
 use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
-use lb_user::config::{Config, LoadError};
+use lb_user::config::Config;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -70,8 +70,9 @@ fn start_log() {
         .init();
 }
 
-fn check(file: &Path) -> Result<(), LoadError> {
+fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
+    agent::check_prefix_files(&config)?;
     let backends: usize = config.services.values().map(|service| service.backends.len()).sum();
     println!(
         "{}: fine: node {}, {} VIPs, {} services, {backends} backends",

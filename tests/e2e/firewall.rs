@@ -152,6 +152,14 @@ fn a_file_of_a_hundred_thousand_prefixes_is_swapped_in_whole_and_outlives_the_ag
     ensure!(said.contains("2 prefixes added, 0 removed"), "{said}");
     expect_open(&lab, false)?;
 
+    // A change of something else neither reads the file again nor fails for its sake.
+    std::fs::remove_file(&list)?;
+    lbctl(&lab, &["backend", "drain", "web", "web1"])?;
+    lbctl(&lab, &["backend", "ready", "web", "web1"])?;
+    expect_open(&lab, false)?;
+    let gone = try_lbctl(&lab, &["apply"])?;
+    ensure!(gone.code == Some(1) && gone.err.contains("lb1-deny.txt: No such file"), "{gone:?}");
+
     // A file with a fault changes nothing.
     std::fs::write(&list, format!("{text}10.90.0\n"))?;
     let refused = try_lbctl(&lab, &["apply"])?;
@@ -160,6 +168,9 @@ fn a_file_of_a_hundred_thousand_prefixes_is_swapped_in_whole_and_outlives_the_ag
         "{refused:?}"
     );
     expect_open(&lab, false)?;
+    let path = lab.agent_config_path("lb1").display().to_string();
+    let checked = try_lbctl(&lab, &["check", &path])?;
+    ensure!(checked.code == Some(1) && checked.err.contains("lb1-deny.txt:100002"), "{checked:?}");
 
     // Rules stay in force without an agent, and the next one finds them.
     std::fs::write(&list, format!("{text}10.90.0.0/24\nfd90::/64\n"))?;

@@ -1,6 +1,6 @@
 //! Changes of the configuration: a whole new one, or one thing, in the running agent and in the file.
 
-use super::firewall::Unconfirmed;
+use super::firewall::{Files, Unconfirmed};
 use super::state::Agent;
 use super::sweeping::Order;
 use super::{AgentError, firewall};
@@ -61,7 +61,7 @@ impl Agent {
         let deadline = request.confirm_within_seconds.map(firewall::deadline).transpose()?;
         let (old_text, runtime_changes) = (self.text.clone(), self.runtime_changes);
         let mut changes = words(&changes);
-        let applied = self.adopt_text(text.clone(), config).await?;
+        let applied = self.adopt_text(text.clone(), config, Files::Read).await?;
         // Files of prefixes may have changed where the configuration has not.
         let beside: Vec<String> = applied.into_iter().filter(|change| !changes.contains(change)).collect();
         changes.extend(beside);
@@ -106,7 +106,7 @@ impl Agent {
         // The file may have been edited by hand since; the change goes into what it says now.
         let file_text = if options.runtime_only { None } else { Some(self.edited_file(&mutation)?) };
         let cut = self.flows_to_cut(&mutation, options);
-        let changes = self.adopt_text(text, config).await?;
+        let changes = self.adopt_text(text, config, Files::Keep).await?;
         for (service, backend, ids) in cut {
             self.cut(&ids, &service, &backend);
         }
@@ -188,10 +188,11 @@ impl Agent {
         &mut self,
         text: String,
         proposed: Config,
+        files: Files,
     ) -> Result<Vec<String>, ApiError> {
         let config = adopt(&self.config, &proposed);
-        let ruleset =
-            firewall::read_rules(&config).map_err(|error| invalid(AgentError::from(error).to_string()))?;
+        let ruleset = firewall::read_rules(&config, files, &self.ruleset)
+            .map_err(|error| invalid(AgentError::from(error).to_string()))?;
         let mut changes = words(&diff(&self.config, &config));
         changes.extend(firewall::file_changes(&self.ruleset, &ruleset));
         let waiting = words(&diff(&config, &proposed));

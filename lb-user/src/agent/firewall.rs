@@ -24,12 +24,30 @@ pub(super) struct Unconfirmed {
     pub(super) runtime_changes: bool,
 }
 
+/// When files of prefixes are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// All of them, as they are now.
+    Read,
+    /// Only those of new rules: a change of something else must not fail because a list is not there, nor change it.
+    Keep,
+}
+
 /// The firewall of a configuration, with the prefixes of its files.
-pub(super) fn read_rules(config: &Config) -> Result<Ruleset, PrefixFileError> {
-    let ready = |rule: &crate::config::FirewallRule| {
-        let prefixes = match &rule.sources {
-            Sources::Prefixes(prefixes) => prefixes.iter().copied().collect(),
-            Sources::File(path) => prefix_file::read(path)?,
+pub(super) fn read_rules(
+    config: &Config,
+    files: Files,
+    in_force: &Ruleset,
+) -> Result<Ruleset, PrefixFileError> {
+    let ready = |rule: &FirewallRule| {
+        let known = || in_force.rules.iter().find(|ready| ready.rule.sources == rule.sources);
+        let prefixes = match (&rule.sources, files) {
+            (Sources::Prefixes(prefixes), _) => prefixes.iter().copied().collect(),
+            (Sources::File(path), Files::Read) => prefix_file::read(path)?,
+            (Sources::File(path), Files::Keep) => match known() {
+                Some(ready) => ready.prefixes.clone(),
+                None => prefix_file::read(path)?,
+            },
         };
         Ok(ReadyRule { rule: rule.clone(), prefixes })
     };
@@ -60,6 +78,9 @@ impl Agent {
     /// Puts rules in force for new flows; those that are there come later, by
     /// [`judge_flows_again`](Self::judge_flows_again), when everything else of a change is in force too.
     pub(super) fn put_rules(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
+        if *ruleset == self.ruleset {
+            return Ok(());
+        }
         self.dataplane.put_rules(ruleset)
     }
 
@@ -77,7 +98,9 @@ impl Agent {
         }
         let Some(change) = self.unconfirmed.take() else { return };
         let outcome = match Config::parse(&change.text, "the configuration before the change") {
-            Ok(config) => self.adopt_text(change.text, config).await.map_err(|error| error.to_string()),
+            Ok(config) => {
+                self.adopt_text(change.text, config, Files::Keep).await.map_err(|error| error.to_string())
+            }
             Err(errors) => Err(errors.to_string()),
         };
         self.runtime_changes = change.runtime_changes;

@@ -22,6 +22,7 @@ pub use uniqueness::UniquenessError;
 use crate::api::server::{Context, Policy, serve};
 use crate::api::{Command, Event, EventKind};
 use crate::config::{Config, LoadError};
+use crate::core::plan::firewall::Ruleset;
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
 use state::Agent;
@@ -124,6 +125,11 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     server.abort();
     drop(socket);
     ended
+}
+
+/// Reads the files of prefixes that a configuration's rules name, and throws them away: are they right?
+pub fn check_prefix_files(config: &Config) -> Result<(), crate::io::prefix_file::PrefixFileError> {
+    firewall::read_rules(config, firewall::Files::Read, &Ruleset::default()).map(drop)
 }
 
 /// Takes the program, its maps and this node's VIPs off the machine; returns whether anything was attached.

@@ -1,7 +1,7 @@
 //! The agent's state, and what events do to it.
 
 use super::checks::{CheckDone, Checks};
-use super::firewall::{Unconfirmed, read_rules};
+use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
 use super::sweeping::{Order, Swept};
 use super::vips::Holding;
@@ -119,8 +119,9 @@ impl Agent {
         // What an earlier agent's dataplane served is kept until its first checks are in.
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
-        let ruleset = read_rules(&self.config)?;
-        self.put_rules(&ruleset)?;
+        let ruleset = read_rules(&self.config, Files::Read, &self.ruleset)?;
+        // Also where there are none: an earlier agent may have left some.
+        self.dataplane.put_rules(&ruleset)?;
         self.steer()?;
         self.ruleset = ruleset;
         // What an earlier agent's rules were is not known.
