@@ -250,6 +250,14 @@ fn a_host_that_closes_itself_opens_again_unless_somebody_confirms() -> Result<()
     let late = try_lbctl(&lab, &["confirm"])?;
     ensure!(late.code == Some(1) && late.err.contains("no change waits"), "{late:?}");
 
+    // Who edits the file meanwhile is not overwritten.
+    lbctl(&lab, &["firewall", "rule", "add", "nobody", "--deny", "192.0.2.1", "--confirm-within", "30s"])?;
+    lab.write_agent_config("lb1", &format!("{config}# a note\n"))?;
+    let conflict = try_lbctl(&lab, &["confirm"])?;
+    ensure!(conflict.code == Some(1) && conflict.err.contains("was changed meanwhile"), "{conflict:?}");
+    ensure!(lab.agent_config("lb1")?.ends_with("# a note\n"), "the note is gone");
+    lbctl(&lab, &["apply"])?;
+
     lbctl(&lab, &["apply", &path, "--confirm-within", "30s"])?;
     reachable(false)?;
     lbctl(&lab, &["confirm"])?;

@@ -74,7 +74,9 @@ impl Agent {
         };
         if let Some(deadline) = deadline {
             let file_text = to_file.then_some(text);
-            self.unconfirmed = Some(Unconfirmed { deadline, text: old_text, file_text, runtime_changes });
+            let file_before = self.file_now();
+            self.unconfirmed =
+                Some(Unconfirmed { deadline, text: old_text, file_text, file_before, runtime_changes });
             report.confirm_within_seconds = request.confirm_within_seconds;
         } else if to_file {
             self.save(&text)?;
@@ -114,7 +116,9 @@ impl Agent {
         let mut report = ApplyReport { changes, applied: true, ..ApplyReport::default() };
         if let Some(deadline) = deadline {
             self.runtime_changes = true;
-            self.unconfirmed = Some(Unconfirmed { deadline, text: old_text, file_text, runtime_changes });
+            let file_before = self.file_now();
+            self.unconfirmed =
+                Some(Unconfirmed { deadline, text: old_text, file_text, file_before, runtime_changes });
             report.confirm_within_seconds = options.confirm_within_seconds;
             return Ok(report);
         }
@@ -129,9 +133,14 @@ impl Agent {
         Ok(report)
     }
 
+    /// The file's text; nothing where it cannot be read.
+    pub(super) fn file_now(&self) -> String {
+        std::fs::read_to_string(&self.config_file).unwrap_or_default()
+    }
+
     /// Whether the running configuration has what a restart would undo.
-    fn differs_from_file(&self) -> bool {
-        let text = std::fs::read_to_string(&self.config_file).unwrap_or_default();
+    pub(super) fn differs_from_file(&self) -> bool {
+        let text = self.file_now();
         // A file that cannot be read or understood has none of it.
         Config::parse(&text, "the file")
             .map_or(true, |file| diff(&file, &self.config).iter().any(|change| !change.needs_restart()))

@@ -21,6 +21,8 @@ pub(super) struct Unconfirmed {
     pub(super) text: String,
     /// What the file will say once it is confirmed; nothing where the file is left alone.
     pub(super) file_text: Option<String>,
+    /// What the file said when the change was made.
+    pub(super) file_before: String,
     pub(super) runtime_changes: bool,
 }
 
@@ -117,10 +119,15 @@ impl Agent {
             "no change waits to be confirmed; if there was one, its time is over and it was taken back";
         let change = self.unconfirmed.take().ok_or_else(|| ApiError::new(ErrorKind::Conflict, none))?;
         self.journal.record(EventKind::ConfigChanged, "the change is confirmed");
-        match change.file_text {
-            Some(text) => self.save(&text),
-            None => Ok(()),
+        let Some(text) = change.file_text else { return Ok(()) };
+        if self.file_now() == change.file_before {
+            return self.save(&text);
         }
+        self.runtime_changes = self.differs_from_file();
+        let file = self.config_file.display();
+        let message =
+            format!("confirmed, but not saved: {file} was changed meanwhile; make the change there too");
+        Err(ApiError::new(ErrorKind::Conflict, message))
     }
 
     pub(super) fn refuse_while_unconfirmed(&self) -> Result<(), ApiError> {

@@ -113,13 +113,16 @@ pub fn rule_hash(name: &RuleName) -> u64 {
     hash.max(1)
 }
 
-/// Gives every rule an id: the one it has in `known` (name hash by id), or a free one.
+/// Gives every rule an id: the one it has in `known` (name hash by id), or a free one from `next` on. So an id is used
+/// again late: flows may still be on the account of a rule that is gone.
 pub fn rule_ids(
     ruleset: &Ruleset,
     known: &BTreeMap<u32, u64>,
+    next: u32,
 ) -> Result<BTreeMap<RuleName, u32>, CompileError> {
     let by_hash: BTreeMap<u64, u32> = known.iter().map(|(id, hash)| (*hash, *id)).collect();
-    let mut free = (0..MAX_RULES).filter(|id| !known.contains_key(id));
+    let next = next.min(MAX_RULES);
+    let mut free = (next..MAX_RULES).chain(0..next).filter(|id| !known.contains_key(id));
     let wanted = ruleset.rules.len();
     let mut ids = BTreeMap::new();
     for ReadyRule { rule, .. } in &ruleset.rules {

@@ -40,6 +40,8 @@ pub(super) struct FirewallImage {
     /// Name hashes by rule id.
     rules: BTreeMap<u32, u64>,
     ids: BTreeMap<RuleName, u32>,
+    /// Where the search for a free rule id begins.
+    next_rule: u32,
 }
 
 /// Why rules could not be put in force.
@@ -76,7 +78,8 @@ impl FirewallImage {
         classes.values_mut().for_each(|exceptions| exceptions.sort_by_key(|(exception, _)| *exception));
         let contents = [contents(ebpf, 0)?, contents(ebpf, 1)?];
         let next_class = classes.keys().next_back().map_or(1, |last| last + 1);
-        Ok(Self { policy, contents, classes, next_class, rules, ids: BTreeMap::new() })
+        let next_rule = rules.keys().next_back().map_or(0, |last| last + 1);
+        Ok(Self { policy, contents, classes, next_class, rules, ids: BTreeMap::new(), next_rule })
     }
 
     fn idle(&self) -> usize {
@@ -194,7 +197,7 @@ impl Dataplane {
     /// # Errors
     /// Where they do not fit, or the kernel refuses a part, the old ones stay in force.
     pub fn put_rules(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
-        let ids = rule_ids(ruleset, &self.firewall.rules)?;
+        let ids = rule_ids(ruleset, &self.firewall.rules, self.firewall.next_rule)?;
         let compiled = compile(ruleset, &ids)?;
         let entries: usize = compiled.decisions.iter().map(|decisions| decisions.exceptions.len()).sum();
         // Those of the rules in force are there at the same time.
@@ -251,6 +254,7 @@ impl Dataplane {
         for (id, rule) in &compiled.rules {
             if self.firewall.rules.get(id) != Some(&rule.name_hash) {
                 clear_hits(&mut self.ebpf, *id)?;
+                self.firewall.next_rule = id + 1;
             }
             let mut map: Array<&mut MapData, Plain<Rule>> = view(&mut self.ebpf, "RULES")?;
             map.set(*id, Plain(*rule), 0).map_err(failed("RULES"))?;

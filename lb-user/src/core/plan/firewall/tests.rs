@@ -18,7 +18,7 @@ fn ruleset(rules: Vec<ReadyRule>) -> Ruleset {
 }
 
 fn compiled(ruleset: &Ruleset) -> Compiled {
-    compile(ruleset, &rule_ids(ruleset, &BTreeMap::new()).expect("ids")).expect("compiles")
+    compile(ruleset, &rule_ids(ruleset, &BTreeMap::new(), 0).expect("ids")).expect("compiles")
 }
 
 /// What the program would find: by the longest prefix, then by the destination.
@@ -165,8 +165,10 @@ fn a_known_rule_keeps_its_id_and_a_new_one_gets_a_free_one() {
     let any = |name| rule(name, RuleAction::Allow, RuleTarget::Host, &["10.0.0.0/8"]);
     let set = ruleset(vec![any("b"), any("a")]);
     let known = BTreeMap::from([(0, 77), (5, rule_hash(&RuleName::new("a").expect("a name")))]);
-    let ids = rule_ids(&set, &known).expect("ids");
-    assert_eq!(ids.values().copied().collect::<Vec<_>>(), [5, 1]);
+    let ids = |next| rule_ids(&set, &known, next).expect("ids").values().copied().collect::<Vec<_>>();
+    assert_eq!(ids(0), [5, 1]);
+    assert_eq!(ids(5), [5, 6], "those that were used last rest");
+    assert_eq!(ids(MAX_RULES), [5, 1]);
 }
 
 #[test]
