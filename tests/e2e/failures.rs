@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[test]
 fn an_agent_that_is_killed_and_started_again_under_load_costs_no_request() -> Result<()> {
@@ -135,6 +135,50 @@ fn web1_dies_and_returns(lab: &Lab, asking: &Asking) -> Result<()> {
         ensure!(shares(&answers).get("web1") == Some(&10), "VIP {vip}: {:?}", shares(&answers));
     }
     Ok(())
+}
+
+#[test]
+fn a_backend_that_refuses_clients_is_taken_out_before_its_next_check() -> Result<()> {
+    let lab = web_lab()?;
+    let plain = lab.agent_config("lb1")?;
+    // No check comes before the test is over, except for the first ones.
+    let rarely = plain.replace("interval = \"1s\"", "interval = \"10m\"");
+    ensure!(rarely != plain, "another file:\n{plain}");
+    lab.write_agent_config("lb1", &rarely)?;
+    lbctl(&lab, &["apply"])?;
+    for server in ["web1", "web2"] {
+        wait_for_health(&lab, "lb1", server, BackendHealth::Up)?;
+    }
+    lab.kill_nginx("web1", Signal::SIGKILL)?;
+    let [v4, v6] = vip_a();
+    for vip in [v4, v6] {
+        // Three refusals, and those that come before the agent has heard of them; then nobody is refused any more.
+        let connect = || TcpStream::connect_timeout(&SocketAddr::new(vip, 80), Duration::from_secs(2));
+        let refused = lab.host("client").inside(|| {
+            let mut refused = 0;
+            let mut in_a_row = 0;
+            let begun = Instant::now();
+            while in_a_row < 10 && begun.elapsed() < PATIENCE {
+                match connect() {
+                    Ok(_) => in_a_row += 1,
+                    Err(_) => (refused, in_a_row) = (refused + 1, 0),
+                }
+            }
+            refused
+        })?;
+        ensure!(refused >= 3, "{vip}: {refused} connections were refused");
+        let answers = ask_times(&lab, vip, 20)?;
+        ensure!(shares(&answers).get("web2") == Some(&20), "{vip}: {:?}", shares(&answers));
+    }
+    let events = lbctl(&lab, &["events"])?;
+    ensure!(events.contains("web1 (10.80.0.21:80) is down: it refuses clients' connections"), "{events}");
+    ensure!(events.contains("web1 ([fd80::21]:80) is down: it refuses clients' connections"), "{events}");
+    // Checks bring it up again.
+    lab.start_nginx("web1")?;
+    lab.write_agent_config("lb1", &plain)?;
+    lbctl(&lab, &["apply"])?;
+    wait_for_health(&lab, "lb1", "web1", BackendHealth::Up)?;
+    lab.down()
 }
 
 /// The checks are wrong, not the servers: each way of being down shows in what a client meets.

@@ -87,6 +87,7 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
     if flags.has(TcpFlags::RST) {
         if matches!(record.direction(), Direction::Reverse) {
             maps::account(record.backend_id, |stats| stats.flows_refused += 1);
+            maps::tell_of_refusal(record.backend_id);
         }
         remove(key, record);
         return Outcome::Handshake;

@@ -13,7 +13,7 @@ use crate::outcome::{Occurrence, Outcome};
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
 
@@ -44,11 +44,16 @@ static ESTABLISHED: HashMap<FlowKey, FlowRecord> = HashMap::pinned(524_288, 0);
 #[map]
 static EMBRYONIC: LruHashMap<FlowKey, FlowRecord> = LruHashMap::pinned(131_072, 0);
 #[map]
+static REFUSALS: RingBuf = RingBuf::pinned(REFUSALS_BYTES, 0);
+#[map]
 static OUTCOMES: PerCpuArray<u64> = PerCpuArray::pinned(Outcome::COUNT, 0);
 #[map]
 static OCCURRENCES: PerCpuArray<u64> = PerCpuArray::pinned(Occurrence::COUNT, 0);
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for the refusals that the agent has not read yet: 16 bytes each.
+const REFUSALS_BYTES: u32 = 65536;
 
 /// A service's ticket counter, alone on its cache line.
 #[repr(C, align(64))]
@@ -99,6 +104,14 @@ pub(super) fn account(backend_id: u32, account: impl FnOnce(&mut BackendStats)) 
     if let Some(stats) = BACKEND_STATS.get_ptr_mut(backend_id) {
         // SAFETY: as in `count_outcome`; the reference ends with the call.
         account(unsafe { &mut *stats });
+    }
+}
+
+/// Tells the agent that a backend refused a connection. Where nobody reads, and the ring is full, it is not told.
+#[inline(always)]
+pub(super) fn tell_of_refusal(backend_id: u32) {
+    if !explains() {
+        let _ = REFUSALS.output::<u32>(&backend_id, 0);
     }
 }
 

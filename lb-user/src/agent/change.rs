@@ -9,7 +9,9 @@ use crate::api::{
     ServiceSpec,
 };
 use crate::config::diff::{Change, diff};
-use crate::config::{Backend, CheckKind, Config, HealthCheck, Service, adopt, edit, write_atomically};
+use crate::config::{
+    Backend, CheckKind, Config, DEFAULT_REFUSALS, HealthCheck, Service, adopt, edit, write_atomically,
+};
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired};
 use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, WhenDown};
@@ -316,6 +318,7 @@ fn service(spec: &ServiceSpec) -> Service {
         rise: 2,
         fall: 3,
         slow_start: Duration::ZERO,
+        refusals: DEFAULT_REFUSALS,
         port: None,
     };
     Service {

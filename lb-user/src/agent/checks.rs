@@ -150,6 +150,16 @@ impl Checks {
         Some(format!("{label} ({}) is {}{why}", check.address, change.to))
     }
 
+    /// Takes note of a refused connection of a client; where it took the address down, says so in words.
+    pub(super) fn handle_refusal(&mut self, name_hash_of_backend: u64, now: Instant) -> Option<String> {
+        let is = |key: &CheckKey| name_hash(&key.0, Some(&key.1), key.2) == name_hash_of_backend;
+        let (key, check) = self.running.iter_mut().find(|(key, _)| is(key))?;
+        check.machine.handle_refusal(now)?;
+        check.up_since = None;
+        let label = super::view::label(&key.0, &key.1);
+        Some(format!("{label} ({}) is down: it refuses clients' connections", check.address))
+    }
+
     /// Who can take flows, of those that are checked.
     pub(super) fn availability(&self, now: Instant) -> AvailabilityMap {
         let availability = |check: &Check| Availability {

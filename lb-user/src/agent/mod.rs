@@ -23,7 +23,7 @@ use crate::api::server::{Context, Policy, serve};
 use crate::api::{Command, Event, EventKind};
 use crate::config::{Config, LoadError};
 use crate::core::plan::firewall::Ruleset;
-use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
+use crate::io::dataplane::{self, Dataplane, DataplaneError, Options, Refusals};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
 use state::Agent;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
 
     let (events, _) = broadcast::channel(EVENTS_WAITING);
     let (sweeper, sweeps) = sweeping::spawn(dataplane.sweeper()?, &config)?;
+    let refusals = dataplane.refusals()?;
     let (results, check_results) = mpsc::channel(EVENTS_WAITING);
     let journal = journal::Journal::new(events.clone());
     let mut agent =
@@ -121,7 +122,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
-    let ended = event_loop(agent, Inputs { commands_in, check_results, sweeps }).await;
+    let ended = event_loop(agent, Inputs { commands_in, check_results, sweeps, refusals }).await;
     server.abort();
     drop(socket);
     ended
@@ -194,6 +195,7 @@ struct Inputs {
     commands_in: mpsc::Receiver<Command>,
     check_results: mpsc::Receiver<checks::CheckDone>,
     sweeps: mpsc::Receiver<sweeping::Swept>,
+    refusals: Refusals,
 }
 
 async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
@@ -208,6 +210,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
         tokio::select! {
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
+            Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),
             Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
             _ = tick.tick() => agent.handle_tick().await,
             _ = hangup.recv() => agent.reload().await,

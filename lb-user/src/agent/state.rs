@@ -210,6 +210,23 @@ impl Agent {
         }
     }
 
+    /// Backends, by id, that refused a connection.
+    pub(super) fn handle_refusals(&mut self, ids: &[u32]) {
+        let mut changed = false;
+        for id in ids {
+            let Some(hash) = self.dataplane.image().backends.get(id).map(|entry| entry.name_hash) else {
+                continue;
+            };
+            if let Some(message) = self.checks.handle_refusal(hash, Instant::now()) {
+                self.journal.record(EventKind::HealthChanged, message);
+                changed = true;
+            }
+        }
+        if changed {
+            self.steer_or_record();
+        }
+    }
+
     pub(super) fn handle_sweep(&mut self, swept: Swept) {
         match swept {
             Swept::Report(report, begun) => {

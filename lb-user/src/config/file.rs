@@ -102,6 +102,7 @@ pub(super) struct FileHealth {
     pub(super) rise: Option<i64>,
     pub(super) fall: Option<i64>,
     pub(super) slow_start: Option<DurationText>,
+    pub(super) refusals: Option<i64>,
     pub(super) port: Option<i64>,
 }
 

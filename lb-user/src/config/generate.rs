@@ -22,9 +22,10 @@ fn health() -> impl Strategy<Value = HealthCheck> {
         .prop_map(|(path, expect_status, expect_body)| CheckKind::Http { path, expect_status, expect_body });
     let kind = prop_oneof![Just(CheckKind::Tcp), http];
     let times = (millis(100..5000), millis(1..100), millis(0..9000));
-    (kind, times, 1..9_u32, 1..9_u32, option::of(1_u16..)).prop_map(|(kind, times, rise, fall, port)| {
+    let counts = (1..9_u32, 1..9_u32, 0..9_u32);
+    (kind, times, counts, option::of(1_u16..)).prop_map(|(kind, times, (rise, fall, refusals), port)| {
         let (interval, timeout, slow_start) = times;
-        HealthCheck { kind, interval, timeout, rise, fall, slow_start, port }
+        HealthCheck { kind, interval, timeout, rise, fall, slow_start, refusals, port }
     })
 }
 

@@ -35,6 +35,9 @@ use crate::model::{
 /// The control socket when the file names none.
 pub const DEFAULT_SOCKET: &str = "/run/lbctl/lbctl.sock";
 
+/// How many refused connections take a backend down when the file does not say.
+pub const DEFAULT_REFUSALS: u32 = 3;
+
 /// The folder of the pins of all nodes on this machine; each node has a folder of its own in it.
 pub const PIN_ROOT: &str = "/sys/fs/bpf/lbctl";
 
@@ -188,6 +191,8 @@ pub struct HealthCheck {
     pub fall: u32,
     /// For how long a backend that came up gets less than its share; zero is off.
     pub slow_start: Duration,
+    /// So many refused connections of clients since the last success take a backend down at once; 0 is off.
+    pub refusals: u32,
     /// The port to check when it is not the backend's own.
     pub port: Option<u16>,
 }
@@ -274,6 +279,9 @@ impl fmt::Display for HealthCheck {
         let time = humantime::format_duration;
         write!(f, "{} every {}, timeout {}", self.kind, time(self.interval), time(self.timeout))?;
         write!(f, ", rise {}, fall {}, slow start {}", self.rise, self.fall, time(self.slow_start))?;
+        if self.refusals != DEFAULT_REFUSALS {
+            write!(f, ", refusals {}", self.refusals)?;
+        }
         match self.port {
             Some(port) => write!(f, ", port {port}"),
             None => Ok(()),

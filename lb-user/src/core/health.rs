@@ -42,11 +42,13 @@ pub struct HealthChange {
 pub struct HealthMachine {
     rise: u32,
     fall: u32,
+    refusals: u32,
     state: HealthState,
     /// When the state was entered; `None` while it is the initial one.
     since: Option<Instant>,
     passed_in_a_row: u32,
     failed_in_a_row: u32,
+    refused: u32,
 }
 
 impl HealthMachine {
@@ -55,10 +57,12 @@ impl HealthMachine {
         Self {
             rise: check.rise,
             fall: check.fall,
+            refusals: check.refusals,
             state: initial,
             since: None,
             passed_in_a_row: 0,
             failed_in_a_row: 0,
+            refused: 0,
         }
     }
 
@@ -66,6 +70,7 @@ impl HealthMachine {
     pub fn reconfigure(&mut self, check: &HealthCheck) {
         self.rise = check.rise;
         self.fall = check.fall;
+        self.refusals = check.refusals;
     }
 
     /// Takes the result of a check that ended at `now`; tells when the health has changed.
@@ -74,6 +79,7 @@ impl HealthMachine {
             CheckResult::Passed => {
                 self.passed_in_a_row = self.passed_in_a_row.saturating_add(1);
                 self.failed_in_a_row = 0;
+                self.refused = 0;
             }
             CheckResult::Failed => {
                 self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
@@ -89,6 +95,20 @@ impl HealthMachine {
         let change = HealthChange { from: self.state, to, at: now };
         self.state = to;
         self.since = Some(now);
+        Some(change)
+    }
+
+    /// Takes note of a client whose connection the backend refused at `now`; tells when that takes it down. Checks bring
+    /// it up again.
+    pub fn handle_refusal(&mut self, now: Instant) -> Option<HealthChange> {
+        self.refused = self.refused.saturating_add(1);
+        if self.refusals == 0 || self.refused < self.refusals || self.state != HealthState::Up {
+            return None;
+        }
+        let change = HealthChange { from: self.state, to: HealthState::Down, at: now };
+        self.state = HealthState::Down;
+        self.since = Some(now);
+        self.passed_in_a_row = 0;
         Some(change)
     }
 

@@ -145,6 +145,7 @@ fn health_parts(old: &HealthCheck, new: &HealthCheck) -> Vec<String> {
     part(&mut parts, "rise", old.rise, new.rise);
     part(&mut parts, "fall", old.fall, new.fall);
     part(&mut parts, "slow_start", time(old.slow_start), time(new.slow_start));
+    part(&mut parts, "refusals", old.refusals, new.refusals);
     part(&mut parts, "port", port(old.port), port(new.port));
     parts
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml_edit::{Array, InlineTable, Key, Value};
 
 use crate::config::{
-    Backend, CheckKind, FirewallRule, HealthCheck, RuleAction, RuleTarget, Service, Sources,
+    Backend, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, RuleAction, RuleTarget, Service, Sources,
 };
 use crate::model::{
     AdminState, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown, any_source,
@@ -121,6 +121,9 @@ fn health_keys(health: &HealthCheck) -> Vec<(&'static str, Value)> {
     keys.push(("fall", Value::from(i64::from(health.fall))));
     if !health.slow_start.is_zero() {
         keys.push(("slow_start", time(health.slow_start)));
+    }
+    if health.refusals != DEFAULT_REFUSALS {
+        keys.push(("refusals", Value::from(i64::from(health.refusals))));
     }
     keys.extend(health.port.map(|port| ("port", Value::from(i64::from(port)))));
     keys

@@ -127,6 +127,7 @@ fn a_service_with_every_key_is_read_as_written() {
         rise: 3,
         fall: 4,
         slow_start: Duration::from_secs(10),
+        refusals: 3,
         port: Some(8080),
     };
     assert_eq!(service.health, Some(health));

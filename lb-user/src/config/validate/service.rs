@@ -8,7 +8,7 @@ use super::backend::Entrance;
 use crate::config::error::did_you_mean;
 use crate::config::file::{FileHealth, FileService, OneOrMany};
 use crate::config::locate::{Complaint, Path};
-use crate::config::{CheckKind, HealthCheck, Service, Vip};
+use crate::config::{CheckKind, DEFAULT_REFUSALS, HealthCheck, Service, Vip};
 use crate::model::{DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, VipName, WhenDown};
 
 impl Validator<'_> {
@@ -142,6 +142,9 @@ impl Validator<'_> {
         let in_a_row = "a whole number from 1 to 100";
         let rise = self.whole(&path.key("rise"), file.rise.unwrap_or(2), 1..=100, in_a_row);
         let fall = self.whole(&path.key("fall"), file.fall.unwrap_or(3), 1..=100, in_a_row);
+        let refusals = file.refusals.unwrap_or(DEFAULT_REFUSALS.into());
+        let expected = "a whole number from 0 (off) to 1000";
+        let refusals = self.whole(&path.key("refusals"), refusals, 0..=1000, expected);
         let slow_start = self.span_of_time(&path.key("slow_start"), file.slow_start.as_ref());
         let port = match file.port {
             Some(port) => self.port(&path.key("port"), port).map(Some),
@@ -154,6 +157,7 @@ impl Validator<'_> {
             rise: rise?,
             fall: fall?,
             slow_start: slow_start?,
+            refusals: refusals?,
             port: port?,
         })
     }

@@ -11,6 +11,7 @@ fn check(rise: u32, fall: u32) -> HealthCheck {
         rise,
         fall,
         slow_start: Duration::ZERO,
+        refusals: 3,
         port: None,
     }
 }
@@ -122,4 +123,20 @@ fn the_same_seed_makes_the_same_times() {
         all
     };
     assert_eq!(times(), times());
+}
+
+#[test]
+fn refusals_since_the_last_success_take_an_address_down_and_checks_bring_it_up() {
+    let now = Instant::now();
+    let mut machine = HealthMachine::new(&check(2, 3), HealthState::Up);
+    assert_eq!(machine.handle_refusal(now), None);
+    assert_eq!(machine.handle_refusal(now), None);
+    machine.handle(CheckResult::Passed, now);
+    assert_eq!(machine.handle_refusal(now), None, "a success begins the count anew");
+    assert_eq!(machine.handle_refusal(now), None);
+    let change = machine.handle_refusal(now).expect("a change");
+    assert_eq!((change.from, change.to), (HealthState::Up, HealthState::Down));
+    assert_eq!(machine.handle_refusal(now), None, "it is down already");
+    assert_eq!(machine.handle(CheckResult::Passed, now), None);
+    assert_eq!(machine.handle(CheckResult::Passed, now).map(|change| change.to), Some(HealthState::Up));
 }

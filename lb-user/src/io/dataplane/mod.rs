@@ -13,6 +13,7 @@ mod flows;
 mod load;
 mod map_calls;
 mod maps;
+mod refusals;
 mod run;
 
 pub use crate::core::expiry::Timeouts;
@@ -22,6 +23,7 @@ pub use explain::Explainer;
 pub use firewall::FirewallError;
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
+pub use refusals::Refusals;
 pub use run::{RunResult, TrivialProgram};
 
 use crate::core::plan::{Image, Step};

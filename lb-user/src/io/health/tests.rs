@@ -201,6 +201,7 @@ fn every(interval: Duration, kind: CheckKind) -> HealthCheck {
         rise: 1,
         fall: 1,
         slow_start: Duration::ZERO,
+        refusals: 3,
         port: None,
     }
 }

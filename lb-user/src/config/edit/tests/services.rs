@@ -26,6 +26,7 @@ fn shop() -> Service {
             rise: 2,
             fall: 3,
             slow_start: Duration::from_secs(90),
+            refusals: 3,
             port: Some(8080),
         }),
         backends: vec![web3()],
