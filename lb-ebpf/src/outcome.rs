@@ -166,7 +166,7 @@ occurrences! {
     NextHopKept = "next_hop_kept",
     /// A client's ACK did not match the backend's sequence number and did not promote its flow.
     HandshakeMismatch = "handshake_mismatch",
-    /// An established flow that the firewall denies by now was forgotten.
+    /// A flow that the firewall denies by now was forgotten.
     FlowCut = "flow_cut",
 }
 

@@ -223,6 +223,8 @@ pub enum Transport {
     Tcp(u32),
     /// Behind an IPv6 extension header.
     Hidden,
+    /// TCP, from its ninth byte on: a fragment that only an attempt to hide the flags makes (RFC 3128).
+    Cut,
     /// Something else, or a later fragment.
     Other,
 }
@@ -267,10 +269,12 @@ impl IpHeader for Ipv4 {
     }
     #[inline(always)]
     fn transport(&self) -> Transport {
-        if self.protocol != PROTOCOL_TCP || self.fragment[0] & 0x1f != 0 || self.fragment[1] != 0 {
-            return Transport::Other;
+        let fragment_offset = u16::from_be_bytes([self.fragment[0] & 0x1f, self.fragment[1]]);
+        match (self.protocol, fragment_offset) {
+            (PROTOCOL_TCP, 0) => Transport::Tcp((self.version_ihl & 0x0f) as u32 * 4),
+            (PROTOCOL_TCP, 1) => Transport::Cut,
+            _ => Transport::Other,
         }
-        Transport::Tcp((self.version_ihl & 0x0f) as u32 * 4)
     }
     #[inline(always)]
     fn hops(&self) -> u8 {

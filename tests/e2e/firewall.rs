@@ -250,6 +250,10 @@ fn a_host_that_closes_itself_opens_again_unless_somebody_confirms() -> Result<()
     let late = try_lbctl(&lab, &["confirm"])?;
     ensure!(late.code == Some(1) && late.err.contains("no change waits"), "{late:?}");
 
+    // The agent's own file would bring it back with the next start.
+    let own = try_lbctl(&lab, &["apply", "--confirm-within", "3s"])?;
+    ensure!(own.code == Some(1) && own.err.contains("apply that one"), "{own:?}");
+
     // Who edits the file meanwhile is not overwritten.
     lbctl(&lab, &["firewall", "rule", "add", "nobody", "--deny", "192.0.2.1", "--confirm-within", "30s"])?;
     lab.write_agent_config("lb1", &format!("{config}# a note\n"))?;
@@ -269,6 +273,38 @@ fn a_host_that_closes_itself_opens_again_unless_somebody_confirms() -> Result<()
     // Health checks, the control socket and services do not notice a closed host.
     ask_on_client(&lab)?;
     std::fs::remove_file(&closed)?;
+    lab.down()
+}
+
+#[test]
+fn what_an_unconfirmed_change_brought_from_a_file_goes_with_it_also_when_the_agent_ends() -> Result<()> {
+    let lab = web_lab()?;
+    let list = lab.agent_config_path("lb1").with_file_name("lb1-short.txt");
+    std::fs::write(&list, "192.0.2.0/24\n")?;
+    let config = lab.agent_config("lb1")?;
+    let rule = format!("\n[[firewall.rule]]\nname = \"list\"\ndeny = {{ file = \"{}\" }}\n", list.display());
+    let said = apply_with(&lab, &format!("{config}{rule}"), &[])?;
+    ensure!(said.code == Some(0), "{said:?}");
+    // The file is worse than it looked; so is the one rule that the other configuration adds.
+    std::fs::write(&list, "10.90.0.0/24\nfd90::/64\n")?;
+    let other = lab.agent_config_path("lb1").with_file_name("other.toml");
+    std::fs::write(&other, format!("{config}{rule}# more\n"))?;
+    let path = other.display().to_string();
+    lbctl(&lab, &["apply", &path, "--confirm-within", "2s"])?;
+    expect_open(&lab, false)?;
+    poll::until("the old prefixes are in force again", PATIENCE, || expect_open(&lab, true))?;
+
+    lbctl(&lab, &["apply", &path, "--confirm-within", "10m"])?;
+    expect_open(&lab, false)?;
+    std::fs::write(&list, "192.0.2.0/24\n")?;
+    lab.kill_agent("lb1", Signal::SIGTERM)?;
+    expect_open(&lab, true)?;
+    lab.start_agent("lb1")?;
+    expect_open(&lab, true)?;
+    ensure!(!lab.agent_config("lb1")?.contains("# more"), "the file has the unconfirmed change");
+    for file in [&list, &other] {
+        std::fs::remove_file(file)?;
+    }
     lab.down()
 }
 

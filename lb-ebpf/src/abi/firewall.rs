@@ -8,8 +8,10 @@
 use super::Address;
 use bytemuck::{Pod, Zeroable};
 
-/// Rules a node can have; also the range of rule ids.
+/// Rules a node can have.
 pub const MAX_RULES: u32 = 1024;
+/// Range of rule ids: old and new rules are there at one time.
+pub const MAX_RULE_IDS: u32 = 2 * MAX_RULES;
 /// Source prefixes of one family that rules can name.
 pub const MAX_PREFIXES: u32 = 1 << 20;
 /// Decisions about one destination, of both generations.
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn decisions_survive_the_way_through_the_map_form() {
         for judgement in
-            [Judgement::None, Judgement::Allow(0), Judgement::Deny(MAX_RULES - 1), Judgement::Limit(7)]
+            [Judgement::None, Judgement::Allow(0), Judgement::Deny(MAX_RULE_IDS - 1), Judgement::Limit(7)]
         {
             assert_eq!(Decision::new(judgement).judgement(), judgement);
         }

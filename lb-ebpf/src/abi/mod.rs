@@ -14,14 +14,14 @@ pub use address::Address;
 pub use explanation::{Explanation, NO_BACKEND};
 pub use firewall::{
     Decision, DecisionKey, Judgement, LimitedSource, MAX_DECISIONS, MAX_LIMITED_SOURCES, MAX_PREFIXES,
-    MAX_RULES, Policy, Rule, RuleHits, SourceAccount, SourceClass, Target,
+    MAX_RULE_IDS, MAX_RULES, Policy, Rule, RuleHits, SourceAccount, SourceClass, Target,
 };
 pub use flow::{Direction, FlowKey, FlowRecord, NO_RULE, NextHop};
 pub use service::{Backend, BackendStats, NodeConfig, Scheduler, Service, ServiceKey};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Words of 64 bits in the VIP filter: one bit for each value of an address's last 16 bits.
 pub const VIP_FILTER_WORDS: u32 = 1024;

@@ -6,7 +6,7 @@
 use super::{established, explain, frame::Frame, maps};
 use crate::abi::{
     Address, Decision, DecisionKey, Direction, FlowKey, FlowRecord, Judgement, LimitedSource, MAX_DECISIONS,
-    MAX_LIMITED_SOURCES, MAX_PREFIXES, MAX_RULES, NO_RULE, Policy, Rule, RuleHits, Service, ServiceKey,
+    MAX_LIMITED_SOURCES, MAX_PREFIXES, MAX_RULE_IDS, NO_RULE, Policy, Rule, RuleHits, Service, ServiceKey,
     SourceAccount, SourceClass, Target,
 };
 use crate::flow_state::FlowState;
@@ -42,9 +42,9 @@ static ADDRESSES_V6_1: HashMap<[u8; 16], SourceClass> = HashMap::pinned(MAX_PREF
 #[map]
 static DECISIONS: HashMap<DecisionKey, Decision> = HashMap::pinned(MAX_DECISIONS, BPF_F_NO_PREALLOC);
 #[map]
-static RULES: Array<Rule> = Array::pinned(MAX_RULES, 0);
+static RULES: Array<Rule> = Array::pinned(MAX_RULE_IDS, 0);
 #[map]
-static RULE_HITS: PerCpuArray<RuleHits> = PerCpuArray::pinned(MAX_RULES, 0);
+static RULE_HITS: PerCpuArray<RuleHits> = PerCpuArray::pinned(MAX_RULE_IDS, 0);
 #[map]
 static LIMITED_SOURCES: LruHashMap<LimitedSource, SourceAccount> = LruHashMap::pinned(MAX_LIMITED_SOURCES, 0);
 
@@ -297,13 +297,14 @@ pub fn settled(ctx: &XdpContext) -> Option<(Address, u32)> {
     Some((source.network, source.rule))
 }
 
-/// Judges an established flow by a policy that came after its last judgement. One that is denied now is forgotten: the
+/// Judges a flow by a policy that came after its last judgement. One that is denied now is forgotten: the
 /// backend gets a RST with its next packet.
 #[inline(never)]
 pub(super) fn judge_again<I: Judged>(
     policy: &Policy,
     key: &FlowKey,
     record: &mut FlowRecord,
+    is_established: bool,
 ) -> Result<(), Outcome> {
     let (client, port) = match record.direction() {
         Direction::Forward => (key.source, key.destination_port()),
@@ -314,9 +315,9 @@ pub(super) fn judge_again<I: Judged>(
         None => judge_stray::<I>(policy, &client),
     };
     if explain::explains() {
-        explain::note_flow(record, 2);
+        explain::note_flow(record, 1 + u32::from(is_established));
     } else if judged.is_err() {
-        cut(key, record);
+        cut(key, record, is_established);
     } else {
         record.policy_generation = policy.generation;
     }
@@ -324,13 +325,18 @@ pub(super) fn judge_again<I: Judged>(
 }
 
 #[inline(always)]
-fn cut(key: &FlowKey, record: &mut FlowRecord) {
-    established::close(key, record, FlowState::RESET, 0);
+fn cut(key: &FlowKey, record: &mut FlowRecord, is_established: bool) {
     let twin_key = record.twin_key(key);
+    maps::count(Occurrence::FlowCut);
+    if !is_established {
+        maps::remove_embryonic(&twin_key);
+        maps::remove_embryonic(key);
+        return;
+    }
+    established::close(key, record, FlowState::RESET, 0);
     // Either may be gone already: the agent's sweep removes closed flows too.
     maps::remove_established(&twin_key);
     maps::remove_established(key);
-    maps::count(Occurrence::FlowCut);
 }
 
 /// Judges a packet that is about to be passed to the host.
@@ -346,7 +352,9 @@ pub(super) fn judge_passing<I: Judged>(policy: &Policy, frame: Frame, outcome: O
     if policy.judges_host == 0 {
         return outcome;
     }
-    let Some(target) = opened::<I>(frame, headers.ip.transport()) else { return outcome };
+    let Some(target) = opened::<I>(frame, headers.ip.transport(), headers.ip.packet_bytes()) else {
+        return outcome;
+    };
     let decision = decide::<I>(policy, &source, &target);
     let admitted = match enforce(decision, policy.host_denies != 0) {
         Ok(decision) => admit(decision, &source, now).map(drop),
@@ -360,16 +368,21 @@ pub(super) fn judge_passing<I: Judged>(policy: &Policy, frame: Frame, outcome: O
 
 /// What a packet to the host opens, if it opens anything.
 #[inline(always)]
-fn opened<I: Judged>(frame: Frame, transport: Transport) -> Option<Target> {
+fn opened<I: Judged>(frame: Frame, transport: Transport, ip_bytes: u32) -> Option<Target> {
     match transport {
         Transport::Other => None,
+        Transport::Cut => Some(Target::HOST),
         Transport::Hidden => {
             // Every extension header begins with the protocol that follows; UDP and ICMPv6 open nothing.
             let next = frame.view_at::<[u8; 2]>(ETHERNET_BYTES + I::BYTES)?;
             if matches!(next[0], 17 | 58) { None } else { Some(Target::HOST) }
         }
         Transport::Tcp(offset) => {
-            // A segment cut so short that nobody can see what it opens must not get by.
+            // A segment cut so short that nobody can see what it opens must not get by; what stands behind it in the
+            // frame is padding.
+            if offset + size_of::<Tcp>() as u32 > ip_bytes {
+                return Some(Target::HOST);
+            }
             let Some(tcp) = frame.view_at::<Tcp>(ETHERNET_BYTES + (offset as usize & 0x3c)) else {
                 return Some(Target::HOST);
             };

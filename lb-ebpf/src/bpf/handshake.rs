@@ -42,6 +42,7 @@ pub(super) fn process<I: Rewritable>(
     let tcp = segment.tcp;
     // Before the packet is changed: of a source that has all it may have, no flow is completed.
     if record.limit_rule != NO_RULE
+        && !record.state().has(FlowState::CONFIRMED)
         && confirms(record, TcpFlags::new(tcp.flags))
         && firewall::is_over_active(key, u32::from(record.limit_rule))
     {

@@ -128,13 +128,16 @@ fn process_tcp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     if let Some(record) = maps::established(&key) {
         if !established::begins_anew(record, flags) {
             if record.policy_generation != policy.generation {
-                firewall::judge_again::<I>(&policy, &key, record)?;
+                firewall::judge_again::<I>(&policy, &key, record, true)?;
             }
             return established::process::<I>(ctx, segment, &key, record, now);
         }
         established::forget(&key, record);
     } else if let Some(record) = maps::embryonic(&key) {
         if handshake::has_its_port(&key, record) {
+            if record.policy_generation != policy.generation {
+                firewall::judge_again::<I>(&policy, &key, record, false)?;
+            }
             return handshake::process::<I>(ctx, segment, &key, record, now);
         }
         handshake::forget(&key);

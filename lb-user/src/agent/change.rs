@@ -14,7 +14,9 @@ use crate::config::{
 };
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired};
-use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, WhenDown};
+use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, ServiceName, WhenDown};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 fn invalid(message: impl Into<String>) -> ApiError {
@@ -61,7 +63,14 @@ impl Agent {
         }
         self.refuse_while_unconfirmed()?;
         let deadline = request.confirm_within_seconds.map(firewall::deadline).transpose()?;
-        let (old_text, runtime_changes) = (self.text.clone(), self.runtime_changes);
+        if deadline.is_some() && (!to_file || self.file_now() == text) {
+            let message = format!(
+                "{file} has the change already, so the next start would make it, confirmed or not; write the change to \
+                 another file and apply that one"
+            );
+            return Err(invalid(message));
+        }
+        let (old_text, old_ruleset) = (self.text.clone(), self.ruleset.clone());
         let mut changes = words(&changes);
         let applied = self.adopt_text(text.clone(), config, Files::Read).await?;
         // Files of prefixes may have changed where the configuration has not.
@@ -78,7 +87,7 @@ impl Agent {
             let file_text = to_file.then_some(text);
             let file_before = self.file_now();
             self.unconfirmed =
-                Some(Unconfirmed { deadline, text: old_text, file_text, file_before, runtime_changes });
+                Some(Unconfirmed { deadline, text: old_text, ruleset: old_ruleset, file_text, file_before });
             report.confirm_within_seconds = request.confirm_within_seconds;
         } else if to_file {
             self.save(&text)?;
@@ -103,7 +112,7 @@ impl Agent {
     ) -> Result<ApplyReport, ApiError> {
         self.refuse_while_unconfirmed()?;
         let deadline = options.confirm_within_seconds.map(firewall::deadline).transpose()?;
-        let (old_text, runtime_changes) = (self.text.clone(), self.runtime_changes);
+        let (old_text, old_ruleset) = (self.text.clone(), self.ruleset.clone());
         let text = self.edited(&self.text, &mutation)?;
         let config = Config::parse(&text, "the changed configuration")
             .map_err(|errors| invalid(errors.to_string()))?;
@@ -120,7 +129,7 @@ impl Agent {
             self.runtime_changes = true;
             let file_before = self.file_now();
             self.unconfirmed =
-                Some(Unconfirmed { deadline, text: old_text, file_text, file_before, runtime_changes });
+                Some(Unconfirmed { deadline, text: old_text, ruleset: old_ruleset, file_text, file_before });
             report.confirm_within_seconds = options.confirm_within_seconds;
             return Ok(report);
         }
@@ -216,7 +225,8 @@ impl Agent {
             self.checks.follow(&self.config, &known);
             return Err(self.go_back(old_desired, &reason));
         }
-        if let Err(error) = self.judge_flows_again(ruleset) {
+        let moved = serves_otherwise(&old_desired, &self.desired);
+        if let Err(error) = self.judge_flows_again(ruleset, moved) {
             let message = format!("flows that are there are not judged by the new rules: {error}");
             self.journal.record(EventKind::Warning, message);
         }
@@ -286,6 +296,16 @@ impl Agent {
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether an address that stays is another service's by now, whose rules may be others.
+fn serves_otherwise(old: &Desired, new: &Desired) -> bool {
+    let services = |desired: &Desired| -> BTreeMap<SocketAddr, ServiceName> {
+        let tables = desired.steering.iter();
+        tables.flat_map(|(key, table)| table.listen.iter().map(|at| (*at, key.service.clone()))).collect()
+    };
+    let new = services(new);
+    services(old).iter().any(|(address, service)| new.get(address).is_some_and(|other| other != service))
 }
 
 fn words(changes: &[Change]) -> Vec<String> {

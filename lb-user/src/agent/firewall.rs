@@ -14,25 +14,30 @@ use crate::model::{DefaultPolicy, Family};
 use lb_ebpf::abi::{Judgement, Target};
 use std::time::{Duration, Instant};
 
+/// How soon a change that could not be taken back is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
 /// A change that is taken back unless it is confirmed.
 pub(super) struct Unconfirmed {
     pub(super) deadline: Instant,
-    /// The running configuration before it.
+    /// The running configuration before it, and the rules in force.
     pub(super) text: String,
+    pub(super) ruleset: Ruleset,
     /// What the file will say once it is confirmed; nothing where the file is left alone.
     pub(super) file_text: Option<String>,
     /// What the file said when the change was made.
     pub(super) file_before: String,
-    pub(super) runtime_changes: bool,
 }
 
 /// When files of prefixes are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Files {
     /// All of them, as they are now.
     Read,
     /// Only those of new rules: a change of something else must not fail because a list is not there, nor change it.
     Keep,
+    /// None: these are the rules, with their prefixes.
+    Known(Ruleset),
 }
 
 /// The firewall of a configuration, with the prefixes of its files.
@@ -41,12 +46,15 @@ pub(super) fn read_rules(
     files: Files,
     in_force: &Ruleset,
 ) -> Result<Ruleset, PrefixFileError> {
+    if let Files::Known(ruleset) = files {
+        return Ok(ruleset);
+    }
     let ready = |rule: &FirewallRule| {
         let known = || in_force.rules.iter().find(|ready| ready.rule.sources == rule.sources);
-        let prefixes = match (&rule.sources, files) {
+        let prefixes = match (&rule.sources, &files) {
             (Sources::Prefixes(prefixes), _) => prefixes.iter().copied().collect(),
             (Sources::File(path), Files::Read) => prefix_file::read(path)?,
-            (Sources::File(path), Files::Keep) => match known() {
+            (Sources::File(path), _) => match known() {
                 Some(ready) => ready.prefixes.clone(),
                 None => prefix_file::read(path)?,
             },
@@ -87,8 +95,8 @@ impl Agent {
     }
 
     /// Has the flows judged that the change may concern.
-    pub(super) fn judge_flows_again(&mut self, ruleset: Ruleset) -> Result<(), DataplaneError> {
-        let tightened = tightens(&self.ruleset, &ruleset);
+    pub(super) fn judge_flows_again(&mut self, ruleset: Ruleset, moved: bool) -> Result<(), DataplaneError> {
+        let tightened = moved || tightens(&self.ruleset, &ruleset);
         self.ruleset = ruleset;
         if tightened { self.dataplane.judge_flows_again() } else { Ok(()) }
     }
@@ -98,17 +106,26 @@ impl Agent {
         if self.unconfirmed.as_ref().is_none_or(|change| Instant::now() < change.deadline) {
             return;
         }
+        self.take_back().await;
+    }
+
+    /// Takes an unconfirmed change back, if there is one; where that fails, it is tried again.
+    pub(super) async fn take_back(&mut self) {
         let Some(change) = self.unconfirmed.take() else { return };
         let outcome = match Config::parse(&change.text, "the configuration before the change") {
             Ok(config) => {
-                self.adopt_text(change.text, config, Files::Keep).await.map_err(|error| error.to_string())
+                let rules = Files::Known(change.ruleset.clone());
+                self.adopt_text(change.text.clone(), config, rules).await.map_err(|error| error.to_string())
             }
             Err(errors) => Err(errors.to_string()),
         };
-        self.runtime_changes = change.runtime_changes;
+        self.runtime_changes = self.differs_from_file();
         let message = match outcome {
             Ok(_) => "the change was not confirmed in time and is taken back".to_owned(),
-            Err(error) => format!("the change was not confirmed in time, and cannot be taken back: {error}"),
+            Err(error) => {
+                self.unconfirmed = Some(Unconfirmed { deadline: Instant::now() + TRY_AGAIN, ..change });
+                format!("the change was not confirmed in time, and cannot be taken back yet: {error}")
+            }
         };
         self.journal.record(EventKind::Warning, message);
     }
@@ -239,7 +256,11 @@ pub(super) fn rule(spec: &RuleSpec) -> Result<FirewallRule, String> {
         per_ipv4: spec.per_ipv4.unwrap_or(32),
         per_ipv6: spec.per_ipv6.unwrap_or(64),
     };
-    let limited = spec.new_flows_per_second.is_some() || spec.active_flows.is_some() || spec.burst.is_some();
+    if spec.burst.is_some() && spec.new_flows_per_second.is_none() {
+        return Err("a burst needs a rate".into());
+    }
+    let limited = [spec.new_flows_per_second, spec.active_flows].iter().any(Option::is_some)
+        || [spec.per_ipv4, spec.per_ipv6].iter().any(Option::is_some);
     let action = match spec.action {
         ActionWord::Limit => RuleAction::Limit(limits),
         _ if limited => return Err("only a rule that limits has limits".into()),

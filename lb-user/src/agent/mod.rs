@@ -218,6 +218,8 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
             _ = interrupt.recv() => break,
         }
     }
+    // Nobody could take it back later.
+    agent.take_back().await;
     info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
     Ok(())
 }

@@ -101,11 +101,14 @@ fn firewall() -> impl Strategy<Value = Firewall> {
     let rest = vec((action, sources, target), 4);
     let names = subsequence(vec!["r1", "r2", "r3", "r.4"], 0..=4).prop_shuffle();
     (default_policy(), names, rest).prop_map(|(host_default, names, rest)| {
-        let rules = names.into_iter().zip(rest).map(|(name, (action, sources, target))| FirewallRule {
-            name: name.parse().unwrap(),
-            action,
-            sources,
-            target,
+        let rules = names.into_iter().zip(rest).map(|(name, (mut action, sources, target))| {
+            // Open connections of the host are not counted.
+            if let (RuleAction::Limit(limits), true) = (&mut action, target.is_host())
+                && limits.active_flows.take().is_some()
+            {
+                limits.new_flows_per_second.get_or_insert(1);
+            }
+            FirewallRule { name: name.parse().unwrap(), action, sources, target }
         });
         Firewall { host_default, rules: rules.collect() }
     })

@@ -162,11 +162,10 @@ fn established(scene: Scene) -> Vec<Case> {
         .act(Act::Desire(denied.clone()))
         .drops(Outcome::Denied, data.frame())
         .with(Occurrence::FlowCut, 1),
-        Case::new(scene, "a flow in its handshake is cut once it is established", setup.clone())
+        Case::new(scene, "a flow in its handshake is cut as well", setup.clone())
             .answered(&flow)
             .act(Act::Desire(denied))
-            .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK, b""))
-            .drops(Outcome::Denied, data.frame())
+            .drops(Outcome::Denied, flow.client_sends(ACK, b"").frame())
             .with(Occurrence::FlowCut, 1)
             .entries(0, 0),
     ]
@@ -297,8 +296,15 @@ fn host(scene: Scene) -> Vec<Case> {
                 Outcome::NotAllowed,
                 flow.client_sends(SYN, b"").with_tcp(|tcp| tcp.destination_port = 23).frame(),
             ),
+        case("a segment cut short hides nothing behind it: padding is not its flags")
+            .drops(Outcome::NotAllowed, cut_short(to_host(SYN, 23))),
         case("IP options and extension headers hide nothing from a closed host")
             .drops(Outcome::NotAllowed, hidden(to_host(SYN, 23), None).frame()),
+        Case::new(scene, "a port that cannot be seen may be the one that is denied", {
+            web.clone().behind(&[rule("no-ssh", RuleAction::Deny, RuleTarget::HostPort(22), &network(scene))])
+        })
+        .drops(Outcome::Denied, cut_short(to_host(SYN, 23)))
+        .passes(Outcome::NotOurs, to_host(SYN, 23).frame()),
         Case::new(scene, "a rule about the host is none about services", {
             web.clone().behind(std::slice::from_ref(&deny_host))
         })
@@ -311,4 +317,16 @@ fn host(scene: Scene) -> Vec<Case> {
         .passes(Outcome::NotOurs, to_host(SYN, 22).frame())
         .drops(Outcome::Denied, to_host(SYN, 80).frame()),
     ]
+}
+
+/// The packet with the first eight bytes of its TCP header, and padding that looks like the rest.
+fn cut_short(packet: Packet) -> Vec<u8> {
+    let mut tcp = packet.clone();
+    let whole = packet.frame();
+    let header = whole.len() - packet.ip_bytes().len() + packet.header_bytes();
+    let bytes = whole[header..header + 8].to_vec();
+    tcp.content = Content::Other { protocol: 6, bytes };
+    let mut frame = tcp.frame();
+    frame.extend([0; 12]);
+    frame
 }

@@ -76,6 +76,11 @@ impl Validator<'_> {
             self.refuse_limits(path, file, key);
         }
         let target = self.target(path, file, services);
+        if file.active_flows.is_some() && target.as_ref().is_some_and(RuleTarget::is_host) {
+            let complaint = Complaint::new("open connections of the host are not counted");
+            let suggestion = "limit new ones with new_flows_per_second".to_owned();
+            self.complain_of_key::<()>(&path.key("active_flows"), complaint.suggest(suggestion));
+        }
         Some(FirewallRule { name: name?, action: action?, sources: sources?, target: target? })
     }
 

@@ -9,7 +9,7 @@ use super::name_hash;
 pub use crate::config::{FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 use crate::model::{DefaultPolicy, Family, RuleName, ServiceName};
 use ipnet::IpNet;
-use lb_ebpf::abi::{Decision, Judgement, MAX_PREFIXES, MAX_RULES, Rule, Target};
+use lb_ebpf::abi::{Decision, Judgement, MAX_PREFIXES, MAX_RULE_IDS, MAX_RULES, Rule, Target};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -57,12 +57,15 @@ pub enum Exception {
     Service(u64),
     /// A TCP port of the host.
     HostPort(u16),
+    /// The host, where the port cannot be seen.
+    HiddenPort,
 }
 
 impl Exception {
     /// The exception that a target is, if it can be one.
     pub fn of(target: Target) -> Option<Self> {
-        target.as_service().map(Self::Service).or(target.as_host_port().map(Self::HostPort))
+        let hidden = (target == Target::HOST).then_some(Self::HiddenPort);
+        target.as_service().map(Self::Service).or(target.as_host_port().map(Self::HostPort)).or(hidden)
     }
 
     /// As the program names it.
@@ -70,6 +73,7 @@ impl Exception {
         match self {
             Self::Service(hash) => Target::service(hash),
             Self::HostPort(port) => Target::host_port(port),
+            Self::HiddenPort => Target::HOST,
         }
     }
 }
@@ -104,10 +108,14 @@ pub enum CompileError {
     },
 }
 
-/// How a restarted agent knows a rule again. Never 0, which marks a free id.
-pub fn rule_hash(name: &RuleName) -> u64 {
-    let bytes = name.as_str().bytes();
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+/// How a restarted agent knows a rule again: by its name, what it does and its limits. One that does something else is
+/// another rule, with accounts of its own. Never 0, which marks a free id.
+pub fn rule_hash(rule: &FirewallRule) -> u64 {
+    let mut text = format!("{}/{}", rule.name, rule.action.word());
+    if let RuleAction::Limit(limits) = &rule.action {
+        text.push_str(&format!("/{limits}"));
+    }
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     hash.max(1)
@@ -121,12 +129,15 @@ pub fn rule_ids(
     next: u32,
 ) -> Result<BTreeMap<RuleName, u32>, CompileError> {
     let by_hash: BTreeMap<u64, u32> = known.iter().map(|(id, hash)| (*hash, *id)).collect();
-    let next = next.min(MAX_RULES);
-    let mut free = (next..MAX_RULES).chain(0..next).filter(|id| !known.contains_key(id));
     let wanted = ruleset.rules.len();
+    if wanted > MAX_RULES as usize {
+        return Err(CompileError::Full { what: "firewall rules", wanted, limit: MAX_RULES });
+    }
+    let next = next.min(MAX_RULE_IDS);
+    let mut free = (next..MAX_RULE_IDS).chain(0..next).filter(|id| !known.contains_key(id));
     let mut ids = BTreeMap::new();
     for ReadyRule { rule, .. } in &ruleset.rules {
-        let id = by_hash.get(&rule_hash(&rule.name)).copied().or_else(|| free.next());
+        let id = by_hash.get(&rule_hash(rule)).copied().or_else(|| free.next());
         let full = CompileError::Full { what: "firewall rules", wanted, limit: MAX_RULES };
         ids.insert(rule.name.clone(), id.ok_or(full)?);
     }
@@ -223,6 +234,16 @@ fn decide(ruleset: &Ruleset, ids: &BTreeMap<RuleName, u32>, rules: &[usize]) -> 
             RuleTarget::Services | RuleTarget::Host => {}
         }
     }
+    // Where the port cannot be seen, it may be one that is denied.
+    let closes = |rule: &&&FirewallRule| {
+        matches!(rule.target, RuleTarget::HostPort(_)) && rule.action != RuleAction::Allow
+    };
+    if let Some(rule) = rules.iter().find(closes)
+        && !matches!(host.judgement(), Judgement::Deny(_))
+        && let Some(id) = ids.get(&rule.name)
+    {
+        exceptions.insert(Exception::HiddenPort, Decision::new(Judgement::Deny(*id)));
+    }
     Decisions { services, host, exceptions: exceptions.into_iter().collect() }
 }
 
@@ -237,7 +258,7 @@ fn judgement(rule: &FirewallRule, ids: &BTreeMap<RuleName, u32>) -> Judgement {
 
 /// A rule's entry, with its limits as the program counts them.
 fn entry(rule: &FirewallRule) -> Rule {
-    let mut entry = Rule::new(rule_hash(&rule.name));
+    let mut entry = Rule::new(rule_hash(rule));
     if let RuleAction::Limit(limits) = rule.action {
         let Limits { new_flows_per_second, burst, active_flows, per_ipv4, per_ipv6 } = limits;
         if let Some(rate) = new_flows_per_second {

@@ -4,7 +4,9 @@
 //! difference, which is small for a small change however many prefixes there are, and then one word puts it in force:
 //! no packet sees half of a change.
 
-use super::maps::{PerCpu, Plain, failed, read_view, view};
+mod look;
+
+use super::maps::{Plain, failed, read_view, view};
 use super::{Dataplane, DataplaneError};
 use crate::core::plan::firewall::{CompileError, Compiled, Decisions, Exception, Ruleset, compile, rule_ids};
 use crate::model::{DefaultPolicy, RuleName};
@@ -13,7 +15,8 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues};
 use ipnet::IpNet;
 use lb_ebpf::abi::{
-    Decision, DecisionKey, Judgement, MAX_DECISIONS, MAX_RULES, Policy, Rule, RuleHits, SourceClass, Target,
+    Decision, DecisionKey, LimitedSource, MAX_DECISIONS, MAX_RULE_IDS, Policy, Rule, RuleHits, SourceAccount,
+    SourceClass,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -62,7 +65,7 @@ impl FirewallImage {
         let Plain(policy) = policy.get(&0, 0).map_err(failed("POLICY"))?;
         let mut rules = BTreeMap::new();
         let entries: Array<&MapData, Plain<Rule>> = read_view(ebpf, "RULES")?;
-        for id in 0..MAX_RULES {
+        for id in 0..MAX_RULE_IDS {
             let Plain(rule) = entries.get(&id, 0).map_err(failed("RULES"))?;
             if rule.name_hash != 0 {
                 rules.insert(id, rule.name_hash);
@@ -254,6 +257,7 @@ impl Dataplane {
         for (id, rule) in &compiled.rules {
             if self.firewall.rules.get(id) != Some(&rule.name_hash) {
                 clear_hits(&mut self.ebpf, *id)?;
+                clear_accounts(&mut self.ebpf, *id)?;
                 self.firewall.next_rule = id + 1;
             }
             let mut map: Array<&mut MapData, Plain<Rule>> = view(&mut self.ebpf, "RULES")?;
@@ -306,84 +310,18 @@ impl Dataplane {
         }
         Ok(())
     }
-
-    /// What a rule did so far, over all CPUs; nothing for a rule that is not in force.
-    pub fn rule_hits(&self, rule: &RuleName) -> Result<RuleHits, DataplaneError> {
-        let Some(id) = self.firewall.ids.get(rule) else { return Ok(RuleHits::default()) };
-        let map: PerCpu<'_, Plain<RuleHits>> = read_view(&self.ebpf, "RULE_HITS")?;
-        let values = map.get(id, 0).map_err(failed("RULE_HITS"))?;
-        Ok(values.iter().fold(RuleHits::default(), |sum, Plain(cpu)| RuleHits {
-            allowed: sum.allowed + cpu.allowed,
-            denied: sum.denied + cpu.denied,
-            over_rate: sum.over_rate + cpu.over_rate,
-            over_active: sum.over_active + cpu.over_active,
-        }))
-    }
-
-    /// The name of the rule with this id.
-    pub fn rule_name(&self, id: u32) -> Option<&RuleName> {
-        self.firewall.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name)
-    }
-
-    /// How many prefixes are in force.
-    pub fn prefixes(&self) -> u64 {
-        self.firewall.contents[self.firewall.active()].len() as u64
-    }
-
-    /// What the tables in force say about a source and a target, looked up as the program does; and which rule says so.
-    pub fn judgement(
-        &self,
-        source: IpAddr,
-        target: Target,
-    ) -> Result<(Judgement, Option<&RuleName>), DataplaneError> {
-        let active = self.firewall.active();
-        let class = match source {
-            IpAddr::V4(address) => {
-                self.class_of(PREFIXES_V4[active], ADDRESSES_V4[active], address.octets())?
-            }
-            IpAddr::V6(address) => {
-                self.class_of(PREFIXES_V6[active], ADDRESSES_V6[active], address.octets())?
-            }
-        };
-        let Some(class) = class else { return Ok((Judgement::None, None)) };
-        let fallback = if target.is_host() { class.host } else { class.services };
-        let decisions: HashMap<&MapData, Plain<DecisionKey>, Plain<Decision>> =
-            read_view(&self.ebpf, "DECISIONS")?;
-        let key = DecisionKey::new(class.class, target);
-        let exception = found(decisions.get(&Plain(key), 0)).map_err(failed("DECISIONS"))?;
-        let judgement = exception.map_or(fallback, |Plain(decision)| decision).judgement();
-        let rule = match judgement {
-            Judgement::None => None,
-            Judgement::Allow(id) | Judgement::Deny(id) | Judgement::Limit(id) => self.rule_name(id),
-        };
-        Ok((judgement, rule))
-    }
 }
 
-impl Dataplane {
-    /// Looks an address up as the program does.
-    fn class_of<A: aya::Pod>(
-        &self,
-        prefixes: &'static str,
-        addresses: &'static str,
-        address: A,
-    ) -> Result<Option<SourceClass>, DataplaneError> {
-        let single: HashMap<&MapData, A, Plain<SourceClass>> = read_view(&self.ebpf, addresses)?;
-        if let Some(Plain(class)) = found(single.get(&address, 0)).map_err(failed(addresses))? {
-            return Ok(Some(class));
-        }
-        let trie: Trie<'_, A> = read_view(&self.ebpf, prefixes)?;
-        let key = Key::new(8 * std::mem::size_of::<A>() as u32, address);
-        Ok(found(trie.get(&key, 0)).map_err(failed(prefixes))?.map(|Plain(class)| class))
+/// Forgets the sources of a rule that had this id before.
+fn clear_accounts(ebpf: &mut Ebpf, id: u32) -> Result<(), DataplaneError> {
+    const NAME: &str = "LIMITED_SOURCES";
+    let mut map: HashMap<&mut MapData, Plain<LimitedSource>, Plain<SourceAccount>> = view(ebpf, NAME)?;
+    let stale: Vec<_> = map.keys().filter_map(Result::ok).filter(|Plain(source)| source.rule == id).collect();
+    for source in stale {
+        // Given way already is as good.
+        let _ = map.remove(&source);
     }
-}
-
-fn found<T>(result: Result<T, aya::maps::MapError>) -> Result<Option<T>, aya::maps::MapError> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(aya::maps::MapError::KeyNotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(())
 }
 
 fn clear_hits(ebpf: &mut Ebpf, id: u32) -> Result<(), DataplaneError> {

@@ -164,11 +164,11 @@ fn rates_become_times_and_bursts_their_multiples() {
 fn a_known_rule_keeps_its_id_and_a_new_one_gets_a_free_one() {
     let any = |name| rule(name, RuleAction::Allow, RuleTarget::Host, &["10.0.0.0/8"]);
     let set = ruleset(vec![any("b"), any("a")]);
-    let known = BTreeMap::from([(0, 77), (5, rule_hash(&RuleName::new("a").expect("a name")))]);
+    let known = BTreeMap::from([(0, 77), (5, rule_hash(&any("a").rule))]);
     let ids = |next| rule_ids(&set, &known, next).expect("ids").values().copied().collect::<Vec<_>>();
     assert_eq!(ids(0), [5, 1]);
     assert_eq!(ids(5), [5, 6], "those that were used last rest");
-    assert_eq!(ids(MAX_RULES), [5, 1]);
+    assert_eq!(ids(MAX_RULE_IDS), [5, 1]);
 }
 
 #[test]
