@@ -1,6 +1,7 @@
 //! What a file says, and what it says by leaving things out.
 
 mod errors;
+mod firewall;
 mod refusals;
 mod services;
 

@@ -187,3 +187,27 @@ fn letting_more_in_costs_established_flows_nothing() {
     let denying = Ruleset { denying_services: [ServiceName::new("web").expect("a name")].into(), ..set(&[]) };
     assert!(tightens(&set(&[]), &denying) && !tightens(&denying, &set(&[])));
 }
+
+#[test]
+fn all_rules_may_be_replaced_at_once_and_no_more_than_there_may_be() {
+    let many = |count: u32, name: &str| {
+        let rule =
+            |number| rule(&format!("{name}{number}"), RuleAction::Deny, RuleTarget::Host, &["10.0.0.0/8"]);
+        ruleset((0..count).map(rule).collect())
+    };
+    let old = many(MAX_RULES, "old");
+    let known = rule_ids(&old, &BTreeMap::new(), 0).expect("ids");
+    let hashes = old.rules.iter().map(|ready| (known[&ready.rule.name], rule_hash(&ready.rule))).collect();
+    let ids = rule_ids(&many(MAX_RULES, "new"), &hashes, MAX_RULES).expect("ids");
+    assert!(ids.values().all(|id| *id >= MAX_RULES), "none is used twice");
+    assert!(rule_ids(&many(MAX_RULES + 1, "new"), &BTreeMap::new(), 0).is_err());
+}
+
+#[test]
+fn a_rule_with_other_limits_is_another_rule_and_one_with_other_sources_is_not() {
+    let limited = |limits| rule("r", RuleAction::Limit(limits), RuleTarget::Services, &["10.0.0.0/8"]).rule;
+    let more = Limits { burst: 20, ..LIMITS };
+    assert_ne!(rule_hash(&limited(LIMITS)), rule_hash(&limited(more)));
+    let elsewhere = rule("r", RuleAction::Limit(LIMITS), RuleTarget::Host, &["11.0.0.0/8"]).rule;
+    assert_eq!(rule_hash(&limited(LIMITS)), rule_hash(&elsewhere));
+}
