@@ -29,6 +29,16 @@ impl FlowState {
 
     /// The client proved that it saw the backend's answer.
     pub const CONFIRMED: Self = Self(64);
+    /// The backend answers its client directly: nothing is seen of that side.
+    pub const ONE_WAY: Self = Self(128);
+    /// The flow is of datagrams, which have no beginning and no end.
+    pub const DATAGRAMS: Self = Self(256);
+
+    /// The state of a flow that begins.
+    #[inline(always)]
+    pub const fn begun(one_way: bool, datagrams: bool) -> Self {
+        Self(if one_way { Self::ONE_WAY.0 } else { 0 } | if datagrams { Self::DATAGRAMS.0 } else { 0 })
+    }
 
     /// From a record's field.
     #[inline(always)]
@@ -48,17 +58,31 @@ impl FlowState {
         self.0 & Self::ANSWERED.0 != 0
     }
 
-    /// Nothing but stragglers can follow: both sides sent FIN, or one sent RST.
+    /// Nothing but stragglers can follow: both sides sent FIN, or one sent RST. Where one side is all that is seen, its FIN
+    /// has to do.
     #[inline(always)]
     pub const fn is_closed(self) -> bool {
         let fins = Self::FIN_FROM_CLIENT.0 | Self::FIN_FROM_BACKEND.0;
-        self.0 & Self::RESET.0 != 0 || self.0 & fins == fins
+        self.0 & Self::RESET.0 != 0 || self.0 & fins == fins || self.may_go_on()
     }
 
     /// One side sent FIN, the other may still send data.
     #[inline(always)]
     pub const fn is_half_closed(self) -> bool {
         !self.is_closed() && self.has_fin()
+    }
+
+    /// Closed as far as can be seen, but the side that is not seen may still send data.
+    #[inline(always)]
+    pub const fn may_go_on(self) -> bool {
+        let one_way = Self::ONE_WAY.0 | Self::FIN_FROM_CLIENT.0;
+        self.0 & (one_way | Self::RESET.0) == one_way
+    }
+
+    /// Whether the flow is of datagrams.
+    #[inline(always)]
+    pub const fn is_of_datagrams(self) -> bool {
+        self.0 & Self::DATAGRAMS.0 != 0
     }
 
     /// Each side has acknowledged all that the other one sent: there is nothing left to carry.
@@ -141,6 +165,15 @@ mod tests {
 
     fn with(a: FlowState, b: FlowState) -> FlowState {
         a.with(b)
+    }
+
+    #[test]
+    fn a_flow_seen_from_one_side_is_closed_by_that_sides_fin() {
+        let state = FlowState::begun(true, false).with(FlowState::FIN_FROM_CLIENT);
+        assert!(state.is_closed() && state.may_go_on() && !state.is_half_closed());
+        let reset = state.with(FlowState::RESET);
+        assert!(reset.is_closed() && !reset.may_go_on());
+        assert!(!FlowState::begun(true, true).is_closed());
     }
 
     #[test]

@@ -59,17 +59,17 @@ outcomes! {
     NotOurs = "not_ours" Pass,
     /// To a VIP, but no service has that port, and it is not a NAT port of this node.
     NoService = "no_service" Pass,
-    /// To a VIP, neither TCP nor ICMP.
+    /// To a VIP, none of TCP, UDP and ICMP.
     OtherProtocol = "other_protocol" Pass,
     /// ICMP to a VIP that is no error: echo and neighbour discovery, answered by the host.
     IcmpToHost = "icmp_to_host" Pass,
     /// An ICMP error to a VIP that belongs to no flow: perhaps to a socket of the host.
     IcmpUnrelated = "icmp_unrelated" Pass,
-    /// A client's SYN: took a slot and a NAT port.
+    /// A client's SYN, or first datagram: took a slot and, where the mode wants one, a NAT port.
     NewFlow = "new_flow" Transmit,
-    /// A packet of a handshake that is not complete yet.
+    /// A packet of a handshake that is not complete yet, or of datagrams before the client's first after an answer.
     Handshake = "handshake" Transmit,
-    /// The client's ACK that completed a handshake.
+    /// The client's ACK that completed a handshake, or its first datagram after an answer.
     Promoted = "promoted" Transmit,
     /// Established flow, client to backend.
     ToBackend = "to_backend" Transmit,
@@ -79,12 +79,19 @@ outcomes! {
     IcmpError = "icmp_error" Transmit,
     /// No backend can take the flow: answered with RST.
     NoBackend = "no_backend" Transmit,
-    /// No backend can take the flow, and its service is told to say nothing.
+    /// No backend can take the flow, and its service is told to say nothing, or is of datagrams.
     NoBackendDropped = "no_backend_dropped" Drop,
+    /// The service, or its backends, have as many flows as they may have: answered with RST.
+    AtLimit = "at_limit" Transmit,
+    /// The same, and the service is told to say nothing, or is of datagrams, or the limit was reached while the flow was in
+    /// its handshake.
+    AtLimitDropped = "at_limit_dropped" Drop,
     /// To a service or NAT port, but of no flow: answered with RST.
     UnknownFlow = "unknown_flow" Transmit,
     /// A RST of no flow: nothing to answer.
     UnknownReset = "unknown_reset" Drop,
+    /// A datagram to a NAT port, of no flow: nothing to answer.
+    UnknownDatagram = "unknown_datagram" Drop,
     /// A rule of the firewall denies it.
     Denied = "denied" Drop,
     /// No rule of the firewall allows it, and the service, or the host, wants one.
@@ -105,12 +112,17 @@ outcomes! {
     BadTcpHeader = "bad_tcp_header" Drop,
     /// TCP flags to a VIP that no sane stack sends: SYN with FIN or RST, or none of SYN, ACK, RST, FIN.
     BadTcpFlags = "bad_tcp_flags" Drop,
+    /// A UDP header to a VIP that is cut short or whose length contradicts the packet.
+    BadUdpHeader = "bad_udp_header" Drop,
     /// An ICMP header to a VIP that is cut short.
     BadIcmp = "bad_icmp" Drop,
     /// TTL or hop limit does not allow another hop.
     TtlExceeded = "ttl_exceeded" Drop,
     /// No NAT port towards the backend was free in the attempts allowed.
     PortsExhausted = "ports_exhausted" Drop,
+    /// The client's address and port, which the mode keeps, are in use towards that backend already: by way of another
+    /// VIP or service.
+    SourceTaken = "source_taken" Drop,
     /// The host has no route to the next hop.
     NoRoute = "no_route" Drop,
     /// The next hop's MAC address is not known yet.

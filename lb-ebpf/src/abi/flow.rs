@@ -3,10 +3,11 @@
 //! A flow has two entries, one for each direction, each found by the 5-tuple of the packets that travel
 //! in that direction and each holding all that rewriting such a packet needs.
 
-use super::Address;
+use super::{Address, Forwarding, MAX_SERVICES};
 use crate::csum::Delta;
 use crate::flow_state::FlowState;
 use crate::steer::Hash;
+use crate::wire::PROTOCOL_UDP;
 use bytemuck::{Pod, Zeroable};
 
 /// The 5-tuple of a packet as it arrives.
@@ -70,8 +71,12 @@ impl FlowKey {
 /// In a flow's record: no rule limits its source.
 pub const NO_RULE: u16 = u16::MAX;
 
+const FORWARDING_SHIFT: u16 = 13;
+const SERVICE_ID_MASK: u16 = MAX_SERVICES as u16 - 1;
+
 /// Which way the packets of a flow entry travel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
 pub enum Direction {
     /// From the client through the VIP to the backend.
     Forward,
@@ -95,7 +100,8 @@ pub struct NextHop {
 
 /// One direction of a flow: the rewriting, the state, the accounts.
 ///
-/// The source of a rewritten packet is the address it came to, in both directions the VIP, and so is not kept. At 104
+/// Of a packet's two addresses one at most is replaced by one that is not in the packet: which one, the flow's
+/// [`Forwarding`] and direction say. A flow whose backends answer its client directly has a forward entry only. At 104
 /// bytes an entry of the kernel's table (its own 48 bytes, the key, this) fills three cache lines exactly.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
@@ -113,8 +119,9 @@ pub struct FlowRecord {
     /// Bits of [`FlowState`]; both entries of a flow are kept alike. 64 bits because the BPF target has
     /// atomic operations of that width.
     pub state: u64,
-    /// Destination address after rewriting.
-    pub new_destination: Address,
+    /// The address that is put into the packets. In forward entries it is the backend's, also where that only decides
+    /// the next hop; in reverse ones the client's, or the VIP where the client's stays.
+    pub new_address: Address,
     /// Where they go.
     pub next_hop: NextHop,
     new_source_port: [u8; 2],
@@ -129,8 +136,8 @@ pub struct FlowRecord {
     pub backend_id: u32,
     /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN.
     pub fin_end: u32,
-    /// 0 forward, 1 reverse.
-    direction: u16,
+    /// The service's id in 13 bits, a [`Forwarding`]'s number in two, then 0 forward or 1 reverse.
+    kind: u16,
     /// Id of the firewall rule that limits this flow's source; [`NO_RULE`] is none.
     pub limit_rule: u16,
     /// What is added to the client's TCP timestamps, and taken from their echo; 0 is nothing.
@@ -138,59 +145,70 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
-    /// Makes this the entry that turns `key`'s packets into packets to that destination, from the address they came
-    /// to and that port. Next hop, ids and shift stay as they are.
+    /// Makes this the entry of `key`'s packets, from a client to that backend. The NAT port is still open; next hop, ids
+    /// and shift stay as they are.
     // A function of its own in the program, whose stack is small.
     #[cfg_attr(target_arch = "bpf", inline(never))]
     pub fn write(
         &mut self,
-        direction: Direction,
+        forwarding: Forwarding,
+        service_id: u32,
         key: &FlowKey,
-        new_source_port: [u8; 2],
-        (new_destination, new_destination_port): (&Address, [u8; 2]),
+        (backend, port): (&Address, [u8; 2]),
     ) {
-        // The VIP leaves as destination and comes as source: to a sum without order that is no change.
-        self.address_delta = Delta::ZERO.replace(key.source.bytes(), new_destination.bytes());
+        let (replaced, new_source_port, new_destination_port) = match forwarding {
+            // The VIP leaves as destination and comes as source: to a sum without order that is no change.
+            Forwarding::Nat => (&key.source, [0; 2], port),
+            Forwarding::KeepSource => (&key.destination, key.source_port, port),
+            Forwarding::Direct => (backend, key.source_port, key.destination_port),
+        };
+        self.address_delta = Delta::ZERO.replace(replaced.bytes(), backend.bytes());
         self.transport_delta = self
             .address_delta
             .replace(&key.source_port, &new_source_port)
             .replace(&key.destination_port, &new_destination_port);
-        self.new_destination = *new_destination;
+        self.new_address = *backend;
         self.new_source_port = new_source_port;
         self.new_destination_port = new_destination_port;
-        self.begin(direction);
+        self.begin(Direction::Forward, forwarding, service_id as u16, key);
     }
 
     /// Makes this the entry of the answers to `forward`'s packets, which has `key`.
     #[inline(always)]
     pub const fn write_answers(&mut self, key: &FlowKey, forward: &Self) {
         self.address_delta = forward.address_delta.inverse();
-        self.new_destination = key.source;
+        self.new_address = match forward.forwarding() {
+            Forwarding::KeepSource => key.destination,
+            _ => key.source,
+        };
         self.new_source_port = key.destination_port;
         self.new_destination_port = key.source_port;
         self.backend_id = forward.backend_id;
         self.timestamp_shift = forward.timestamp_shift;
-        self.begin(Direction::Reverse);
+        self.begin(Direction::Reverse, forward.forwarding(), forward.kind, key);
         self.follow_port_of(forward);
     }
 
-    const fn begin(&mut self, direction: Direction) {
+    const fn begin(&mut self, direction: Direction, forwarding: Forwarding, service_id: u16, key: &FlowKey) {
         self.last_seen_ns = 0;
         self.next_hop_at_ticks = 0;
         self.policy_generation = 0;
         self.packets = 0;
         self.bytes = 0;
-        self.state = FlowState::NEW.bits();
+        self.state =
+            FlowState::begun(matches!(forwarding, Forwarding::Direct), key.protocol == PROTOCOL_UDP as u32)
+                .bits();
         self.backend_isn = 0;
         self.fin_end = 0;
-        self.direction = direction as u16;
+        self.kind =
+            (direction as u16) << 15 | (forwarding as u16) << FORWARDING_SHIFT | service_id & SERVICE_ID_MASK;
         self.limit_rule = NO_RULE;
     }
 
     /// Which way this entry's packets travel.
     #[inline(always)]
     pub const fn direction(&self) -> Direction {
-        if self.direction == 0 { Direction::Forward } else { Direction::Reverse }
+        if self.kind >> 15 == 0 { Direction::Forward } else { Direction::Reverse }
     }
 
     /// The flow's state.
@@ -224,23 +242,71 @@ impl FlowRecord {
         self.transport_delta = forward.transport_delta.inverse();
     }
 
-    /// Whether this entry, whose packets come to the same VIP, turns them into answers to that packet.
+    /// How its packets are changed.
+    #[inline(always)]
+    pub const fn forwarding(&self) -> Forwarding {
+        Forwarding::from_number((self.kind >> FORWARDING_SHIFT & 3) as u8)
+    }
+
+    /// Id of the service.
+    #[inline(always)]
+    pub const fn service_id(&self) -> u32 {
+        (self.kind & SERVICE_ID_MASK) as u32
+    }
+
+    /// Whether this entry, which has the key of that packet's answers, turns them into answers to it.
     #[inline(always)]
     pub const fn answers(&self, key: &FlowKey) -> bool {
         const fn same(a: [u8; 2], b: [u8; 2]) -> bool {
             u16::from_ne_bytes(a) == u16::from_ne_bytes(b)
         }
-        self.new_destination.is(&key.source)
+        let address = match self.forwarding() {
+            Forwarding::KeepSource => &key.destination,
+            _ => &key.source,
+        };
+        self.new_address.is(address)
             && same(self.new_destination_port, key.source_port)
             && same(self.new_source_port, key.destination_port)
     }
 
-    /// Key of the other direction's entry: the answer to what this entry, whose own key that is, makes of its packets.
+    /// Source and destination that a packet of this entry, which has that key, leaves with; of one that leaves as it
+    /// came, the client and the backend it is sent to.
+    #[inline(always)]
+    pub const fn rewritten<'a>(&'a self, key: &'a FlowKey) -> (&'a Address, &'a Address) {
+        match (self.forwarding(), self.direction()) {
+            (Forwarding::Nat, _) => (&key.destination, &self.new_address),
+            (_, Direction::Forward) => (&key.source, &self.new_address),
+            (_, Direction::Reverse) => (&self.new_address, &key.destination),
+        }
+    }
+
+    /// The flow's client.
+    #[inline(always)]
+    pub const fn client<'a>(&'a self, key: &'a FlowKey) -> &'a Address {
+        match (self.direction(), self.forwarding()) {
+            (Direction::Forward, _) => &key.source,
+            (Direction::Reverse, Forwarding::Nat) => &self.new_address,
+            (Direction::Reverse, _) => &key.destination,
+        }
+    }
+
+    /// The VIP and port that the flow's client addressed.
+    #[inline(always)]
+    pub const fn entrance<'a>(&'a self, key: &'a FlowKey) -> (&'a Address, [u8; 2]) {
+        match (self.direction(), self.forwarding()) {
+            (Direction::Forward, _) => (&key.destination, key.destination_port),
+            (Direction::Reverse, Forwarding::Nat) => (&key.destination, self.new_source_port),
+            (Direction::Reverse, _) => (&self.new_address, self.new_source_port),
+        }
+    }
+
+    /// Key of the other direction's entry: of the answer to what this entry, whose own key that is, makes of its packets.
     #[inline(always)]
     pub const fn twin_key(&self, key: &FlowKey) -> FlowKey {
+        let (source, destination) = self.rewritten(key);
         FlowKey {
-            source: self.new_destination,
-            destination: key.destination,
+            source: *destination,
+            destination: *source,
             source_port: self.new_destination_port,
             destination_port: self.new_source_port,
             protocol: key.protocol,

@@ -17,20 +17,24 @@ pub use firewall::{
     MAX_RULE_IDS, MAX_RULES, Policy, Rule, RuleHits, SourceAccount, SourceClass, Target,
 };
 pub use flow::{Direction, FlowKey, FlowRecord, NO_RULE, NextHop};
-pub use service::{Backend, BackendStats, NodeConfig, Scheduler, Service, ServiceKey};
+pub use service::{
+    AtLimit, Backend, BackendStats, Forwarding, NodeConfig, Scheduler, Service, ServiceKey, ServiceLimit,
+};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
-/// Words of 64 bits in the VIP filter: one bit for each value of an address's last 16 bits.
-pub const VIP_FILTER_WORDS: u32 = 1024;
+/// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
+pub const FILTER_WORDS: u32 = 1024;
 /// VIPs a node can hold.
 pub const MAX_VIPS: u32 = 4096;
 /// (VIP, port, protocol) triples a node can serve.
 pub const MAX_SERVICES: u32 = 8192;
 /// Backend addresses a node can know at one time; also the range of backend ids.
 pub const MAX_BACKENDS: u32 = 16384;
+/// Entries of the arrays of active flows: of backends by their ids, behind them of services by theirs.
+pub const MAX_ACCOUNTS: u32 = MAX_BACKENDS + MAX_SERVICES;
 /// Entries of the slot array that all slot tables share.
 pub const MAX_SLOTS: u32 = 1 << 20;
 /// NAT ports that are tried for a new flow before it is given up.
@@ -46,14 +50,24 @@ pub const fn ticks(clock_ns: u64) -> u32 {
     (clock_ns >> 20) as u32 | 1
 }
 
-/// Position of an address in the VIP filter: word index and bit in it.
+/// How long a datagram's NAT port belongs to a flow that has one packet each way and may never see another, in ns.
+/// Queries of name servers are such flows; with a port each for a minute, 28,000 ports would be 470 queries a second.
+pub const DATAGRAM_PORT_REST_NS: u64 = 5_000_000_000;
+
+/// Position of an address in a filter: word index and bit in it.
 #[inline(always)]
-pub const fn vip_filter_position(last_bytes: [u8; 2]) -> (u32, u32) {
+pub const fn filter_position(last_bytes: [u8; 2]) -> (u32, u32) {
     let bits = u16::from_be_bytes(last_bytes) as u32;
     (bits >> 6, bits & 63)
 }
 
-/// A backend's established flows that are not closed, from what the program counted and what the agent forgot. Both
+/// Where the account of a service's active flows is.
+#[inline(always)]
+pub const fn service_account(service_id: u32) -> u32 {
+    MAX_BACKENDS + service_id
+}
+
+/// The established flows of a backend, or a service, that are not closed, from what the program counted and what the agent forgot. Both
 /// go on for ever and wrap.
 #[inline(always)]
 pub const fn active_flows_of(counted: u64, forgotten: u64) -> u64 {

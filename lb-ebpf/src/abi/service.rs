@@ -42,8 +42,10 @@ pub struct Service {
     /// Number of slots; 0 when no backend can take a flow.
     pub slots_len: u32,
     /// A [`Scheduler`]'s number.
-    pub scheduler: u16,
-    /// Without slots: 0 answers SYNs with RST, 1 drops them.
+    pub scheduler: u8,
+    /// A [`Forwarding`]'s number.
+    pub forwarding: u8,
+    /// Without slots: 0 answers SYNs with RST, 1 drops them. Datagrams are dropped.
     pub when_down: u8,
     /// What no rule of the firewall decides: 0 is allowed, 1 denied.
     pub denies: u8,
@@ -51,7 +53,7 @@ pub struct Service {
 
 /// How a new flow finds its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u16)]
+#[repr(u8)]
 pub enum Scheduler {
     /// The next one, whatever CPU asks.
     RoundRobin = 0,
@@ -63,7 +65,37 @@ pub enum Scheduler {
     Maglev = 3,
 }
 
+/// How a service's packets are changed on their way to its backends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Forwarding {
+    /// They come from the VIP and a NAT port, and go to the backend's address and port.
+    Nat = 0,
+    /// They keep their source; backends route their answers through this node.
+    KeepSource = 1,
+    /// Only their next hop is another: backends hold the VIP, and answer clients themselves.
+    Direct = 2,
+}
+
+impl Forwarding {
+    /// By its number. One that nobody wrote is NAT.
+    #[inline(always)]
+    pub const fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::KeepSource,
+            2 => Self::Direct,
+            _ => Self::Nat,
+        }
+    }
+}
+
 impl Service {
+    /// How its packets are changed.
+    #[inline(always)]
+    pub const fn forwarding(&self) -> Forwarding {
+        Forwarding::from_number(self.forwarding)
+    }
+
     /// How its new flows find their slots. A number that nobody wrote is round robin.
     #[inline(always)]
     pub const fn scheduler(&self) -> Scheduler {
@@ -89,18 +121,58 @@ pub struct Backend {
     pub weight: u16,
     /// The service it belongs to.
     pub service_id: u32,
+    /// How many flows it may have over both its addresses; 0 is as many as come.
+    pub max_flows: u32,
+    /// Id of its address of the other family; its own where there is none.
+    pub sibling_id: u32,
 }
 
 impl Backend {
-    /// A backend; port in network byte order.
-    pub const fn new(name_hash: u64, address: Address, port: [u8; 2], service_id: u32, weight: u16) -> Self {
-        Self { name_hash, address, port, weight, service_id }
+    /// A backend with that id, without weight, limit or sibling; port in network byte order.
+    pub const fn new(id: u32, name_hash: u64, address: Address, port: [u8; 2], service_id: u32) -> Self {
+        Self { name_hash, address, port, weight: 0, service_id, max_flows: 0, sibling_id: id }
     }
 
     /// Port, network byte order.
     #[inline(always)]
     pub const fn port(&self) -> [u8; 2] {
         self.port
+    }
+}
+
+/// How many flows a service may have.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Pod, Zeroable)]
+pub struct ServiceLimit {
+    /// At most so many over both families; 0 is as many as come.
+    pub max_flows: u32,
+    /// Its id in the other family; its own where there is none.
+    pub sibling_id: u16,
+    /// An [`AtLimit`]'s number.
+    pub at_limit: u16,
+}
+
+/// What becomes of a new flow when a limit is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u16)]
+pub enum AtLimit {
+    /// Another backend takes it; where none can, it is reset.
+    OtherBackend = 0,
+    /// It is answered with RST.
+    Reset = 1,
+    /// Nothing is said, so its client tries again.
+    Drop = 2,
+}
+
+impl ServiceLimit {
+    /// What becomes of a new flow when a limit is reached.
+    #[inline(always)]
+    pub const fn at_limit(&self) -> AtLimit {
+        match self.at_limit {
+            1 => AtLimit::Reset,
+            2 => AtLimit::Drop,
+            _ => AtLimit::OtherBackend,
+        }
     }
 }
 
@@ -114,6 +186,8 @@ pub struct BackendStats {
     pub flows_established: u64,
     /// Handshakes the backend refused with RST.
     pub flows_refused: u64,
+    /// Flows it was not given, because it had as many as it may have.
+    pub flows_over_limit: u64,
     /// Packets towards the backend.
     pub forward_packets: u64,
     /// Their IP bytes.

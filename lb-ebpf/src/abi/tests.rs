@@ -1,4 +1,5 @@
 use super::*;
+use crate::csum::Delta;
 use core::net::IpAddr;
 
 fn address(text: &str) -> Address {
@@ -19,49 +20,83 @@ fn layouts_are_the_ones_of_this_abi_version() {
     assert_eq!(core::mem::size_of::<FlowRecord>(), 104);
     assert_eq!(core::mem::size_of::<ServiceKey>(), 20);
     assert_eq!(core::mem::size_of::<Service>(), 24);
-    assert_eq!(core::mem::size_of::<Backend>(), 32);
+    assert_eq!(core::mem::size_of::<Backend>(), 40);
     assert_eq!(core::mem::size_of::<NodeConfig>(), 8);
 }
 
-/// The entry that turns packets of one key into packets of the other.
-fn written(direction: Direction, key: &FlowKey, to: &FlowKey) -> FlowRecord {
-    let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
-    record.write(direction, key, to.source_port(), (&to.destination, to.destination_port()));
-    record
+const FORWARDINGS: [Forwarding; 3] = [Forwarding::Nat, Forwarding::KeepSource, Forwarding::Direct];
+
+fn client() -> FlowKey {
+    FlowKey::new(address("198.51.100.7"), [0x12, 0x34], address("10.80.0.100"), [0, 80], 6)
+}
+
+/// Both entries of a flow to a backend, the second with its key.
+fn entries(forwarding: Forwarding) -> (FlowRecord, FlowKey, FlowRecord) {
+    let mut forward: FlowRecord = bytemuck::Zeroable::zeroed();
+    forward.write(forwarding, 8191, &client(), (&address("10.80.0.21"), [1, 81]));
+    let mut reverse: FlowRecord = bytemuck::Zeroable::zeroed();
+    reverse.write_answers(&client(), &forward);
+    if forwarding == Forwarding::Nat {
+        for port in [[0xff, 7], [0x10, 1]] {
+            forward.set_new_source_port(port);
+            reverse.follow_port_of(&forward);
+        }
+    }
+    let from_backend = forward.twin_key(&client());
+    (forward, from_backend, reverse)
+}
+
+#[test]
+fn answers_come_from_where_the_packets_went() {
+    let to = |destination, port| FlowKey::new(address("10.80.0.21"), [1, 81], address(destination), port, 6);
+    assert_eq!(entries(Forwarding::Nat).1, to("10.80.0.100", [0x10, 1]));
+    assert_eq!(entries(Forwarding::KeepSource).1, to("198.51.100.7", [0x12, 0x34]));
 }
 
 #[test]
 fn twin_of_the_twin_is_the_flow_itself() {
-    let client = FlowKey::new(address("198.51.100.7"), [0x12, 0x34], address("10.80.0.100"), [0, 80], 6);
-    let to_backend = FlowKey::new(address("10.80.0.100"), [0x10, 1], address("10.80.0.21"), [0, 80], 6);
-    let from_backend = FlowKey::new(address("10.80.0.21"), [0, 80], address("10.80.0.100"), [0x10, 1], 6);
-    let to_client = FlowKey::new(address("10.80.0.100"), [0, 80], address("198.51.100.7"), [0x12, 0x34], 6);
-    let forward = written(Direction::Forward, &client, &to_backend);
-    let reverse = written(Direction::Reverse, &from_backend, &to_client);
-    assert_eq!(forward.twin_key(&client), from_backend);
-    assert_eq!(reverse.twin_key(&from_backend), client);
-    assert_eq!(forward.direction(), Direction::Forward);
-    assert_eq!(reverse.direction(), Direction::Reverse);
+    for forwarding in [Forwarding::Nat, Forwarding::KeepSource] {
+        let (forward, from_backend, reverse) = entries(forwarding);
+        assert_eq!(reverse.twin_key(&from_backend), client());
+        assert_eq!((forward.direction(), reverse.direction()), (Direction::Forward, Direction::Reverse));
+        assert!(reverse.answers(&client()));
+    }
 }
 
 #[test]
-fn the_entry_of_the_answers_is_the_one_that_would_be_written_out() {
-    let client = FlowKey::new(address("198.51.100.7"), [0x12, 0x34], address("10.80.0.100"), [0, 80], 6);
-    let to_backend = FlowKey::new(address("10.80.0.100"), [0x10, 1], address("10.80.0.21"), [1, 81], 6);
-    let from_backend = FlowKey::new(address("10.80.0.21"), [1, 81], address("10.80.0.100"), [0x10, 1], 6);
-    let to_client = FlowKey::new(address("10.80.0.100"), [0, 80], address("198.51.100.7"), [0x12, 0x34], 6);
-    let destination = (&to_backend.destination, to_backend.destination_port());
-    let mut forward: FlowRecord = bytemuck::Zeroable::zeroed();
-    forward.write(Direction::Forward, &client, [0; 2], destination);
-    let mut reverse: FlowRecord = bytemuck::Zeroable::zeroed();
-    reverse.write_answers(&client, &forward);
-    for port in [[0xff, 7], to_backend.source_port()] {
-        forward.set_new_source_port(port);
-        reverse.follow_port_of(&forward);
+fn both_entries_know_the_client_and_what_it_addressed() {
+    for forwarding in [Forwarding::Nat, Forwarding::KeepSource] {
+        let (forward, from_backend, reverse) = entries(forwarding);
+        for (record, key) in [(forward, client()), (reverse, from_backend)] {
+            assert_eq!(record.service_id(), 8191);
+            assert_eq!(record.forwarding(), forwarding);
+            assert_eq!(*record.client(&key), address("198.51.100.7"));
+            assert_eq!(record.entrance(&key), (&address("10.80.0.100"), [0, 80]));
+        }
     }
-    assert_eq!(forward, written(Direction::Forward, &client, &to_backend));
-    assert_eq!(reverse, written(Direction::Reverse, &from_backend, &to_client));
-    assert!(forward.answers(&from_backend) && reverse.answers(&client));
+}
+
+#[test]
+fn checksums_change_by_what_is_replaced() {
+    for forwarding in FORWARDINGS {
+        let (forward, from_backend, reverse) = entries(forwarding);
+        for (record, key) in [(forward, client()), (reverse, from_backend)] {
+            let (source, destination) = record.rewritten(&key);
+            if forwarding == Forwarding::Direct {
+                continue;
+            }
+            let addresses = Delta::ZERO
+                .replace(key.source.bytes(), source.bytes())
+                .replace(key.destination.bytes(), destination.bytes());
+            let all = addresses
+                .replace(&key.source_port(), &record.new_source_port())
+                .replace(&key.destination_port(), &record.new_destination_port());
+            for checksum in [[0x12, 0x34], [0xab, 0xcd], [0, 1]] {
+                assert_eq!(record.address_delta.apply(checksum), addresses.apply(checksum), "{forwarding:?}");
+                assert_eq!(record.transport_delta.apply(checksum), all.apply(checksum), "{forwarding:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -75,8 +110,8 @@ fn only_ports_of_the_nodes_range_are_its_own() {
 }
 
 #[test]
-fn vip_filter_positions_cover_the_whole_filter() {
-    assert_eq!(vip_filter_position([0, 0]), (0, 0));
-    assert_eq!(vip_filter_position([0xff, 0xff]), (VIP_FILTER_WORDS - 1, 63));
-    assert_eq!(vip_filter_position([0, 100]), (1, 36));
+fn filter_positions_cover_the_whole_filter() {
+    assert_eq!(filter_position([0, 0]), (0, 0));
+    assert_eq!(filter_position([0xff, 0xff]), (FILTER_WORDS - 1, 63));
+    assert_eq!(filter_position([0, 100]), (1, 36));
 }

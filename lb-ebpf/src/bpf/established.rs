@@ -9,7 +9,7 @@ use super::{
 use crate::abi::{Address, Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{Tcp, TcpFlags, TcpFrame};
+use crate::wire::{Tcp, TcpFlags, TcpFrame, UdpFrame};
 use aya_ebpf::programs::XdpContext;
 
 /// Whether a segment is a client's SYN on the tuple of a flow that is closed.
@@ -36,7 +36,7 @@ pub(super) fn process<I: Rewritable>(
     record: &mut FlowRecord,
     now: u64,
 ) -> Result {
-    if segment.ip.hops() <= 1 {
+    if !rewrite::may_hop(&segment.ip, record) {
         return Err(Outcome::TtlExceeded);
     }
     explain::note_flow(record, 2);
@@ -63,6 +63,25 @@ pub(super) fn state_added(record: &FlowRecord, tcp: &Tcp) -> FlowState {
     }
     let acknowledgement = u32::from_be_bytes(tcp.acknowledgement);
     added.with(record.state().acknowledged_by(direction, acknowledgement, record.fin_end))
+}
+
+/// A datagram of an established flow: there is nothing to learn from it.
+#[inline(always)]
+pub(super) fn process_datagram<I: Rewritable>(
+    ctx: &XdpContext,
+    datagram: &mut UdpFrame<I>,
+    key: &FlowKey,
+    record: &mut FlowRecord,
+    now: u64,
+) -> Result {
+    if !rewrite::may_hop(&datagram.ip, record) {
+        return Err(Outcome::TtlExceeded);
+    }
+    explain::note_flow(record, 2);
+    next_hop::refresh::<I>(ctx, key, record, now);
+    rewrite::forward_datagram(datagram, record)?;
+    let outcome = account(record, datagram.ip.packet_bytes(), now);
+    Ok(Sent { outcome, ifindex: record.next_hop.ifindex })
 }
 
 /// Counts a packet for its flow and its backend, and says which way it went.
@@ -96,7 +115,7 @@ pub(super) fn account(record: &mut FlowRecord, packet_bytes: u32, now: u64) -> O
 #[inline(always)]
 fn account_close(client: &Address, forward: &FlowRecord, before: FlowState, news: FlowState) {
     if !before.is_closed() && before.with(news).is_closed() {
-        maps::add_active_flows(forward.backend_id, -1);
+        maps::add_active_flows(forward, -1);
         if forward.limit_rule != NO_RULE {
             firewall::account_closed(client, u32::from(forward.limit_rule));
         }

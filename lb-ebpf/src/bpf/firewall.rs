@@ -5,13 +5,13 @@
 
 use super::{established, explain, frame::Frame, maps};
 use crate::abi::{
-    Address, Decision, DecisionKey, Direction, FlowKey, FlowRecord, Judgement, LimitedSource, MAX_DECISIONS,
+    Address, Decision, DecisionKey, FlowKey, FlowRecord, Judgement, LimitedSource, MAX_DECISIONS,
     MAX_LIMITED_SOURCES, MAX_PREFIXES, MAX_RULE_IDS, NO_RULE, Policy, Rule, RuleHits, Service, ServiceKey,
     SourceAccount, SourceClass, Target,
 };
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{ETHERNET_BYTES, IpFrame, IpHeader, Ipv4, Ipv6, PROTOCOL_TCP, Tcp, TcpFlags, Transport};
+use crate::wire::{ETHERNET_BYTES, IpFrame, IpHeader, Ipv4, Ipv6, Tcp, TcpFlags, Transport};
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_NOEXIST},
     macros::map,
@@ -306,11 +306,9 @@ pub(super) fn judge_again<I: Judged>(
     record: &mut FlowRecord,
     is_established: bool,
 ) -> Result<(), Outcome> {
-    let (client, port) = match record.direction() {
-        Direction::Forward => (key.source, key.destination_port()),
-        Direction::Reverse => (record.new_destination, record.new_source_port()),
-    };
-    let judged = match maps::service(&ServiceKey::new(key.destination, port, PROTOCOL_TCP)) {
+    let client = *record.client(key);
+    let (vip, port) = record.entrance(key);
+    let judged = match maps::service(&ServiceKey::new(*vip, port, key.protocol())) {
         Some(service) => judge::<I>(policy, &client, service).map(drop),
         None => judge_stray::<I>(policy, &client),
     };

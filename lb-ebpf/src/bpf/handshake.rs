@@ -1,14 +1,14 @@
 //! Packets of flows whose handshake is not complete.
 
 use super::{
-    established, explain, firewall, maps, next_hop,
+    established, explain, firewall, limits, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
 };
 use crate::abi::{Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::{FlowState, completes_handshake};
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{Tcp, TcpFlags, TcpFrame};
+use crate::wire::{Tcp, TcpFlags, TcpFrame, UdpFrame};
 use aya_ebpf::programs::XdpContext;
 
 /// Whether a flow still has its NAT port. The LRU table may have evicted the reverse entry in a flood, and another
@@ -16,6 +16,7 @@ use aya_ebpf::programs::XdpContext;
 #[inline(never)]
 pub(super) fn has_its_port(key: &FlowKey, record: &FlowRecord) -> bool {
     matches!(record.direction(), Direction::Reverse)
+        || rewrite::is_direct(record)
         || maps::embryonic(&record.twin_key(key)).is_some_and(|twin| twin.answers(key))
 }
 
@@ -35,19 +36,13 @@ pub(super) fn process<I: Rewritable>(
     record: &mut FlowRecord,
     now: u64,
 ) -> Result {
-    if segment.ip.hops() <= 1 {
+    if !rewrite::may_hop(&segment.ip, record) {
         return Err(Outcome::TtlExceeded);
     }
     explain::note_flow(record, 1);
     let tcp = segment.tcp;
-    // Before the packet is changed: of a source that has all it may have, no flow is completed.
-    if record.limit_rule != NO_RULE
-        && !record.state().has(FlowState::CONFIRMED)
-        && confirms(record, TcpFlags::new(tcp.flags))
-        && firewall::is_over_active(key, u32::from(record.limit_rule))
-    {
-        remove(key, record);
-        return Err(Outcome::OverActive);
+    if confirms(record, TcpFlags::new(tcp.flags)) {
+        stay_within_limits(key, record)?;
     }
     let segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
     next_hop::refresh::<I>(ctx, key, record, now);
@@ -59,12 +54,67 @@ pub(super) fn process<I: Rewritable>(
     Ok(Sent { outcome, ifindex })
 }
 
+/// A datagram of a flow that is not established: the client's first one after an answer makes it so. One query with its
+/// answer never gets there, and gives way to the next. Where answers go directly, any second datagram does.
+#[inline(never)]
+pub(super) fn process_datagram<I: Rewritable>(
+    ctx: &XdpContext,
+    datagram: &mut UdpFrame<I>,
+    key: &FlowKey,
+    record: &mut FlowRecord,
+    now: u64,
+) -> Result {
+    if !rewrite::may_hop(&datagram.ip, record) {
+        return Err(Outcome::TtlExceeded);
+    }
+    explain::note_flow(record, 1);
+    let forward = matches!(record.direction(), Direction::Forward);
+    let completes = forward && (record.state().is_answered() || rewrite::is_direct(record));
+    if completes {
+        stay_within_limits(key, record)?;
+    }
+    next_hop::refresh::<I>(ctx, key, record, now);
+    let ifindex = record.next_hop.ifindex;
+    rewrite::forward_datagram(datagram, record)?;
+    established::account(record, datagram.ip.packet_bytes(), now);
+    let outcome = if completes && explain::explains() {
+        Outcome::Promoted
+    } else if completes {
+        confirm(record);
+        promote(key, record)
+    } else {
+        if !forward && !record.state().is_answered() {
+            note_answer(key, record, 0);
+        }
+        Outcome::Handshake
+    };
+    Ok(Sent { outcome, ifindex })
+}
+
+/// Before the packet that would complete a flow is changed: where its source, its backend or its service has all it may
+/// have, no flow is completed.
+#[inline(always)]
+pub(super) fn stay_within_limits(key: &FlowKey, record: &FlowRecord) -> core::result::Result<(), Outcome> {
+    if record.state().has(FlowState::CONFIRMED) {
+        return Ok(());
+    }
+    let over = if record.limit_rule != NO_RULE && firewall::is_over_active(key, u32::from(record.limit_rule))
+    {
+        Outcome::OverActive
+    } else if limits::is_reached(record) {
+        Outcome::AtLimitDropped
+    } else {
+        return Ok(());
+    };
+    remove(key, record);
+    Err(over)
+}
+
 /// What [`advance`] would say, as far as the flow's own entry tells.
 #[inline(always)]
 fn foresee(record: &FlowRecord, tcp: &Tcp) -> Outcome {
     let flags = TcpFlags::new(tcp.flags);
-    let proved = record.state().has(FlowState::CONFIRMED)
-        || completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn);
+    let proved = proves(record, tcp);
     if !flags.has(TcpFlags::RST) && confirms(record, flags) && proved {
         Outcome::Promoted
     } else {
@@ -78,7 +128,16 @@ fn confirms(record: &FlowRecord, flags: TcpFlags) -> bool {
     matches!(record.direction(), Direction::Forward)
         && flags.has(TcpFlags::ACK)
         && !flags.has(TcpFlags::SYN)
-        && record.state().is_answered()
+        && (record.state().is_answered() || rewrite::is_direct(record))
+}
+
+/// Whether a segment shows that the client saw the backend's answer. Once is enough: a flow that found the established table
+/// full may be far behind the handshake. An answer that went to the client directly, nobody here can compare with.
+#[inline(always)]
+fn proves(record: &FlowRecord, tcp: &Tcp) -> bool {
+    record.state().has(FlowState::CONFIRMED)
+        || rewrite::is_direct(record)
+        || completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn)
 }
 
 /// What a segment means for the flow, once it is sure to be sent.
@@ -105,14 +164,11 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
             if !confirms(record, flags) {
                 return Outcome::Handshake;
             }
-            // Once is enough: a flow that found the established table full may be far behind the handshake.
-            if !record.state().has(FlowState::CONFIRMED) {
-                if !completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn) {
-                    maps::count(Occurrence::HandshakeMismatch);
-                    return Outcome::Handshake;
-                }
-                maps::add_state(record, FlowState::CONFIRMED.bits());
+            if !proves(record, tcp) {
+                maps::count(Occurrence::HandshakeMismatch);
+                return Outcome::Handshake;
             }
+            confirm(record);
             if note_end(key, record, tcp, segment_bytes) {
                 return Outcome::Handshake;
             }
@@ -121,9 +177,21 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
     }
 }
 
+/// The client is known to have seen an answer. Where nobody here could see it, this is how we know of it.
+#[inline(always)]
+pub(super) fn confirm(record: &mut FlowRecord) {
+    let news = FlowState::CONFIRMED.with(FlowState::ANSWERED);
+    if !record.state().has(news) {
+        maps::add_state(record, news.bits());
+    }
+}
+
 /// Both entries learn that the backend answered, and with which sequence number.
 #[inline(always)]
 fn note_answer(key: &FlowKey, record: &mut FlowRecord, backend_isn: u32) {
+    if explain::explains() {
+        return;
+    }
     record.backend_isn = backend_isn;
     maps::add_state(record, FlowState::ANSWERED.bits());
     if let Some(twin) = maps::embryonic(&record.twin_key(key)) {
@@ -155,27 +223,36 @@ fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u3
     false
 }
 
-/// Moves both entries to the established table. The reverse one goes first, so that no answer can miss.
+/// Moves a flow to the established table. The reverse entry goes first, so that no answer can miss.
 #[inline(always)]
-fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
+pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     let twin_key = record.twin_key(key);
-    let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
-    // Only where there is none: the ACK and the data behind it may be on two CPUs, and one of them promotes the flow.
-    match insert(&twin_key, twin) {
+    let has_twin = !rewrite::is_direct(record);
+    if has_twin {
+        let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
+        // Only where there is none: the ACK and the data behind it may be on two CPUs, and one of them promotes the flow.
+        match insert(&twin_key, twin) {
+            Insertion::Done => {}
+            Insertion::Present => return Outcome::Handshake,
+            Insertion::Refused => {
+                maps::count(Occurrence::EstablishedFull);
+                return Outcome::Handshake;
+            }
+        }
+    }
+    match insert(key, record) {
         Insertion::Done => {}
-        Insertion::Present => return Outcome::Handshake,
-        Insertion::Refused => {
+        Insertion::Present if !has_twin => return Outcome::Handshake,
+        _ => {
+            if has_twin {
+                maps::remove_established(&twin_key);
+            }
             maps::count(Occurrence::EstablishedFull);
             return Outcome::Handshake;
         }
     }
-    if !matches!(insert(key, record), Insertion::Done) {
-        maps::remove_established(&twin_key);
-        maps::count(Occurrence::EstablishedFull);
-        return Outcome::Handshake;
-    }
     if !record.state().is_closed() {
-        maps::add_active_flows(record.backend_id, 1);
+        maps::add_active_flows(record, 1);
         if record.limit_rule != NO_RULE {
             firewall::account_opened(&key.source, u32::from(record.limit_rule));
         }
@@ -205,7 +282,7 @@ fn insert(key: &FlowKey, record: &FlowRecord) -> Insertion {
 }
 
 #[inline(always)]
-fn remove(key: &FlowKey, record: &FlowRecord) {
+pub(super) fn remove(key: &FlowKey, record: &FlowRecord) {
     let twin_key = record.twin_key(key);
     // Either may have been evicted meanwhile; gone is what is wanted.
     maps::remove_embryonic(&twin_key);

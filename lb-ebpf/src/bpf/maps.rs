@@ -5,8 +5,9 @@
 use super::explain::explains;
 use super::pipeline::Opening;
 use crate::abi::{
-    Address, Backend, BackendStats, FlowKey, FlowRecord, MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS,
-    NodeConfig, Service, ServiceKey, VIP_FILTER_WORDS, active_flows_of, vip_filter_position,
+    Address, Backend, BackendStats, FILTER_WORDS, FlowKey, FlowRecord, MAX_ACCOUNTS, MAX_BACKENDS,
+    MAX_SERVICES, MAX_SLOTS, MAX_VIPS, NodeConfig, Service, ServiceKey, ServiceLimit, active_flows_of,
+    filter_position, service_account,
 };
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
@@ -20,7 +21,10 @@ use core::intrinsics::{AtomicOrdering, atomic_or, atomic_xadd};
 #[map]
 static NODE: Array<NodeConfig> = Array::pinned(1, 0);
 #[map]
-static VIP_FILTER: Array<u64> = Array::pinned(VIP_FILTER_WORDS, 0);
+static VIP_FILTER: Array<u64> = Array::pinned(FILTER_WORDS, 0);
+// Of backends whose answers are addressed to clients, not to a VIP. Its bits stay: flows may outlive their service.
+#[map]
+static ANSWER_FILTER: Array<u64> = Array::pinned(FILTER_WORDS, 0);
 #[map]
 static VIPS: HashMap<Address, u32> = HashMap::pinned(MAX_VIPS, 0);
 #[map]
@@ -36,9 +40,11 @@ static PORT_CURSORS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
 #[map]
 static BACKEND_STATS: PerCpuArray<BackendStats> = PerCpuArray::pinned(MAX_BACKENDS, 0);
 #[map]
-static ACTIVE_FLOWS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
+static ACTIVE_FLOWS: Array<u64> = Array::pinned(MAX_ACCOUNTS, 0);
 #[map]
-static FORGOTTEN_FLOWS: Array<u64> = Array::pinned(MAX_BACKENDS, 0);
+static FORGOTTEN_FLOWS: Array<u64> = Array::pinned(MAX_ACCOUNTS, 0);
+#[map]
+static SERVICE_LIMITS: Array<ServiceLimit> = Array::pinned(MAX_SERVICES, 0);
 #[map]
 static ESTABLISHED: HashMap<FlowKey, FlowRecord> = HashMap::pinned(524_288, 0);
 #[map]
@@ -118,8 +124,19 @@ pub(super) fn tell_of_refusal(backend_id: u32) {
 /// Whether an address may be a VIP: false is certain and costs no hash look-up.
 #[inline(always)]
 pub(super) fn may_be_vip(last_bytes: [u8; 2]) -> bool {
-    let (word, bit) = vip_filter_position(last_bytes);
-    match VIP_FILTER.get(word) {
+    is_in(&VIP_FILTER, last_bytes)
+}
+
+/// Whether an address may be a backend's that answers clients by way of this node: false is certain.
+#[inline(always)]
+pub(super) fn may_answer(last_bytes: [u8; 2]) -> bool {
+    is_in(&ANSWER_FILTER, last_bytes)
+}
+
+#[inline(always)]
+fn is_in(filter: &Array<u64>, last_bytes: [u8; 2]) -> bool {
+    let (word, bit) = filter_position(last_bytes);
+    match filter.get(word) {
         Some(bits) => bits >> bit & 1 != 0,
         None => false,
     }
@@ -247,27 +264,34 @@ pub(super) fn add_state(record: &mut FlowRecord, bits: u64) -> FlowState {
     FlowState::from_bits(old)
 }
 
-/// Counts a flow of a backend that was promoted (1) or has closed (-1).
+/// Counts a flow that was promoted (1) or has closed (-1), for its backend and its service.
 #[inline(always)]
-pub(super) fn add_active_flows(backend_id: u32, difference: i64) {
+pub(super) fn add_active_flows(record: &FlowRecord, difference: i64) {
     if explains() {
         return;
     }
-    if let Some(active) = ACTIVE_FLOWS.get_ptr_mut(backend_id) {
-        // SAFETY: as in `draw_slot_ticket`; below zero it wraps, and what the agent forgot is taken off with a wrap too.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(active, difference as u64) };
+    for account in [record.backend_id, service_account(record.service_id())] {
+        if let Some(active) = ACTIVE_FLOWS.get_ptr_mut(account) {
+            // SAFETY: as in `draw_slot_ticket`; below zero it wraps, and what the agent forgot is taken off with a wrap too.
+            unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(active, difference as u64) };
+        }
     }
 }
 
-/// Established flows of a backend that are not closed: what the program counted, less what the agent, the only
+/// Established flows of an account that are not closed: what the program counted, less what the agent, the only
 /// writer of the second table, forgot for their silence.
 #[inline(always)]
-pub(super) fn active_flows(backend_id: u32) -> u64 {
-    match (ACTIVE_FLOWS.get(backend_id), FORGOTTEN_FLOWS.get(backend_id)) {
+pub(super) fn active_flows(account: u32) -> u64 {
+    match (ACTIVE_FLOWS.get(account), FORGOTTEN_FLOWS.get(account)) {
         // Both move while we look: a flow forgotten between the two is no reason for less than none.
         (Some(active), Some(forgotten)) => active_flows_of(*active, *forgotten),
         _ => 0,
     }
+}
+
+#[inline(always)]
+pub(super) fn service_limit(service_id: u32) -> Option<&'static ServiceLimit> {
+    SERVICE_LIMITS.get(service_id)
 }
 
 #[inline(always)]

@@ -9,6 +9,7 @@ pub mod firewall;
 mod frame;
 mod handshake;
 mod icmp;
+mod limits;
 pub mod maps;
 mod new_flow;
 mod next_hop;

@@ -1,59 +1,109 @@
-//! A client's SYN: a slot, a NAT port, two embryonic entries.
+//! A flow that begins, with a client's SYN or first datagram: a slot, a NAT port, two embryonic entries.
 
 use super::{
-    established, explain, maps, next_hop,
+    established, explain,
+    frame::Frame,
+    limits,
+    maps::{self, Scratch},
+    next_hop,
     pipeline::{Result, Sent},
-    random,
+    random, reset,
     rewrite::{self, Rewritable},
     timestamps,
 };
-use crate::abi::{Direction, FlowKey, NextHop, PORT_ATTEMPTS, Scheduler, Service};
+use crate::abi::{
+    Backend, DATAGRAM_PORT_REST_NS, FlowKey, Forwarding, NextHop, PORT_ATTEMPTS, Scheduler, Service,
+};
 use crate::outcome::{Occurrence, Outcome};
 use crate::steer;
-use crate::wire::TcpFrame;
+use crate::wire::{IpFrame, TcpFrame, UdpFrame};
 use aya_ebpf::programs::XdpContext;
 
-#[inline(never)]
-pub(super) fn process<I: Rewritable>(ctx: &XdpContext, segment: &mut TcpFrame<I>, key: &FlowKey) -> Result {
-    if segment.ip.hops() <= 1 {
-        return Err(Outcome::TtlExceeded);
+/// Begins a flow with a client's SYN.
+#[inline(always)]
+pub(super) fn process<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
+    let scratch = maps::scratch().ok_or(Outcome::Internal)?;
+    if matches!(scratch.opening.service.forwarding(), Forwarding::Nat) {
+        let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
+        scratch.forward.timestamp_shift = timestamps::shift_of(ctx, segment, scratch.opening.now);
+    } else {
+        scratch.forward.timestamp_shift = 0;
     }
+    match begin::<I>(ctx, frame, key) {
+        Err(Outcome::AtLimit) => return reset::answer::<I>(ctx, frame, Outcome::AtLimit),
+        begun => begun?,
+    }
+    let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
+    rewrite::forward(ctx, segment, &scratch.forward)?;
+    Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+}
+
+/// Begins a flow with a client's first datagram.
+#[inline(always)]
+pub(super) fn process_datagram<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
+    let scratch = maps::scratch().ok_or(Outcome::Internal)?;
+    scratch.forward.timestamp_shift = 0;
+    match begin::<I>(ctx, frame, key) {
+        // There is no such answer to a datagram.
+        Err(Outcome::AtLimit) => return Err(Outcome::AtLimitDropped),
+        begun => begun?,
+    }
+    let datagram = frame.view::<UdpFrame<I>>().ok_or(Outcome::Runt)?;
+    rewrite::forward_datagram(datagram, &scratch.forward)?;
+    Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+}
+
+/// Makes a flow's entries, of which the scratch space keeps the forward one. The packet, whose opening is in the scratch
+/// space too, is left as it is.
+#[inline(never)]
+fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::result::Result<(), Outcome> {
+    let packet = frame.view::<IpFrame<I>>().ok_or(Outcome::Runt)?;
     let scratch = maps::scratch().ok_or(Outcome::Internal)?;
     let opening = &scratch.opening;
-    let now = opening.now;
+    let (now, forwarding) = (opening.now, opening.service.forwarding());
+    if packet.ip.hops() <= 1 && !matches!(forwarding, Forwarding::Direct) {
+        return Err(Outcome::TtlExceeded);
+    }
+    limits::check_service(&opening.service)?;
     let backend_id = schedule(&opening.service, key)?;
     let backend = maps::backend(backend_id).ok_or(Outcome::Internal)?;
 
-    // Both entries; the NAT port is still open.
     let forward = &mut scratch.forward;
-    forward.write(Direction::Forward, key, [0; 2], (&backend.address, backend.port()));
+    forward.write(forwarding, opening.service.id, key, (&backend.address, backend.port()));
     forward.backend_id = backend_id;
     forward.policy_generation = opening.generation;
     forward.limit_rule = opening.limit_rule;
-    forward.timestamp_shift = timestamps::shift_of(ctx, segment, now);
     next_hop::resolve::<I>(ctx, key, forward, now)?;
-    scratch.reverse.write_answers(key, &scratch.forward);
-    scratch.reverse.policy_generation = opening.generation;
-    scratch.reverse.last_seen_ns = now;
-    // Until the first answer asks the routing tables, the way back is where the SYN came from.
-    scratch.reverse.next_hop = NextHop {
-        destination: segment.ethernet.source,
-        source: segment.ethernet.destination,
-        ifindex: ctx.ingress_ifindex() as u32,
-        mtu_bytes: 0,
-    };
-    take_port(key, scratch)?;
+    if !matches!(forwarding, Forwarding::Direct) {
+        scratch.reverse.write_answers(key, &scratch.forward);
+        scratch.reverse.policy_generation = opening.generation;
+        scratch.reverse.last_seen_ns = now;
+        // Until the first answer asks the routing tables, the way back is where the packet came from.
+        scratch.reverse.next_hop = NextHop {
+            destination: packet.ethernet.source,
+            source: packet.ethernet.destination,
+            ifindex: ctx.ingress_ifindex() as u32,
+            mtu_bytes: 0,
+        };
+        scratch.from_backend = scratch.forward.twin_key(key);
+        if matches!(forwarding, Forwarding::Nat) {
+            take_port(scratch, now)?;
+        } else {
+            take_source(key, scratch)?;
+        }
+    }
 
     explain::note_flow(&scratch.forward, 3);
-    // The SYN is counted before the entry is copied into the table, so that the table has the count.
-    established::account(&mut scratch.forward, segment.ip.packet_bytes(), now);
+    // The packet is counted before the entry is copied into the table, so that the table has the count.
+    established::account(&mut scratch.forward, packet.ip.packet_bytes(), now);
     maps::account(backend_id, |stats| stats.flows_new += 1);
     if maps::put_embryonic(key, &scratch.forward).is_err() {
-        maps::remove_embryonic(&scratch.from_backend);
+        if !matches!(forwarding, Forwarding::Direct) {
+            maps::remove_embryonic(&scratch.from_backend);
+        }
         return Err(Outcome::TableRefused);
     }
-    rewrite::forward(ctx, segment, &scratch.forward)?;
-    Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+    Ok(())
 }
 
 /// The backend whose turn it is, as the service's scheduler sees it.
@@ -70,28 +120,28 @@ fn schedule(service: &Service, key: &FlowKey) -> core::result::Result<u32, Outco
         }
         Scheduler::Maglev => steer::hashed_slot_index(key.hash(), service.slots_len),
     };
-    let first = maps::slot(service.slots_base.wrapping_add(index)).ok_or(Outcome::Internal)?;
+    let first = limits::backend_with_room(service, index)?;
     if !matches!(service.scheduler(), Scheduler::LeastConnections) {
         return Ok(first);
     }
     let other = steer::other_slot_index(index, random(), service.slots_len);
     let second = maps::slot(service.slots_base.wrapping_add(other)).ok_or(Outcome::Internal)?;
-    let load = |id| Some((maps::active_flows(id), maps::backend(id)?.weight));
-    let (first_load, second_load) =
-        (load(first).ok_or(Outcome::Internal)?, load(second).ok_or(Outcome::Internal)?);
-    Ok(if steer::is_less_loaded(second_load, first_load) { second } else { first })
+    let (first_backend, second_backend) =
+        (maps::backend(first).ok_or(Outcome::Internal)?, maps::backend(second).ok_or(Outcome::Internal)?);
+    let load = |id, backend: &Backend| (maps::active_flows(id), backend.weight);
+    let less = steer::is_less_loaded(load(second, second_backend), load(first, first_backend));
+    Ok(if less && !limits::is_full(second, second_backend) { second } else { first })
 }
 
 /// Finds a free NAT port, and takes it by inserting the reverse entry under it: whoever inserts first
 /// has it.
 #[inline(never)]
-fn take_port(key: &FlowKey, scratch: &mut maps::Scratch) -> core::result::Result<(), Outcome> {
+fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result<(), Outcome> {
     let node = maps::node().ok_or(Outcome::Internal)?;
     if node.nat_port_count == 0 {
         return Err(Outcome::PortsExhausted);
     }
     let backend_id = scratch.forward.backend_id;
-    scratch.from_backend = scratch.forward.twin_key(key);
     for attempt in 0..PORT_ATTEMPTS {
         let ticket = maps::draw_port_ticket(backend_id, attempt).ok_or(Outcome::Internal)?;
         let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket).to_be_bytes();
@@ -99,13 +149,44 @@ fn take_port(key: &FlowKey, scratch: &mut maps::Scratch) -> core::result::Result
         if is_free(&scratch.from_backend) {
             scratch.forward.set_new_source_port(port);
             scratch.reverse.follow_port_of(&scratch.forward);
-            if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse) {
+            if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse) || take_over(scratch, now) {
                 return Ok(());
             }
         }
         maps::count(Occurrence::PortCollision);
     }
     Err(Outcome::PortsExhausted)
+}
+
+/// Takes the port from datagrams that have rested, if it is theirs. Ports are taken in turn, so this one's flow is among
+/// the oldest; should it go on after all, it gets another port.
+#[inline(never)]
+fn take_over(scratch: &mut Scratch, now: u64) -> bool {
+    let Some(owner) = maps::embryonic(&scratch.from_backend) else { return false };
+    if !owner.state().is_of_datagrams() || now.wrapping_sub(owner.last_seen_ns) < DATAGRAM_PORT_REST_NS {
+        return false;
+    }
+    let client = owner.twin_key(&scratch.from_backend);
+    maps::remove_embryonic(&client);
+    maps::count(Occurrence::PortReused);
+    maps::put_embryonic(&scratch.from_backend, &scratch.reverse).is_ok()
+}
+
+/// Takes the client's own address and port towards the backend, where nobody else has them.
+#[inline(never)]
+fn take_source(key: &FlowKey, scratch: &mut Scratch) -> core::result::Result<(), Outcome> {
+    if is_free(&scratch.from_backend) {
+        if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse) {
+            return Ok(());
+        }
+        // Left by this very flow, whose other entry gave way in a flood: it is written anew.
+        if maps::embryonic(&scratch.from_backend).is_some_and(|owner| owner.answers(key))
+            && maps::put_embryonic(&scratch.from_backend, &scratch.reverse).is_ok()
+        {
+            return Ok(());
+        }
+    }
+    Err(Outcome::SourceTaken)
 }
 
 /// Whether no established flow has this reverse key. A closed one gives it up.

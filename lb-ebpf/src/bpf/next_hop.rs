@@ -4,7 +4,7 @@
 use super::{explain, maps};
 use crate::abi::{Address, FlowKey, FlowRecord, NEXT_HOP_LIFETIME_TICKS, NextHop, ticks};
 use crate::outcome::{Occurrence, Outcome};
-use crate::wire::{IpHeader, Ipv4, Ipv6, PROTOCOL_TCP};
+use crate::wire::{IpHeader, Ipv4, Ipv6};
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{
@@ -60,9 +60,10 @@ pub(super) fn resolve<I: Routed>(
     // SAFETY: a struct of integers and unions of integers, for which zero is valid.
     let mut params: bpf_fib_lookup = unsafe { core::mem::zeroed() };
     params.family = I::ADDRESS_FAMILY;
-    params.l4_protocol = PROTOCOL_TCP;
+    params.l4_protocol = key.protocol();
     params.ifindex = ctx.ingress_ifindex() as u32;
-    I::write_addresses(&mut params, &key.destination, &record.new_destination);
+    let (source, destination) = record.rewritten(key);
+    I::write_addresses(&mut params, source, destination);
     // SAFETY: the context is this run's, and the struct outlives the call, which writes within its size.
     let answer = unsafe {
         bpf_fib_lookup_helper(ctx.as_ptr(), &raw mut params, core::mem::size_of::<bpf_fib_lookup>() as i32, 0)

@@ -10,7 +10,7 @@ use crate::abi::{Address, Decision, FlowKey, NO_RULE, Policy, Service, ServiceKe
 use crate::outcome::{Outcome, Verdict};
 use crate::wire::{
     ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame, Ipv4, Ipv6,
-    PROTOCOL_TCP, TcpFlags, TcpFrame,
+    PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags, TcpFrame, UdpFrame,
 };
 use aya_ebpf::programs::XdpContext;
 
@@ -22,7 +22,7 @@ pub struct Sent {
     pub ifindex: u32,
 }
 
-/// A SYN to a service, before anything was done about it. It is kept in the scratch space, off the small stack.
+/// A SYN or a datagram to a service, before anything was done about it. It is kept in the scratch space, off the small stack.
 #[derive(Clone, Copy)]
 pub struct Opening {
     /// The service.
@@ -77,7 +77,10 @@ fn process_family<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result
 fn process_ip<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     let Some(headers) = frame.view::<IpFrame<I>>() else { return Err(Outcome::Runt) };
     let ip = &headers.ip;
-    if !maps::may_be_vip(ip.destination_last_bytes()) || ip.destination_is_mapped() {
+    // Answers that backends address to clients come from backends.
+    if !maps::may_be_vip(ip.destination_last_bytes()) && !maps::may_answer(ip.source_last_bytes())
+        || ip.destination_is_mapped()
+    {
         return Err(Outcome::NotOurs);
     }
     let claimed = ip.packet_bytes() + ETHERNET_BYTES as u32;
@@ -87,6 +90,7 @@ fn process_ip<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     }
     match ip.protocol() {
         PROTOCOL_TCP => process_tcp::<I>(ctx, frame),
+        PROTOCOL_UDP => process_udp::<I>(ctx, frame),
         protocol if protocol == I::PROTOCOL_ICMP => icmp::process::<I>(ctx, frame),
         _ => Err(if_ours(&ip.destination(), Outcome::OtherProtocol)),
     }
@@ -114,17 +118,7 @@ fn process_tcp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     let policy = firewall::policy();
     let flags = TcpFlags::new(segment.tcp.flags);
     // What the firewall denies is dropped before it costs the look-up of a flow that it can only begin.
-    let mut opens = false;
-    if flags.is_open()
-        && let Some(service) = maps::service(&service_key(&key))
-    {
-        explain::note(|explanation| explanation.service = service.name_hash);
-        let decision = firewall::judge::<I>(&policy, &key.source, service)?;
-        let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
-        *opening =
-            Opening { service: *service, decision, generation: policy.generation, limit_rule: NO_RULE, now };
-        opens = true;
-    }
+    let opens = flags.is_open() && is_to_service::<I>(&policy, &key, now)?;
     if let Some(record) = maps::established(&key) {
         if !established::begins_anew(record, flags) {
             if record.policy_generation != policy.generation {
@@ -143,29 +137,111 @@ fn process_tcp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
         handshake::forget(&key);
     }
     if opens {
-        open::<I>(ctx, frame, segment, &key)
+        open::<I>(ctx, frame, &key)
     } else {
         process_unknown::<I>(ctx, frame, segment, &key, &policy, now)
     }
 }
 
 #[inline(always)]
+fn process_udp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
+    let Some(datagram) = frame.view::<UdpFrame<I>>() else {
+        return match frame.view::<IpFrame<I>>() {
+            Some(headers) => Err(if_ours(&headers.ip.destination(), Outcome::BadUdpHeader)),
+            None => Err(Outcome::Runt),
+        };
+    };
+    if let Err(outcome) = datagram.udp.check(datagram.ip.packet_bytes() - I::BYTES as u32) {
+        return Err(if_ours(&datagram.ip.destination(), outcome));
+    }
+    let key = FlowKey::new(
+        datagram.ip.source(),
+        datagram.udp.source_port,
+        datagram.ip.destination(),
+        datagram.udp.destination_port,
+        PROTOCOL_UDP,
+    );
+    let now = now_ns();
+    let policy = firewall::policy();
+    if let Some(record) = maps::established(&key) {
+        if record.policy_generation != policy.generation {
+            firewall::judge_again::<I>(&policy, &key, record, true)?;
+        }
+        return established::process_datagram::<I>(ctx, datagram, &key, record, now);
+    }
+    if let Some(record) = maps::embryonic(&key) {
+        if handshake::has_its_port(&key, record) {
+            if record.policy_generation != policy.generation {
+                firewall::judge_again::<I>(&policy, &key, record, false)?;
+            }
+            return handshake::process_datagram::<I>(ctx, datagram, &key, record, now);
+        }
+        handshake::forget(&key);
+    }
+    if !is_to_service::<I>(&policy, &key, now)? {
+        return Err(of_no_service(&key));
+    }
+    if maps::scratch().ok_or(Outcome::Internal)?.opening.service.slots_len == 0 {
+        return Err(Outcome::NoBackendDropped);
+    }
+    admit(&key)?;
+    new_flow::process_datagram::<I>(ctx, frame, &key)
+}
+
+/// What becomes of a datagram that no service takes.
+#[inline(always)]
+fn of_no_service(key: &FlowKey) -> Outcome {
+    if !maps::is_vip(&key.destination) {
+        return Outcome::NotOurs;
+    }
+    match maps::node() {
+        None => Outcome::Internal,
+        Some(node) if node.owns_nat_port(key.destination_port()) => Outcome::UnknownDatagram,
+        Some(_) => Outcome::NoService,
+    }
+}
+
+#[inline(always)]
 fn service_key(key: &FlowKey) -> ServiceKey {
-    ServiceKey::new(key.destination, key.destination_port(), PROTOCOL_TCP)
+    ServiceKey::new(key.destination, key.destination_port(), key.protocol())
+}
+
+/// Whether a packet is for a service, and then it is judged, and its opening is put into the scratch space.
+#[inline(always)]
+fn is_to_service<I: icmp::IcmpFamily>(
+    policy: &Policy,
+    key: &FlowKey,
+    now: u64,
+) -> core::result::Result<bool, Outcome> {
+    let Some(service) = maps::service(&service_key(key)) else { return Ok(false) };
+    explain::note(|explanation| explanation.service = service.name_hash);
+    let decision = firewall::judge::<I>(policy, &key.source, service)?;
+    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    *opening =
+        Opening { service: *service, decision, generation: policy.generation, limit_rule: NO_RULE, now };
+    Ok(true)
 }
 
 /// A SYN to a service, of no flow.
 #[inline(always)]
-fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, segment: &mut TcpFrame<I>, key: &FlowKey) -> Result {
-    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
+    let opening = &maps::scratch().ok_or(Outcome::Internal)?.opening;
     if opening.service.slots_len == 0 {
         if opening.service.when_down != 0 {
             return Err(Outcome::NoBackendDropped);
         }
         return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
     }
+    admit(key)?;
+    new_flow::process::<I>(ctx, frame, key)
+}
+
+/// Lets the firewall's limits have their say about the opening in the scratch space.
+#[inline(always)]
+fn admit(key: &FlowKey) -> core::result::Result<(), Outcome> {
+    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
     opening.limit_rule = firewall::admit(opening.decision, &key.source, opening.now)?;
-    new_flow::process::<I>(ctx, segment, key)
+    Ok(())
 }
 
 /// A packet of no flow that begins none: it is answered with RST, or is the host's.

@@ -6,15 +6,15 @@ use super::sweeping::Order;
 use super::{AgentError, firewall};
 use crate::api::{
     ApiError, ApplyReport, ApplyRequest, BackendSpec, ChangeOptions, ErrorKind, EventKind, Mutation,
-    ServiceSpec,
+    ServicePatch, ServiceSpec,
 };
 use crate::config::diff::{Change, diff};
 use crate::config::{
     Backend, CheckKind, Config, DEFAULT_REFUSALS, HealthCheck, Service, adopt, edit, write_atomically,
 };
 use crate::core::plan::firewall::Ruleset;
-use crate::core::plan::{self, Desired};
-use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, ServiceName, WhenDown};
+use crate::core::plan::{self, Desired, Steering, SteeringKey};
+use crate::model::{AdminState, DefaultPolicy, Protocol, ServiceName, WhenDown};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -175,11 +175,11 @@ impl Agent {
     fn edited(&self, text: &str, mutation: &Mutation) -> Result<String, ApiError> {
         let edited = match mutation {
             Mutation::AddService(spec) => edit::add_service(text, &service(spec)),
-            Mutation::SetService(name, patch) => edit::set_service(text, name, patch.scheduler),
+            Mutation::SetService(name, patch) => edit::set_service(text, name, settings(patch)),
             Mutation::RemoveService(name) => edit::remove_service(text, name),
             Mutation::AddBackend(name, spec) => edit::add_backend(text, name, &backend(spec)),
             Mutation::SetBackend(name, backend, patch) => {
-                edit::set_backend(text, name, backend, patch.weight, patch.state)
+                edit::set_backend(text, name, backend, patch.weight, patch.state, patch.max_flows)
             }
             Mutation::RemoveBackend(name, backend) => edit::remove_backend(text, name, backend),
             Mutation::AddRule(spec) => {
@@ -300,9 +300,12 @@ impl Agent {
 
 /// Whether an address that stays is another service's by now, whose rules may be others.
 fn serves_otherwise(old: &Desired, new: &Desired) -> bool {
-    let services = |desired: &Desired| -> BTreeMap<SocketAddr, ServiceName> {
+    let services = |desired: &Desired| -> BTreeMap<(SocketAddr, Protocol), ServiceName> {
+        let entrance = |at: &SocketAddr, key: &SteeringKey, table: &Steering| {
+            ((*at, table.protocol), key.service.clone())
+        };
         let tables = desired.steering.iter();
-        tables.flat_map(|(key, table)| table.listen.iter().map(|at| (*at, key.service.clone()))).collect()
+        tables.flat_map(|(key, table)| table.listen.iter().map(|at| entrance(at, key, table))).collect()
     };
     let new = services(new);
     services(old).iter().any(|(address, service)| new.get(address).is_some_and(|other| other != service))
@@ -323,7 +326,13 @@ fn backend(spec: &BackendSpec) -> Backend {
         addresses: spec.address.clone(),
         weight: spec.weight,
         state: spec.state,
+        max_flows: spec.max_flows,
     }
+}
+
+fn settings(patch: &ServicePatch) -> edit::ServiceSettings {
+    let ServicePatch { scheduler, max_flows, at_limit } = *patch;
+    edit::ServiceSettings { scheduler, max_flows, at_limit }
 }
 
 fn service(spec: &ServiceSpec) -> Service {
@@ -345,11 +354,14 @@ fn service(spec: &ServiceSpec) -> Service {
         name: spec.name.clone(),
         vips: spec.vips.clone(),
         port: spec.port,
-        protocol: Protocol::Tcp,
-        mode: Mode::Nat,
+        protocol: spec.protocol,
+        mode: spec.mode,
+        keep_source: spec.keep_source,
         scheduler: spec.scheduler,
         when_down: WhenDown::Reset,
         default_policy: DefaultPolicy::Allow,
+        max_flows: spec.max_flows,
+        at_limit: spec.at_limit,
         health: (!spec.no_check).then_some(health),
         backends: spec.backends.iter().map(backend).collect(),
     }

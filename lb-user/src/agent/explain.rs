@@ -31,6 +31,7 @@ impl Agent {
             SegmentWord::Ack => &[(SegmentWord::Ack, SegmentKind::Ack)],
             SegmentWord::Fin => &[(SegmentWord::Fin, SegmentKind::Fin)],
             SegmentWord::Rst => &[(SegmentWord::Rst, SegmentKind::Reset)],
+            SegmentWord::Datagram => &[(SegmentWord::Datagram, SegmentKind::Datagram)],
         };
         let interface = self.ingress(question)?;
         let ifindex = nix::net::if_::if_nametoindex(interface.as_str())

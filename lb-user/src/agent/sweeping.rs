@@ -52,6 +52,7 @@ impl From<FlowTimeouts> for Timeouts {
             half_closed: config.half_closed,
             closed: config.closed,
             embryonic: config.embryonic,
+            udp: config.udp,
         }
     }
 }

@@ -9,7 +9,8 @@ use crate::config::{Backend, Service};
 use crate::core::plan::{BackendEntry, Image, SteeringKey, name_hash};
 use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry};
 use crate::model::{BackendHealth, BackendName, Family, HealthState, ServiceName};
-use std::collections::BTreeMap;
+use lb_ebpf::abi::service_account;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 type Index = BTreeMap<u64, (u32, u64)>;
@@ -84,12 +85,26 @@ impl Agent {
             listen: listen.flat_map(|steering| steering.listen.iter().copied()).collect(),
             port: service.port,
             mode: service.mode.to_string(),
+            protocol: service.protocol,
+            keep_source: service.keep_source,
             scheduler: service.scheduler.to_string(),
+            max_flows: service.max_flows,
+            at_limit: service.at_limit,
+            active_flows: self.active_flows_of(&service.name)?,
             when_down: service.when_down,
             default_policy: service.default_policy,
             health_check: service.health.as_ref().map(ToString::to_string),
             backends: backends?,
         })
+    }
+
+    /// Open flows of a service over both families.
+    fn active_flows_of(&self, service: &ServiceName) -> Result<u64, DataplaneError> {
+        let hashes = [Family::V4, Family::V6].map(|family| name_hash(service, None, family));
+        let services = self.dataplane.image().services.values();
+        let ids: BTreeSet<u32> =
+            services.filter(|entry| hashes.contains(&entry.name_hash)).map(|entry| entry.id).collect();
+        ids.into_iter().map(|id| self.dataplane.active_flows(service_account(id))).sum()
     }
 
     fn backend(
@@ -113,6 +128,7 @@ impl Agent {
             totals.flows_new += found.flows_new;
             totals.flows_established += found.flows_established;
             totals.flows_refused += found.flows_refused;
+            totals.flows_over_limit += found.flows_over_limit;
             totals.forward_packets += found.forward_packets;
             totals.forward_bytes += found.forward_bytes;
             totals.reverse_packets += found.reverse_packets;
@@ -123,6 +139,7 @@ impl Agent {
             name: backend.name.clone(),
             weight: backend.weight,
             state: backend.state,
+            max_flows: backend.max_flows,
             health: BackendHealth::of(addresses.iter().map(|address| address.health)),
             addresses,
             active_flows,
@@ -130,6 +147,7 @@ impl Agent {
             flows_new: totals.flows_new,
             flows_established: totals.flows_established,
             flows_refused: totals.flows_refused,
+            flows_over_limit: totals.flows_over_limit,
             forward_packets: totals.forward_packets,
             forward_bytes: totals.forward_bytes,
             reverse_packets: totals.reverse_packets,
@@ -182,6 +200,7 @@ impl Agent {
             FlowView {
                 service,
                 backend_name,
+                protocol: flow.protocol,
                 client: flow.client,
                 vip: flow.vip,
                 nat: flow.nat,

@@ -19,6 +19,8 @@ pub enum SegmentWord {
     Fin,
     /// One that resets a connection.
     Rst,
+    /// No segment, but a datagram.
+    Datagram,
 }
 
 /// What `GET /v1/explain` asks: what would become of this packet?

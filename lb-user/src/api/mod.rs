@@ -4,6 +4,7 @@
 //! sends the agent [`Command`]s and owns no state. The CLI and the TUI know this
 //! module and nothing behind it.
 
+mod change;
 pub mod client;
 mod command;
 mod error;
@@ -13,6 +14,9 @@ mod peer;
 pub mod server;
 mod types;
 
+pub use change::{
+    ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, ServicePatch, ServiceSpec,
+};
 pub use command::{Command, Mutation, Reply};
 pub use error::{ApiError, ErrorKind};
 pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};

@@ -2,8 +2,8 @@
 //! within `/v1`.
 
 use crate::model::{
-    AdminState, BackendHealth, BackendName, DefaultPolicy, HealthState, NodeName, SchedulerKind, ServiceName,
-    VipName, Weight, WhenDown,
+    AdminState, AtLimit, BackendHealth, BackendName, DefaultPolicy, HealthState, NodeName, Protocol,
+    ServiceName, VipName, Weight, WhenDown,
 };
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -96,8 +96,21 @@ pub struct ServiceView {
     pub port: u16,
     /// Its mode.
     pub mode: String,
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// Whether backends see clients' own addresses in `nat` mode.
+    #[serde(default)]
+    pub keep_source: bool,
     /// Its scheduler.
     pub scheduler: String,
+    /// How many flows it may have; 0 is as many as come.
+    #[serde(default)]
+    pub max_flows: u32,
+    /// What becomes of new flows when it, or the backend whose turn it is, has as many as it may have.
+    pub at_limit: AtLimit,
+    /// Open flows, as of now.
+    #[serde(default)]
+    pub active_flows: u64,
     /// What it does with new flows when no backend can take them.
     pub when_down: WhenDown,
     /// What becomes of connections that no rule of the firewall decides about.
@@ -119,21 +132,27 @@ pub struct BackendView {
     pub weight: Weight,
     /// What the operator wants.
     pub state: AdminState,
+    /// How many flows it may have; 0 is as many as come.
+    #[serde(default)]
+    pub max_flows: u32,
     /// What its checks say, over all addresses.
     pub health: BackendHealth,
     /// Its addresses.
     pub addresses: Vec<AddressView>,
-    /// Open flows at the last sweep.
+    /// Open flows, as of now.
     pub active_flows: u64,
-    /// Whether that sweep began after the last change of the configuration.
+    /// Whether the last sweep of the flow tables began after the last change of the configuration.
     #[serde(default)]
     pub active_flows_settled: bool,
-    /// SYNs that took a slot of it.
+    /// SYNs and first datagrams that took a slot of it.
     pub flows_new: u64,
     /// Completed handshakes.
     pub flows_established: u64,
     /// Handshakes it refused.
     pub flows_refused: u64,
+    /// Flows it was not given, because it had as many as it may have.
+    #[serde(default)]
+    pub flows_over_limit: u64,
     /// Packets to it.
     pub forward_packets: u64,
     /// Their IP bytes.
@@ -185,11 +204,13 @@ pub struct FlowView {
     pub service: Option<ServiceName>,
     /// Its backend's name, if that still exists.
     pub backend_name: Option<BackendName>,
+    /// The transport protocol.
+    pub protocol: Protocol,
     /// The client.
     pub client: SocketAddr,
     /// The VIP it addressed.
     pub vip: SocketAddr,
-    /// The source towards the backend.
+    /// The source that the backend sees: a NAT address, or the client's own.
     pub nat: SocketAddr,
     /// The backend.
     pub backend: SocketAddr,
@@ -276,122 +297,4 @@ pub enum EventKind {
     FlowsCut,
     /// Something the operator should know.
     Warning,
-}
-
-/// `POST /v1/config`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ApplyRequest {
-    /// The new file's text; absent: what the agent's file says now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
-    /// What to call the text in errors.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file_name: Option<String>,
-    /// Only say what would change.
-    #[serde(default)]
-    pub dry_run: bool,
-    /// Take the change back unless it is confirmed within so many seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm_within_seconds: Option<u64>,
-}
-
-/// What a change did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ApplyReport {
-    /// The changes, each a sentence.
-    pub changes: Vec<String>,
-    /// Those of them that need a restart of the agent to take effect.
-    pub need_restart: Vec<String>,
-    /// Whether they were made.
-    pub applied: bool,
-    /// Whether the file has them too.
-    pub saved: bool,
-    /// They are taken back after so many seconds, unless confirmed; only then are they saved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm_within_seconds: Option<u64>,
-}
-
-/// A backend to add: `POST /v1/services/NAME/backends`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackendSpec {
-    /// Its name.
-    pub name: BackendName,
-    /// Its addresses with ports.
-    pub address: Vec<SocketAddr>,
-    /// Its weight.
-    #[serde(default)]
-    pub weight: Weight,
-    /// Its state.
-    #[serde(default = "ready")]
-    pub state: AdminState,
-}
-
-fn ready() -> AdminState {
-    AdminState::Ready
-}
-
-fn round_robin() -> SchedulerKind {
-    SchedulerKind::RoundRobin
-}
-
-/// A service to add: `POST /v1/services`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceSpec {
-    /// Its name.
-    pub name: ServiceName,
-    /// Its VIPs.
-    pub vips: Vec<VipName>,
-    /// Its port.
-    pub port: u16,
-    /// Its scheduler.
-    #[serde(default = "round_robin")]
-    pub scheduler: SchedulerKind,
-    /// Path of an HTTP check; absent: a TCP check.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub check_path: Option<String>,
-    /// No health check at all.
-    #[serde(default)]
-    pub no_check: bool,
-    /// Its backends.
-    #[serde(default)]
-    pub backends: Vec<BackendSpec>,
-}
-
-/// A service's new settings: `PATCH /v1/services/NAME`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServicePatch {
-    /// New scheduler.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduler: Option<SchedulerKind>,
-}
-
-/// A backend's new settings: `PATCH /v1/services/NAME/backends/NAME`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BackendPatch {
-    /// New weight.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub weight: Option<Weight>,
-    /// New state.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<AdminState>,
-}
-
-/// How a change is made: `?runtime_only=true&force=true`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ChangeOptions {
-    /// Leave the file alone.
-    #[serde(default)]
-    pub runtime_only: bool,
-    /// Also cut the flows of what is removed.
-    #[serde(default)]
-    pub force: bool,
-    /// Take the change back unless it is confirmed within so many seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub confirm_within_seconds: Option<u64>,
 }

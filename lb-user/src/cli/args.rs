@@ -1,10 +1,14 @@
 //! The words of the command line.
 
+mod explain;
 mod firewall;
 
+pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 
-use crate::model::{AdminState, BackendName, SchedulerKind, ServiceName, VipName, Weight};
+use crate::model::{
+    AdminState, AtLimit, BackendName, Mode, Protocol, SchedulerKind, ServiceName, VipName, Weight,
+};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -114,50 +118,6 @@ pub enum Command {
     },
 }
 
-/// A packet to explain.
-#[derive(Debug, Args)]
-pub struct ExplainArgs {
-    /// Its source: a client, or a backend that answers.
-    #[arg(long, value_name = "IP:PORT")]
-    pub from: SocketAddr,
-    /// Its destination: a VIP, with a service's port or a NAT port.
-    #[arg(long, value_name = "IP:PORT")]
-    pub to: SocketAddr,
-    /// What kind of segment it is; auto is an ACK if there is a flow for it, otherwise a SYN.
-    #[arg(long, value_enum, default_value_t = SegmentArg::Auto)]
-    pub segment: SegmentArg,
-    /// The interface it comes in by [default: that of the VIP].
-    #[arg(long, value_name = "NAME")]
-    pub interface: Option<String>,
-}
-
-/// Kinds of segments.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SegmentArg {
-    /// ACK if there is a flow, otherwise SYN.
-    Auto,
-    /// SYN.
-    Syn,
-    /// ACK.
-    Ack,
-    /// FIN.
-    Fin,
-    /// RST.
-    Rst,
-}
-
-impl From<SegmentArg> for crate::api::SegmentWord {
-    fn from(segment: SegmentArg) -> Self {
-        match segment {
-            SegmentArg::Auto => Self::Auto,
-            SegmentArg::Syn => Self::Syn,
-            SegmentArg::Ack => Self::Ack,
-            SegmentArg::Fin => Self::Fin,
-            SegmentArg::Rst => Self::Rst,
-        }
-    }
-}
-
 /// Events.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
@@ -204,9 +164,24 @@ pub enum ServiceCommand {
         /// A backend, as NAME=IP:PORT[,IP:PORT]; may be given several times.
         #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = named_backend)]
         backends: Vec<(BackendName, Vec<SocketAddr>)>,
+        /// How it forwards: nat or dsr.
+        #[arg(long, default_value_t = Mode::Nat)]
+        mode: Mode,
+        /// Its transport protocol: tcp or udp.
+        #[arg(long, default_value_t = Protocol::Tcp)]
+        protocol: Protocol,
+        /// Mode nat: backends see clients' own addresses, and route their answers through this node.
+        #[arg(long)]
+        keep_source: bool,
         /// How it picks a backend: round-robin, least-connections, source-hash or maglev.
         #[arg(long, default_value_t = SchedulerKind::RoundRobin)]
         scheduler: SchedulerKind,
+        /// How many flows it may have.
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        max_flows: u32,
+        /// What becomes of a new flow at a limit: other-backend, reset or drop.
+        #[arg(long, default_value_t = AtLimit::OtherBackend)]
+        at_limit: AtLimit,
         /// Check backends over HTTP with this path, instead of a TCP connect.
         #[arg(long, value_name = "PATH", conflicts_with = "no_check")]
         check_path: Option<String>,
@@ -222,8 +197,14 @@ pub enum ServiceCommand {
         /// Its name.
         service: ServiceName,
         /// How it picks a backend: round-robin, least-connections, source-hash or maglev.
+        #[arg(long, required_unless_present_any = ["max_flows", "at_limit"])]
+        scheduler: Option<SchedulerKind>,
+        /// How many flows it may have; 0 lifts the limit.
         #[arg(long)]
-        scheduler: SchedulerKind,
+        max_flows: Option<u32>,
+        /// What becomes of a new flow at a limit: other-backend, reset or drop.
+        #[arg(long)]
+        at_limit: Option<AtLimit>,
         /// How to change it.
         #[command(flatten)]
         change: ChangeArgs,
@@ -296,6 +277,9 @@ pub enum BackendCommand {
         /// Its state.
         #[arg(long, default_value_t = AdminState::Ready)]
         state: AdminState,
+        /// How many flows it may have.
+        #[arg(long, default_value_t = 0, hide_default_value = true)]
+        max_flows: u32,
         /// How to change it.
         #[command(flatten)]
         change: ChangeArgs,
@@ -312,17 +296,20 @@ pub enum BackendCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
-    /// Change a backend's weight or state.
+    /// Change a backend's weight, state or limit.
     Set {
         /// Which.
         #[command(flatten)]
         path: BackendPath,
         /// Its new weight.
-        #[arg(long, required_unless_present = "state")]
+        #[arg(long, required_unless_present_any = ["state", "max_flows"])]
         weight: Option<Weight>,
         /// Its new state.
         #[arg(long)]
         state: Option<AdminState>,
+        /// How many flows it may have; 0 lifts the limit.
+        #[arg(long)]
+        max_flows: Option<u32>,
         /// How to change it.
         #[command(flatten)]
         change: ChangeArgs,

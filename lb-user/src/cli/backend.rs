@@ -27,8 +27,8 @@ pub(super) async fn run(client: &Client, output: Output, command: BackendCommand
             output.print(&backend, show)?;
             Ok(Exit::Success)
         }
-        BackendCommand::Add { path, addresses, weight, state, change } => {
-            let spec = BackendSpec { name: path.backend, address: addresses, weight, state };
+        BackendCommand::Add { path, addresses, weight, state, max_flows, change } => {
+            let spec = BackendSpec { name: path.backend, address: addresses, weight, state, max_flows };
             let path = format!("/services/{}/backends?runtime_only={}", path.service, change.runtime_only);
             let report: ApplyReport = client.send(Method::POST, &path, &spec).await?;
             output.print(&report, report_text)?;
@@ -40,8 +40,8 @@ pub(super) async fn run(client: &Client, output: Output, command: BackendCommand
             output.print(&report, report_text)?;
             Ok(Exit::Success)
         }
-        BackendCommand::Set { path, weight, state, change } => {
-            set(client, output, &path, BackendPatch { weight, state }, change).await
+        BackendCommand::Set { path, weight, state, max_flows, change } => {
+            set(client, output, &path, BackendPatch { weight, state, max_flows }, change).await
         }
         BackendCommand::Ready { path, change } => {
             set(client, output, &path, to_state(AdminState::Ready), change).await
@@ -64,7 +64,7 @@ fn address(path: &BackendPath) -> String {
 }
 
 fn to_state(state: AdminState) -> BackendPatch {
-    BackendPatch { weight: None, state: Some(state) }
+    BackendPatch { state: Some(state), ..BackendPatch::default() }
 }
 
 async fn all(client: &Client, service: Option<&ServiceName>) -> Result<Vec<BackendView>, CliError> {
@@ -162,6 +162,11 @@ pub(super) fn list(backends: &[BackendView]) -> String {
     table(&headers, rows.collect())
 }
 
+/// A limit in words.
+pub(super) fn at_most(max_flows: u32) -> String {
+    if max_flows == 0 { "no limit".into() } else { format!("at most {max_flows}") }
+}
+
 fn show(backend: &BackendView) -> String {
     let addresses = backend.addresses.iter().map(|one| {
         vec![
@@ -173,7 +178,7 @@ fn show(backend: &BackendView) -> String {
     });
     format!(
         "backend {} of service {}\nweight {}, state {}, health {}\n\
-         flows: {} active, {} new, {} established, {} refused\n\
+         flows: {} active, {}, {} new, {} established, {} refused, {} over its limit\n\
          to it: {} packets, {}; from it: {} packets, {}\n\n{}",
         backend.name,
         backend.service,
@@ -181,9 +186,11 @@ fn show(backend: &BackendView) -> String {
         backend.state,
         backend.health,
         backend.active_flows,
+        at_most(backend.max_flows),
         backend.flows_new,
         backend.flows_established,
         backend.flows_refused,
+        backend.flows_over_limit,
         backend.forward_packets,
         bytes(backend.forward_bytes),
         backend.reverse_packets,

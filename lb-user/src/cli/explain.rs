@@ -8,8 +8,7 @@ use crate::api::{Explanation, SegmentWord};
 use std::fmt::Write;
 
 pub(super) async fn run(client: &Client, output: Output, args: ExplainArgs) -> Result<Exit, CliError> {
-    let mut path =
-        format!("/explain?from={}&to={}&segment={}", args.from, args.to, word(args.segment.into()));
+    let mut path = format!("/explain?from={}&to={}&segment={}", args.from, args.to, word(args.segment()));
     if let Some(interface) = args.interface {
         // Writing to a String cannot fail.
         let _ = write!(path, "&interface={interface}");
@@ -26,6 +25,7 @@ fn word(segment: SegmentWord) -> &'static str {
         SegmentWord::Ack => "ack",
         SegmentWord::Fin => "fin",
         SegmentWord::Rst => "rst",
+        SegmentWord::Datagram => "datagram",
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) async fn flows(client: &Client, output: Output, command: FlowCommand)
                 flow.service.as_ref().map_or("-".into(), ToString::to_string),
                 flow.client.to_string(),
                 flow.vip.to_string(),
-                flow.nat.port().to_string(),
+                if flow.nat == flow.client { "-".into() } else { flow.nat.port().to_string() },
                 format!("{backend} ({})", flow.backend),
                 flow.state.clone(),
                 format!("{:.1} s", flow.idle_ms as f64 / 1000.0),

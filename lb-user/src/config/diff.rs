@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use super::{AttachMode, Backend, Config, FlowTimeouts, HealthCheck, Service, Vip};
 use crate::model::{
-    AdminState, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind, ServiceName,
-    VipName, Weight, WhenDown,
+    AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
+    ServiceName, VipName, Weight, WhenDown,
 };
 
 pub use self::compare::diff;
@@ -80,12 +80,18 @@ pub enum ServiceChange {
     Protocol(Replaced<Protocol>),
     /// How it forwards.
     Mode(Replaced<Mode>),
+    /// Whether backends see clients' own addresses.
+    KeepSource(Replaced<bool>),
     /// How it picks a backend.
     Scheduler(Replaced<SchedulerKind>),
     /// What it does without backends.
     WhenDown(Replaced<WhenDown>),
     /// What becomes of connections that no rule of the firewall decides about.
     DefaultPolicy(Replaced<DefaultPolicy>),
+    /// How many flows it may have.
+    MaxFlows(Replaced<u32>),
+    /// What becomes of new flows at a limit.
+    AtLimit(Replaced<AtLimit>),
     /// How its backends are checked.
     Health(Replaced<Option<HealthCheck>>),
     /// A backend that was not there, behind those that were.
@@ -98,6 +104,8 @@ pub enum ServiceChange {
     BackendWeight(BackendName, Replaced<Weight>),
     /// What the operator wants of a backend.
     BackendState(BackendName, Replaced<AdminState>),
+    /// How many flows a backend may have.
+    BackendMaxFlows(BackendName, Replaced<u32>),
     /// The order of all its backends.
     BackendOrder(Vec<BackendName>),
 }
@@ -171,6 +179,9 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::Port(port) => service.port = port.new,
         ServiceChange::Protocol(protocol) => service.protocol = protocol.new,
         ServiceChange::Mode(mode) => service.mode = mode.new,
+        ServiceChange::KeepSource(keep) => service.keep_source = keep.new,
+        ServiceChange::MaxFlows(flows) => service.max_flows = flows.new,
+        ServiceChange::AtLimit(at_limit) => service.at_limit = at_limit.new,
         ServiceChange::Scheduler(scheduler) => service.scheduler = scheduler.new,
         ServiceChange::WhenDown(when_down) => service.when_down = when_down.new,
         ServiceChange::DefaultPolicy(policy) => service.default_policy = policy.new,
@@ -190,6 +201,11 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::BackendState(name, state) => {
             if let Some(backend) = find(backends, &name) {
                 backend.state = state.new;
+            }
+        }
+        ServiceChange::BackendMaxFlows(name, flows) => {
+            if let Some(backend) = find(backends, &name) {
+                backend.max_flows = flows.new;
             }
         }
         ServiceChange::BackendOrder(order) => {

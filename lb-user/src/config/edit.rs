@@ -17,7 +17,7 @@ pub(super) use self::rules::rule_table;
 pub use self::rules::{add_rule, remove_rule};
 use super::error::did_you_mean;
 use super::{Backend, Service};
-use crate::model::{AdminState, BackendName, RuleName, SchedulerKind, ServiceName, Weight};
+use crate::model::{AdminState, AtLimit, BackendName, RuleName, SchedulerKind, ServiceName, Weight};
 
 /// Why an edit was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,19 +206,21 @@ pub fn remove_backend(text: &str, service: &ServiceName, backend: &BackendName) 
     })
 }
 
-/// Sets the weight, the state or both of a backend.
+/// Sets the weight, the state and the limit of a backend, those that are given.
 pub fn set_backend(
     text: &str,
     service: &ServiceName,
     backend: &BackendName,
     weight: Option<Weight>,
     state: Option<AdminState>,
+    max_flows: Option<u32>,
 ) -> Result<String, EditError> {
     let position = Sheet::read(text)?.position(service, backend)?;
     let weight = weight.map(|weight| ("weight", toml_edit::Value::from(i64::from(weight.get()))));
     let state = state.map(|state| ("state", toml_edit::Value::from(state.as_str())));
     let mut edited = text.to_owned();
-    for (key, value) in weight.into_iter().chain(state) {
+    let max_flows = max_flows.map(|flows| ("max_flows", toml_edit::Value::from(i64::from(flows))));
+    for (key, value) in weight.into_iter().chain(state).chain(max_flows) {
         let what = format!("backend {backend} of service {service}");
         let sheet = Sheet::read(&edited)?;
         let change = sheet
@@ -258,24 +260,43 @@ pub fn add_service(text: &str, service: &Service) -> Result<String, EditError> {
     })
 }
 
-/// Sets the scheduler of a service.
+/// New settings of a service, those that are given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServiceSettings {
+    /// How it picks a backend.
+    pub scheduler: Option<SchedulerKind>,
+    /// How many flows it may have.
+    pub max_flows: Option<u32>,
+    /// What becomes of new flows at a limit.
+    pub at_limit: Option<AtLimit>,
+}
+
+/// Changes a service's settings.
 pub fn set_service(
     text: &str,
     service: &ServiceName,
-    scheduler: Option<SchedulerKind>,
+    settings: ServiceSettings,
 ) -> Result<String, EditError> {
-    let sheet = Sheet::read(text)?;
-    sheet.service(service)?;
-    let Some(scheduler) = scheduler else { return Ok(text.to_owned()) };
-    let value = format!("\"{scheduler}\"");
-    let what = format!("service {service}");
-    let unfamiliar = || EditError::Unfamiliar { what: what.clone() };
-    let change = sheet.set_in_service(service, "scheduler", &value).ok_or_else(unfamiliar)?;
-    check(text, splice(text, vec![change]), what.clone(), |services| {
-        let table = services.get_mut(service.as_str())?.as_table_mut()?;
-        table.insert("scheduler".into(), toml::Value::String(scheduler.as_str().into()));
-        Some(())
-    })
+    Sheet::read(text)?.service(service)?;
+    let scheduler = settings.scheduler.map(|word| ("scheduler", toml_edit::Value::from(word.as_str())));
+    let max_flows = settings.max_flows.map(|flows| ("max_flows", toml_edit::Value::from(i64::from(flows))));
+    let at_limit = settings.at_limit.map(|word| ("at_limit", toml_edit::Value::from(word.as_str())));
+    let mut edited = text.to_owned();
+    for (key, value) in scheduler.into_iter().chain(max_flows).chain(at_limit) {
+        let what = format!("service {service}");
+        let sheet = Sheet::read(&edited)?;
+        let change = sheet
+            .set_in_service(service, key, value.to_string().trim())
+            .ok_or_else(|| EditError::Unfamiliar { what: what.clone() })?;
+        let changed = splice(&edited, vec![change]);
+        edited = check(&edited, changed, what, |services| {
+            let table = services.get_mut(service.as_str())?.as_table_mut()?;
+            let line: toml::Table = format!("{key} = {value}").parse().ok()?;
+            table.extend(line);
+            Some(())
+        })?;
+    }
+    Ok(edited)
 }
 
 /// Takes a service out, with its health check and its backends.

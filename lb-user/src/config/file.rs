@@ -65,6 +65,7 @@ pub(super) struct FileTimeouts {
     pub(super) half_closed: Option<DurationText>,
     pub(super) closed: Option<DurationText>,
     pub(super) embryonic: Option<DurationText>,
+    pub(super) udp: Option<DurationText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,9 +83,12 @@ pub(super) struct FileService {
     pub(super) port: Option<i64>,
     pub(super) mode: Option<String>,
     pub(super) protocol: Option<String>,
+    pub(super) keep_source: Option<bool>,
     pub(super) scheduler: Option<String>,
     pub(super) when_down: Option<String>,
     pub(super) default_policy: Option<String>,
+    pub(super) max_flows: Option<i64>,
+    pub(super) at_limit: Option<String>,
     pub(super) health: Option<FileHealth>,
     #[serde(default)]
     pub(super) backend: Vec<FileBackend>,
@@ -113,6 +117,7 @@ pub(super) struct FileBackend {
     pub(super) address: Option<OneOrMany<String>>,
     pub(super) weight: Option<i64>,
     pub(super) state: Option<String>,
+    pub(super) max_flows: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]

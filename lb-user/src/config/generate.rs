@@ -33,17 +33,19 @@ fn health() -> impl Strategy<Value = HealthCheck> {
 fn backends() -> impl Strategy<Value = Vec<Backend>> {
     let numbers = subsequence((1..=5_u8).collect::<Vec<_>>(), 0..=5).prop_shuffle();
     let state = prop_oneof![Just(AdminState::Ready), Just(AdminState::Drain), Just(AdminState::Maint)];
-    let rest = vec((0..=3_u16, state, 1..3_u16), 5);
+    let rest = vec((0..=3_u16, state, 1..3_u16, 0..3_u32), 5);
     (numbers, rest).prop_map(|(numbers, rest)| {
-        let backend = |(number, (weight, state, port)): (u8, (u16, AdminState, u16))| Backend {
-            name: format!("b.{number}").parse().unwrap(),
-            addresses: vec![
-                SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)), port),
-                SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())), port),
-            ],
-            weight: Weight::new(weight).unwrap(),
-            state,
-        };
+        let backend =
+            |(number, (weight, state, port, max_flows)): (u8, (u16, AdminState, u16, u32))| Backend {
+                name: format!("b.{number}").parse().unwrap(),
+                addresses: vec![
+                    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, number)), port),
+                    SocketAddr::new(IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number.into())), port),
+                ],
+                weight: Weight::new(weight).unwrap(),
+                state,
+                max_flows,
+            };
         numbers.into_iter().zip(rest).map(backend).collect()
     })
 }
@@ -61,6 +63,16 @@ fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
         };
         numbers.into_iter().zip(rest).map(vip).collect()
     })
+}
+
+fn at_limit() -> impl Strategy<Value = AtLimit> {
+    prop_oneof![Just(AtLimit::OtherBackend), Just(AtLimit::Reset), Just(AtLimit::Drop)]
+}
+
+fn forwarding() -> impl Strategy<Value = (Mode, bool, Protocol)> {
+    let modes = prop_oneof![Just((Mode::Nat, false)), Just((Mode::Nat, true)), Just((Mode::Dsr, false))];
+    (modes, prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)])
+        .prop_map(|((mode, keep_source), protocol)| (mode, keep_source, protocol))
 }
 
 fn when_down() -> impl Strategy<Value = WhenDown> {
@@ -115,21 +127,28 @@ fn firewall() -> impl Strategy<Value = Firewall> {
 }
 
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
-    let service =
-        (option::of(health()), backends(), any::<bool>(), scheduler(), when_down(), default_policy())
-            .prop_map(|(health, backends, moved, scheduler, when_down, default_policy)| Service {
+    let policies = (scheduler(), when_down(), default_policy(), 0..3_u32, at_limit());
+    let service = (option::of(health()), backends(), any::<bool>(), forwarding(), policies).prop_map(
+        |(health, backends, moved, (mode, keep_source, protocol), policies)| {
+            let (scheduler, when_down, default_policy, max_flows, at_limit) = policies;
+            Service {
                 // Replaced when it is known which there are.
                 name: "s".parse().unwrap(),
                 vips: Vec::new(),
                 port: u16::from(moved),
-                protocol: Protocol::Tcp,
-                mode: Mode::Nat,
+                protocol,
+                mode,
+                keep_source,
                 scheduler,
                 when_down,
                 default_policy,
+                max_flows,
+                at_limit,
                 health,
                 backends,
-            });
+            }
+        },
+    );
     btree_map("s[1-4.]", service, 0..4)
 }
 
@@ -146,11 +165,12 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         ("/run/[ab]", option::of("[ab]"), any::<bool>()).prop_map(|(socket, group, others_may_read)| {
             Control { socket: PathBuf::from(socket), group, others_may_read }
         });
-    let timeouts = vec(millis(1..4), 4).prop_map(|times| FlowTimeouts {
+    let timeouts = vec(millis(1..4), 5).prop_map(|times| FlowTimeouts {
         established: times[0],
         half_closed: times[1],
         closed: times[2],
         embryonic: times[3],
+        udp: times[4],
     });
     let dataplane = ("/p/[ab]", 1024..1027_u32, 16384..16387_u32, timeouts).prop_map(
         |(pin_dir, established_flows, embryonic_flows, timeouts)| Dataplane {
@@ -166,6 +186,10 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         let name = |(name, mut service): (String, Service)| {
             port += 2;
             service.port += port;
+            if service.mode == Mode::Dsr {
+                let addresses = service.backends.iter_mut().flat_map(|backend| &mut backend.addresses);
+                addresses.for_each(|address| address.set_port(service.port));
+            }
             service.vips = vips.keys().cloned().collect();
             service.name = name.parse().unwrap();
             (service.name.clone(), service)
@@ -198,6 +222,7 @@ pub(super) fn write_without_services(config: &Config) -> String {
     )
     .unwrap();
     writeln!(text, "closed = \"{:?}\"\nembryonic = \"{:?}\"", timeouts.closed, timeouts.embryonic).unwrap();
+    writeln!(text, "udp = \"{:?}\"", timeouts.udp).unwrap();
     for (name, vip) in &config.vips {
         let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
         writeln!(text, "[vip.{name}]\naddress = {addresses:?}").unwrap();

@@ -28,8 +28,8 @@ pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget,
 pub use self::write::write_atomically;
 pub use crate::model::AttachMode;
 use crate::model::{
-    AdminState, BackendName, DefaultPolicy, Family, Mode, NodeName, PortRange, Protocol, SchedulerKind,
-    ServiceName, VipName, Weight, WhenDown,
+    AdminState, AtLimit, BackendName, DefaultPolicy, Family, Mode, NodeName, PortRange, Protocol,
+    SchedulerKind, ServiceName, VipName, Weight, WhenDown,
 };
 
 /// The control socket when the file names none.
@@ -106,6 +106,8 @@ pub struct FlowTimeouts {
     pub closed: Duration,
     /// Handshake not finished.
     pub embryonic: Duration,
+    /// Datagrams, whose flows have no end.
+    pub udp: Duration,
 }
 
 impl Default for FlowTimeouts {
@@ -116,6 +118,8 @@ impl Default for FlowTimeouts {
             half_closed: Duration::from_secs(4 * 60),
             closed: Duration::from_secs(10),
             embryonic: Duration::from_secs(60),
+            // RFC 4787 asks a NAT for at least 2 minutes.
+            udp: Duration::from_secs(2 * 60),
         }
     }
 }
@@ -144,12 +148,18 @@ pub struct Service {
     pub protocol: Protocol,
     /// How it forwards.
     pub mode: Mode,
+    /// In `nat` mode: whether backends see clients' own addresses, and route their answers through this node.
+    pub keep_source: bool,
     /// How it picks a backend.
     pub scheduler: SchedulerKind,
     /// What it does with new flows when no backend can take them.
     pub when_down: WhenDown,
     /// What becomes of connections that no rule of the firewall decides about.
     pub default_policy: DefaultPolicy,
+    /// How many flows it may have; 0 is as many as come.
+    pub max_flows: u32,
+    /// What becomes of a new flow when it, or the backend whose turn it is, has as many as it may have.
+    pub at_limit: AtLimit,
     /// How its backends are checked; without it they are always up.
     pub health: Option<HealthCheck>,
     /// Its backends, in the order of the file; may be empty.
@@ -167,6 +177,8 @@ pub struct Backend {
     pub weight: Weight,
     /// What the operator wants of it.
     pub state: AdminState,
+    /// How many flows it may have; 0 is as many as come.
+    pub max_flows: u32,
 }
 
 impl Backend {
@@ -252,7 +264,11 @@ impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (", self.name)?;
         write_list(f, &self.addresses)?;
-        write!(f, ", weight {}, {})", self.weight, self.state)
+        write!(f, ", weight {}, {}", self.weight, self.state)?;
+        match self.max_flows {
+            0 => f.write_str(")"),
+            flows => write!(f, ", at most {flows} flows)"),
+        }
     }
 }
 

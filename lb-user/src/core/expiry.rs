@@ -14,6 +14,8 @@ pub struct Timeouts {
     pub closed: Duration,
     /// Handshake not finished.
     pub embryonic: Duration,
+    /// Datagrams.
+    pub udp: Duration,
 }
 
 /// Above this share of the established table in use, closed flows leave after [`PRESSED_CLOSED`].
@@ -24,7 +26,11 @@ pub const PRESSED_CLOSED: Duration = Duration::from_secs(1);
 impl Timeouts {
     /// The timeout of a flow in this state.
     pub fn of(&self, state: FlowState) -> Duration {
-        if state.is_closed() {
+        if state.is_of_datagrams() {
+            if state.is_answered() { self.udp } else { self.udp.min(self.embryonic) }
+        } else if state.may_go_on() {
+            self.half_closed
+        } else if state.is_closed() {
             self.closed
         } else if state.is_half_closed() {
             self.half_closed
@@ -44,6 +50,7 @@ impl Timeouts {
             half_closed: limit(self.half_closed),
             closed: limit(self.closed),
             embryonic: self.embryonic,
+            udp: limit(self.udp),
         }
     }
 
@@ -67,6 +74,7 @@ mod tests {
         half_closed: Duration::from_secs(240),
         closed: Duration::from_secs(10),
         embryonic: Duration::from_secs(60),
+        udp: Duration::from_secs(120),
     };
 
     fn state(parts: &[FlowState]) -> FlowState {
@@ -82,6 +90,21 @@ mod tests {
         let both = [answered, FlowState::FIN_FROM_CLIENT, FlowState::FIN_FROM_BACKEND];
         assert_eq!(TIMEOUTS.of(state(&both)), TIMEOUTS.closed);
         assert_eq!(TIMEOUTS.of(state(&[answered, FlowState::RESET])), TIMEOUTS.closed);
+    }
+
+    #[test]
+    fn datagrams_have_a_timeout_of_their_own() {
+        let begun = FlowState::begun(false, true);
+        assert_eq!(TIMEOUTS.of(begun), TIMEOUTS.embryonic);
+        assert_eq!(TIMEOUTS.of(begun.with(FlowState::ANSWERED)), TIMEOUTS.udp);
+        assert_eq!(TIMEOUTS.while_embryonic().udp, TIMEOUTS.embryonic);
+    }
+
+    #[test]
+    fn a_flow_whose_other_side_is_not_seen_may_go_on_after_its_clients_fin() {
+        let closed = FlowState::begun(true, false).with(FlowState::FIN_FROM_CLIENT);
+        assert_eq!(TIMEOUTS.of(closed), TIMEOUTS.half_closed);
+        assert_eq!(TIMEOUTS.of(closed.with(FlowState::RESET)), TIMEOUTS.closed);
     }
 
     #[test]

@@ -5,47 +5,71 @@
 use std::net::{IpAddr, SocketAddr};
 
 const ETHERNET_BYTES: usize = 14;
-const TCP_BYTES: usize = 20;
 const TCP: u8 = 6;
+const UDP: u8 = 17;
 const HOPS: u8 = 64;
 
-/// What kind of segment is asked about.
+/// What kind of packet is asked about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum SegmentKind {
     /// It opens a connection.
-    Syn = 0x02,
+    Syn,
     /// It belongs to one.
-    Ack = 0x10,
+    Ack,
     /// It ends one.
-    Fin = 0x11,
+    Fin,
     /// It resets one.
-    Reset = 0x04,
+    Reset,
+    /// It is a datagram of UDP.
+    Datagram,
 }
 
-/// A segment without data, from one address to another of the same family.
+impl SegmentKind {
+    /// TCP's control bits; of a datagram, none.
+    fn flags(self) -> Option<u8> {
+        match self {
+            Self::Syn => Some(0x02),
+            Self::Ack => Some(0x10),
+            Self::Fin => Some(0x11),
+            Self::Reset => Some(0x04),
+            Self::Datagram => None,
+        }
+    }
+}
+
+/// A packet without data, from one address to another of the same family.
 pub fn packet(from: SocketAddr, to: SocketAddr, kind: SegmentKind) -> Option<Vec<u8>> {
+    let mut content = from.port().to_be_bytes().to_vec();
+    content.extend(to.port().to_be_bytes());
+    let protocol = match kind.flags() {
+        Some(flags) => {
+            content.extend([0; 8]);
+            content.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+            TCP
+        }
+        None => {
+            content.extend([0, 8, 0, 0]);
+            UDP
+        }
+    };
+    let content_bytes = content.len() as u8;
     let mut bytes = vec![0; ETHERNET_BYTES];
-    let tcp_bytes = TCP_BYTES as u8;
     match (from.ip(), to.ip()) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             bytes[12..].copy_from_slice(&[0x08, 0x00]);
-            bytes.extend([0x45, 0, 0, 20 + tcp_bytes, 0, 0, 0x40, 0, HOPS, TCP, 0, 0]);
+            bytes.extend([0x45, 0, 0, 20 + content_bytes, 0, 0, 0x40, 0, HOPS, protocol, 0, 0]);
             bytes.extend(source.octets());
             bytes.extend(destination.octets());
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
             bytes[12..].copy_from_slice(&[0x86, 0xdd]);
-            bytes.extend([0x60, 0, 0, 0, 0, tcp_bytes, TCP, HOPS]);
+            bytes.extend([0x60, 0, 0, 0, 0, content_bytes, protocol, HOPS]);
             bytes.extend(source.octets());
             bytes.extend(destination.octets());
         }
         _ => return None,
     }
-    bytes.extend(from.port().to_be_bytes());
-    bytes.extend(to.port().to_be_bytes());
-    bytes.extend([0; 8]);
-    bytes.extend([0x50, kind as u8, 0xff, 0xff, 0, 0, 0, 0]);
+    bytes.extend(content);
     Some(bytes)
 }
 
@@ -95,6 +119,9 @@ mod tests {
             let bytes = packet(from, to, SegmentKind::Syn).expect("one family");
             assert_eq!(read(&bytes), Some(Addressed { from, to, next_hop: [0; 6] }));
             assert_eq!(read(&bytes[..bytes.len() - 20]), None, "cut short");
+            let datagram = packet(from, to, SegmentKind::Datagram).expect("one family");
+            assert_eq!(read(&datagram), Some(Addressed { from, to, next_hop: [0; 6] }));
+            assert_eq!(datagram.len(), bytes.len() - 12);
         }
     }
 

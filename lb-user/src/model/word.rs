@@ -101,6 +101,16 @@ words! {
         Mysql = "mysql",
     }
 
+    /// What becomes of a new flow when a backend, or its service, has as many as it may have.
+    AtLimit is a "behaviour at a limit" {
+        /// Another backend takes it; where none can, it is reset.
+        OtherBackend = "other-backend",
+        /// It is reset.
+        Reset = "reset",
+        /// It is dropped, so its client tries again.
+        Drop = "drop",
+    }
+
     /// The transport protocol of a service.
     Protocol is a "protocol" {
         /// TCP.
@@ -156,6 +166,14 @@ impl Family {
         match address {
             IpAddr::V4(_) => Self::V4,
             IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The family that this one is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
         }
     }
 

@@ -47,6 +47,7 @@ pub(crate) struct Packet {
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     Tcp(Tcp),
+    Udp(Udp),
     Icmp(Icmp),
     Other { protocol: u8, bytes: Vec<u8> },
 }
@@ -66,6 +67,17 @@ pub(crate) struct Tcp {
     pub(crate) payload: Vec<u8>,
     /// Added to the right checksum, in one's complement.
     pub(crate) checksum_error: u16,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Udp {
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+    pub(crate) payload: Vec<u8>,
+    /// Added to the right length.
+    pub(crate) length_error: i16,
+    /// Whether it has a checksum.
+    pub(crate) has_checksum: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -101,6 +113,7 @@ impl Content {
     fn protocol(&self, v6: bool) -> u8 {
         match self {
             Self::Tcp(_) => 6,
+            Self::Udp(_) => 17,
             Self::Icmp(_) if v6 => 58,
             Self::Icmp(_) => 1,
             Self::Other { protocol, .. } => *protocol,
@@ -139,6 +152,25 @@ impl Packet {
         self
     }
 
+    /// The same packet with other ports.
+    pub(crate) fn with_ports(mut self, source: u16, destination: u16) -> Self {
+        match &mut self.content {
+            Content::Tcp(tcp) => (tcp.source_port, tcp.destination_port) = (source, destination),
+            Content::Udp(udp) => (udp.source_port, udp.destination_port) = (source, destination),
+            other => panic!("no ports: {other:?}"),
+        }
+        self
+    }
+
+    /// The same packet with its UDP part changed.
+    pub(crate) fn with_udp(mut self, change: impl FnOnce(&mut Udp)) -> Self {
+        match &mut self.content {
+            Content::Udp(udp) => change(udp),
+            other => panic!("no datagram: {other:?}"),
+        }
+        self
+    }
+
     pub(crate) fn tcp_mut(&mut self) -> &mut Tcp {
         match &mut self.content {
             Content::Tcp(tcp) => tcp,
@@ -163,6 +195,12 @@ impl Packet {
         add(add(sum, &length), &[0, protocol])
     }
 
+    /// UDP's checksum as it must be.
+    pub(crate) fn content_checksum(&self) -> u16 {
+        let bytes = self.content_bytes();
+        u16::from_be_bytes([bytes[6], bytes[7]])
+    }
+
     /// TCP's checksum as it must be.
     pub(crate) fn tcp_checksum(&self) -> u16 {
         let bytes = self.content_bytes();
@@ -183,6 +221,16 @@ impl Packet {
                 let sum =
                     if tcp.checksum_error == 0 { sum } else { add(sum, &tcp.checksum_error.to_be_bytes()) };
                 bytes[16..18].copy_from_slice(&sum.to_be_bytes());
+                bytes
+            }
+            Content::Udp(udp) => {
+                let mut bytes = udp.bytes_without_checksum();
+                if udp.has_checksum {
+                    let sum = checksum(self.pseudo_sum(17, bytes.len()), &bytes);
+                    // Zero would say that there is none: RFC 768.
+                    let sum = if sum == 0 { 0xffff } else { sum };
+                    bytes[6..8].copy_from_slice(&sum.to_be_bytes());
+                }
                 bytes
             }
             Content::Icmp(icmp) => {
@@ -245,6 +293,19 @@ impl Packet {
         let mut frame = ethernet(self.from_mac, self.to_mac, ether_type, &self.ip_bytes());
         frame.extend(&self.trailer);
         frame
+    }
+}
+
+impl Udp {
+    fn bytes_without_checksum(&self) -> Vec<u8> {
+        let length = i16::try_from(8 + self.payload.len()).expect("datagrams are small") + self.length_error;
+        let mut bytes = Vec::new();
+        bytes.extend(self.source_port.to_be_bytes());
+        bytes.extend(self.destination_port.to_be_bytes());
+        bytes.extend(length.to_be_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(&self.payload);
+        bytes
     }
 }
 

@@ -5,11 +5,11 @@
 
 use super::builder::{ACK, Mac, Packet, SYN};
 use super::scene::{FIRST_NAT_PORT, Flow, Host, Port, Scene};
-use lb_ebpf::abi::RuleHits;
+use lb_ebpf::abi::{Forwarding, RuleHits};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::core::plan::firewall::{ReadyRule, Ruleset};
 use lb_user::io::dataplane::BackendTotals;
-use lb_user::model::{DefaultPolicy, SchedulerKind, WhenDown};
+use lb_user::model::{AtLimit, DefaultPolicy, Protocol, SchedulerKind, WhenDown};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -30,6 +30,12 @@ pub(crate) struct Service {
     pub(crate) listen: Vec<SocketAddr>,
     pub(crate) backends: Vec<(&'static str, SocketAddr)>,
     pub(crate) slots: Vec<&'static str>,
+    pub(crate) protocol: Protocol,
+    pub(crate) forwarding: Forwarding,
+    pub(crate) max_flows: u32,
+    /// Of each of its backends.
+    pub(crate) backend_max_flows: u32,
+    pub(crate) at_limit: AtLimit,
     pub(crate) scheduler: SchedulerKind,
     pub(crate) when_down: WhenDown,
     pub(crate) default_policy: DefaultPolicy,
@@ -64,6 +70,12 @@ impl Setup {
         self
     }
 
+    /// The same with all services changed so.
+    pub(crate) fn with(mut self, change: impl Fn(&mut Service)) -> Self {
+        self.services.iter_mut().for_each(change);
+        self
+    }
+
     /// The same behind these rules.
     pub(crate) fn behind(mut self, rules: &[ReadyRule]) -> Self {
         self.firewall.rules = rules.to_vec();
@@ -87,6 +99,11 @@ impl Service {
             listen: vec![listen],
             backends,
             slots,
+            protocol: Protocol::Tcp,
+            forwarding: Forwarding::Nat,
+            max_flows: 0,
+            backend_max_flows: 0,
+            at_limit: AtLimit::OtherBackend,
             scheduler: SchedulerKind::RoundRobin,
             when_down: WhenDown::Reset,
             default_policy: DefaultPolicy::Allow,
@@ -263,7 +280,7 @@ impl Case {
         let seen = flows.iter().map(|(flow, state)| FlowSeen {
             client: flow.client,
             vip: flow.service,
-            nat: SocketAddr::new(flow.service.ip(), flow.nat_port),
+            nat: flow.seen_by_backend(),
             backend: SocketAddr::new(flow.backend.address, flow.backend_port),
             state,
         });

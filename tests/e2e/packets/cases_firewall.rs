@@ -40,6 +40,10 @@ fn network(scene: Scene) -> [IpNet; 1] {
     [IpNet::new(scene.client(), bits).expect("a prefix").trunc()]
 }
 
+pub(crate) fn deny_client(scene: Scene) -> ReadyRule {
+    rule("client", RuleAction::Deny, RuleTarget::Services, &client(scene))
+}
+
 fn deny_all() -> ReadyRule {
     rule("all", RuleAction::Deny, RuleTarget::Services, &any_source())
 }

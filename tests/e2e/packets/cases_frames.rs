@@ -144,8 +144,8 @@ fn for_the_host(scene: Scene) -> Vec<Case> {
             Outcome::NoService,
             Packet { destination: vip_b.ip(), ..flow.client_sends(SYN, b"") }.frame(),
         ),
-        case("UDP to a VIP, even to a service's port, is the host's")
-            .passes(Outcome::OtherProtocol, with_content(17, &[0x9c, 0x40, 0, 80, 0, 8, 0, 0]).frame()),
+        case("UDP to a VIP, even to the port of a service of TCP, is the host's")
+            .passes(Outcome::NoService, with_content(17, &[0x9c, 0x40, 0, 80, 0, 8, 0, 0]).frame()),
         case("GRE to a VIP is the host's").passes(Outcome::OtherProtocol, with_content(47, &[0; 24]).frame()),
         case("a VIP's packet without TCP behind the header it announces is still another protocol's")
             .passes(Outcome::OtherProtocol, with_content(59, &[]).frame()),

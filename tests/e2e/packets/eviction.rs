@@ -4,14 +4,15 @@
 //! Not a case of the table, because which entries the kernel evicts is not for us to say.
 
 use super::builder::{ACK, SYN};
-use super::case::Setup;
+use super::case::{Action, Setup};
 use super::environment::Environment;
 use super::runner::desired;
 use super::scene::{Flow, IcmpKind, Port, SCENES, Scene};
 use anyhow::{Context as _, Result, ensure};
 use lb_user::core::plan::steps;
-use lb_user::io::dataplane::{Dataplane, Options, detach};
-use lb_user::model::{AttachMode, PortRange};
+use lb_user::io::dataplane::{Dataplane, Options, detach, monotonic_now};
+use lb_user::model::{AttachMode, PortRange, Protocol};
+use std::time::{Duration, Instant};
 
 /// Far more ports than the small embryonic table can hold flows.
 const NAT_PORTS: u16 = 200;
@@ -35,9 +36,47 @@ fn a_flow_that_lost_its_port_in_a_flood_does_not_meet_the_flow_that_has_it_now()
     }
 }
 
-fn dataplane(environment: &Environment, scene: Scene) -> Result<Dataplane> {
+/// One query with its answer must not keep its port for as long as flows have that go on: 28,000 ports would be a few
+/// hundred queries a second. The program's clock is the kernel's, so this takes its seconds.
+#[test]
+fn a_query_that_rested_gives_its_port_to_the_next() {
+    let result = std::thread::spawn(|| -> Result<()> {
+        let environment = Environment::enter()?;
+        let scene = SCENES[0];
+        let mut setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(1);
+        setup.services[0].protocol = Protocol::Udp;
+        let dataplane = dataplane(&environment, &setup)?;
+        let ifindex = environment.ifindex(Port::Lan)?;
+        let says = |flow: &Flow| dataplane.run(&flow.client_says(b"query").frame(), ifindex, 1);
+        let first = scene.flow();
+        says(&first)?;
+        dataplane.run(&first.backend_says(b"answer").frame(), ifindex, 1)?;
+        let second = first.another(40001, first.nat_port, first.backend);
+        ensure!(says(&second)?.action == Action::Drop as u32, "the port was given away at once");
+        let begun = Instant::now();
+        let taken = loop {
+            let run = says(&second)?;
+            if run.action == Action::Transmit as u32 {
+                break run.packet;
+            }
+            ensure!(begun.elapsed() < Duration::from_secs(20), "the port never came free");
+            std::thread::yield_now();
+        };
+        let rested = begun.elapsed();
+        ensure!(rested > Duration::from_secs(4), "the port came free after {rested:?}");
+        ensure!(taken == second.forwarded(&second.client_says(b"query")).frame(), "another packet left");
+        let (flows, _) = dataplane.sweeper()?.list(monotonic_now(), 10, |_| true)?;
+        ensure!(flows.len() == 1 && flows[0].client == second.client, "the flows are {flows:?}");
+        Ok(())
+    });
+    match result.join() {
+        Ok(result) => result.expect("the port goes to the next query"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn dataplane(environment: &Environment, setup: &Setup) -> Result<Dataplane> {
     detach(&environment.pin_dir())?;
-    let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(NAT_PORTS);
     let options = Options {
         pin_dir: environment.pin_dir(),
         interfaces: Vec::new(),
@@ -47,13 +86,14 @@ fn dataplane(environment: &Environment, scene: Scene) -> Result<Dataplane> {
         nat_ports: PortRange::new(setup.nat_ports.0, setup.nat_ports.1)?,
     };
     let (mut dataplane, _) = Dataplane::open(&options)?;
-    let steps = steps(dataplane.image(), &desired(&setup)?)?;
+    let steps = steps(dataplane.image(), &desired(setup)?)?;
     dataplane.take(&steps)?;
     Ok(dataplane)
 }
 
 fn flood(environment: &Environment, scene: Scene) -> Result<()> {
-    let dataplane = dataplane(environment, scene)?;
+    let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(NAT_PORTS);
+    let dataplane = dataplane(environment, &setup)?;
     let ifindex = environment.ifindex(Port::Lan)?;
     let run = |packet: Vec<u8>| Ok::<_, anyhow::Error>(dataplane.run(&packet, ifindex, 1)?.packet);
     let first = scene.flow();

@@ -11,12 +11,15 @@ mod attachment;
 mod builder;
 mod case;
 mod cases_closing;
+mod cases_datagrams;
 mod cases_established;
 mod cases_firewall;
 mod cases_frames;
 mod cases_handshake;
 mod cases_headers;
 mod cases_icmp;
+mod cases_limits;
+mod cases_modes;
 mod cases_reset;
 mod cases_routing;
 mod cases_schedulers;
@@ -46,6 +49,9 @@ fn all_cases() -> Vec<Case> {
         cases_steering::cases,
         cases_schedulers::cases,
         cases_firewall::cases,
+        cases_modes::cases,
+        cases_datagrams::cases,
+        cases_limits::cases,
         cases_timestamps::cases,
         cases_icmp::cases,
         cases_routing::cases,
@@ -110,6 +116,21 @@ fn established_flows_keep_every_byte_that_is_not_ours() {
 #[test]
 fn flows_end_and_their_tuples_are_used_again() {
     runner::run(cases_closing::cases());
+}
+
+#[test]
+fn backends_see_their_clients_and_answer_by_way_of_the_node_or_directly() {
+    runner::run(cases_modes::cases());
+}
+
+#[test]
+fn datagrams_are_steered_in_all_modes() {
+    runner::run(cases_datagrams::cases());
+}
+
+#[test]
+fn limits_of_backends_and_services_hold() {
+    runner::run(cases_limits::cases());
 }
 
 #[test]

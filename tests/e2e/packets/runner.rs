@@ -5,7 +5,7 @@
 use super::case::{Act, Case, Exchange, FlowSeen, Plant, Setup};
 use super::environment::Environment;
 use anyhow::{Context as _, Result, bail, ensure};
-use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, NextHop, RuleHits, ticks};
+use lb_ebpf::abi::{FlowKey, FlowRecord, Forwarding, NextHop, RuleHits, ticks};
 use lb_ebpf::flow_state::FlowState;
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::core::plan::firewall::{Ruleset, tightens};
@@ -24,27 +24,40 @@ use std::time::Duration;
 const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
 const EMBRYONIC_FLOWS: u32 = 4096;
 const LONG: Duration = Duration::from_secs(86_400);
-const NEVER: Timeouts = Timeouts { established: LONG, half_closed: LONG, closed: LONG, embryonic: LONG };
+const NEVER: Timeouts =
+    Timeouts { established: LONG, half_closed: LONG, closed: LONG, embryonic: LONG, udp: LONG };
 
 /// Runs a group of cases, each on empty tables, with the built-in object and, where there is one, with the
-/// freshly built one. Panics with all that went wrong.
+/// freshly built one. Panics with all that went wrong. Most of the time goes into loading the program for each case, so
+/// every processor takes a share of them, in a namespace of its own.
 pub(crate) fn run(cases: Vec<Case>) {
-    let outcome = std::thread::spawn(move || -> Result<Vec<String>> {
-        let environment = Environment::enter()?;
-        let mut failures = all(&environment, "built-in object", PROGRAM_OBJECT, &cases);
-        if let Some(dir) = std::env::var_os(FRESH_VARIABLE) {
-            let path = Path::new(&dir).join("lb-xdp.o");
-            let object = std::fs::read(&path).with_context(|| path.display().to_string())?;
-            failures.extend(all(&environment, "fresh object", &object, &cases));
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
+    let mut shares: Vec<Vec<Case>> = std::iter::repeat_with(Vec::new).take(processors).collect();
+    for (number, case) in cases.into_iter().enumerate() {
+        shares[number % processors].push(case);
+    }
+    let threads: Vec<_> =
+        shares.into_iter().map(|share| std::thread::spawn(move || run_share(&share))).collect();
+    let mut failures = Vec::new();
+    for thread in threads {
+        match thread.join() {
+            Ok(Ok(found)) => failures.extend(found),
+            Ok(Err(error)) => panic!("the environment of the packet cases: {error:#}"),
+            Err(panic) => std::panic::resume_unwind(panic),
         }
-        Ok(failures)
-    });
-    let failures = match outcome.join() {
-        Ok(Ok(failures)) => failures,
-        Ok(Err(error)) => panic!("the environment of the packet cases: {error:#}"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    };
+    }
     assert!(failures.is_empty(), "{} cases failed\n\n{}\n", failures.len(), failures.join("\n\n"));
+}
+
+fn run_share(cases: &[Case]) -> Result<Vec<String>> {
+    let environment = Environment::enter()?;
+    let mut failures = all(&environment, "built-in object", PROGRAM_OBJECT, cases);
+    if let Some(dir) = std::env::var_os(FRESH_VARIABLE) {
+        let path = Path::new(&dir).join("lb-xdp.o");
+        let object = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        failures.extend(all(&environment, "fresh object", &object, cases));
+    }
+    Ok(failures)
 }
 
 fn all(environment: &Environment, program: &str, object: &[u8], cases: &[Case]) -> Vec<String> {
@@ -202,15 +215,15 @@ impl<'a> Run<'a> {
             let (source, destination) = (from.port().to_be_bytes(), to.port().to_be_bytes());
             FlowKey::new(from.ip().into(), source, to.ip().into(), destination, 6)
         };
-        let nat = SocketAddr::new(flow.service.ip(), flow.nat_port);
-        let backend = SocketAddr::new(flow.backend.address, flow.backend_port);
-        let ways = [
-            (Direction::Forward, key(flow.client, flow.service), key(nat, backend)),
-            (Direction::Reverse, key(backend, nat), key(flow.service, flow.client)),
-        ];
-        let entries = ways.map(|(direction, key, to)| {
-            let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
-            record.write(direction, &key, to.source_port(), (&to.destination, to.destination_port()));
+        let client = key(flow.client, flow.service);
+        let backend = (&flow.backend.address.into(), flow.backend_port.to_be_bytes());
+        let mut forward: FlowRecord = bytemuck::Zeroable::zeroed();
+        forward.write(Forwarding::Nat, 0, &client, backend);
+        forward.set_new_source_port(flow.nat_port.to_be_bytes());
+        let mut reverse: FlowRecord = bytemuck::Zeroable::zeroed();
+        reverse.write_answers(&client, &forward);
+        let ways = [(client, forward), (forward.twin_key(&client), reverse)];
+        let entries = ways.map(|(key, mut record)| {
             record.state = FlowState::ANSWERED.bits();
             record.last_seen_ns = now;
             record.next_hop_at_ticks = looked_up;
@@ -352,7 +365,10 @@ pub(crate) fn desired(setup: &Setup) -> Result<Desired> {
         let first = service.listen.first().context("a service listens somewhere")?;
         let key = SteeringKey { service: ServiceName::new(service.name)?, family: Family::of(first.ip()) };
         let named = |(name, address): &(&str, _)| {
-            Ok((BackendName::new(*name)?, SteeredBackend { address: *address, weight: 1 }))
+            Ok((
+                BackendName::new(*name)?,
+                SteeredBackend { address: *address, weight: 1, max_flows: service.backend_max_flows },
+            ))
         };
         let backends = service.backends.iter().map(named).collect::<Result<_>>()?;
         let slots = service.slots.iter().map(|name| Ok(BackendName::new(*name)?)).collect::<Result<_>>()?;
@@ -361,9 +377,13 @@ pub(crate) fn desired(setup: &Setup) -> Result<Desired> {
             key,
             Steering {
                 listen,
+                protocol: service.protocol,
+                forwarding: service.forwarding,
                 scheduler: service.scheduler,
                 when_down: service.when_down,
                 default_policy: service.default_policy,
+                max_flows: service.max_flows,
+                at_limit: service.at_limit,
                 backends,
                 slots,
             },

@@ -3,7 +3,8 @@
 //!
 //! Owns names, addresses and MACs; `environment` builds the same in the kernel. Never runs anything.
 
-use super::builder::{ACK, Content, Icmp, Mac, Packet, SYN, Tcp};
+use super::builder::{ACK, Content, Icmp, Mac, Packet, SYN, Tcp, Udp};
+use lb_ebpf::abi::Forwarding;
 use std::net::{IpAddr, SocketAddr};
 
 /// The balancer's interfaces.
@@ -129,6 +130,7 @@ impl Scene {
             backend_port: 8080,
             client_isn: 0x1000_0000,
             backend_isn: 0x2000_0000,
+            forwarding: Forwarding::Nat,
         }
     }
 
@@ -180,6 +182,7 @@ pub(crate) struct Flow {
     pub(crate) backend_port: u16,
     pub(crate) client_isn: u32,
     pub(crate) backend_isn: u32,
+    pub(crate) forwarding: Forwarding,
 }
 
 impl Flow {
@@ -220,24 +223,46 @@ impl Flow {
             payload: payload.to_vec(),
             ..Tcp::default()
         };
+        self.arriving(Content::Tcp(tcp))
+    }
+
+    /// A datagram from the client, as it reaches the balancer by the router.
+    pub(crate) fn client_says(&self, payload: &[u8]) -> Packet {
+        let content = datagram(self.client.port(), self.service.port(), payload);
+        let macs = (ROUTER_MAC, Port::Lan.mac());
+        Packet { hops: 63, ..Packet::new(macs, (self.client.ip(), self.service.ip()), content) }
+    }
+
+    /// A datagram from the backend, as it reaches the balancer.
+    pub(crate) fn backend_says(&self, payload: &[u8]) -> Packet {
+        self.arriving(datagram(self.backend_port, self.nat_port, payload))
+    }
+
+    fn arriving(&self, content: Content) -> Packet {
         let macs = (self.backend.mac, self.backend.port.mac());
-        Packet::tcp(macs, (self.backend.address, self.service.ip()), tcp)
+        let seen = self.seen_by_backend();
+        Packet::new(macs, (self.backend.address, seen.ip()), content)
+            .with_ports(self.backend_port, seen.port())
+    }
+
+    /// The source that the backend sees.
+    pub(crate) fn seen_by_backend(&self) -> SocketAddr {
+        match self.forwarding {
+            Forwarding::Nat => SocketAddr::new(self.service.ip(), self.nat_port),
+            Forwarding::KeepSource | Forwarding::Direct => self.client,
+        }
     }
 
     /// What a client's packet must have become when it leaves for the backend.
     pub(crate) fn forwarded(&self, packet: &Packet) -> Packet {
-        let sent = Packet {
-            to_mac: self.backend.mac,
-            from_mac: self.backend.port.mac(),
-            source: self.service.ip(),
-            destination: self.backend.address,
-            hops: packet.hops - 1,
-            ..packet.clone()
-        };
-        sent.with_tcp(|tcp| {
-            tcp.source_port = self.nat_port;
-            tcp.destination_port = self.backend_port;
-        })
+        let sent = Packet { to_mac: self.backend.mac, from_mac: self.backend.port.mac(), ..packet.clone() };
+        if self.forwarding == Forwarding::Direct {
+            return sent;
+        }
+        let seen = self.seen_by_backend();
+        let (source, destination) = (seen.ip(), self.backend.address);
+        let sent = Packet { source, destination, hops: packet.hops - 1, ..sent };
+        sent.with_ports(seen.port(), self.backend_port)
     }
 
     /// What a backend's packet must have become when it leaves for the client's router.
@@ -250,9 +275,11 @@ impl Flow {
             hops: packet.hops - 1,
             ..packet.clone()
         };
-        sent.with_tcp(|tcp| {
-            tcp.source_port = self.service.port();
-            tcp.destination_port = self.client.port();
-        })
+        sent.with_ports(self.service.port(), self.client.port())
     }
+}
+
+fn datagram(source_port: u16, destination_port: u16, payload: &[u8]) -> Content {
+    let payload = payload.to_vec();
+    Content::Udp(Udp { source_port, destination_port, payload, length_error: 0, has_checksum: true })
 }

@@ -7,13 +7,14 @@
 use super::report::{Row, median};
 use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
-use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord};
+use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord, Forwarding};
 use lb_ebpf::flow_state::FlowState;
 use lb_user::core::plan::firewall::Ruleset;
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{Dataplane, Options, TrivialProgram, detach, monotonic_now};
 use lb_user::model::{
-    AttachMode, BackendName, DefaultPolicy, Family, PortRange, SchedulerKind, ServiceName, WhenDown,
+    AtLimit, AttachMode, BackendName, DefaultPolicy, Family, PortRange, Protocol, SchedulerKind, ServiceName,
+    WhenDown,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -129,11 +130,16 @@ pub(super) fn wishes(
     for (name, listen, backend) in services {
         let backend_name = BackendName::new("b")?;
         let steering = Steering {
+            protocol: Protocol::Tcp,
+            forwarding: Forwarding::Nat,
+            max_flows: 0,
+            at_limit: AtLimit::OtherBackend,
             scheduler,
             when_down: WhenDown::Reset,
             default_policy: DefaultPolicy::Allow,
             listen: [*listen].into(),
-            backends: [(backend_name.clone(), SteeredBackend { address: *backend, weight: 1 })].into(),
+            backends: [(backend_name.clone(), SteeredBackend { address: *backend, weight: 1, max_flows: 0 })]
+                .into(),
             slots: vec![backend_name; slots],
         };
         desired
@@ -149,6 +155,23 @@ fn chain_key(n: u32) -> FlowKey {
     let vip: Address = v4(10, 0, 0, 100).into();
     let [_, x, y, z] = n.to_be_bytes();
     FlowKey::new(vip, [8 + x, y], vip, [8, z], TCP)
+}
+
+/// The entry that turns packets of one key into packets of the next, of a flow of its own.
+fn chain_record(direction: Direction, key: &FlowKey, next: &FlowKey) -> FlowRecord {
+    let mut forward: FlowRecord = bytemuck::Zeroable::zeroed();
+    if direction == Direction::Forward {
+        forward.write(Forwarding::Nat, 0, key, (&next.destination, next.destination_port()));
+        forward.set_new_source_port(next.source_port());
+        return forward;
+    }
+    let client =
+        FlowKey::new(next.destination, next.destination_port(), next.source, next.source_port(), TCP);
+    forward.write(Forwarding::Nat, 0, &client, (&key.source, key.source_port()));
+    forward.set_new_source_port(key.destination_port());
+    let mut reverse: FlowRecord = bytemuck::Zeroable::zeroed();
+    reverse.write_answers(&client, &forward);
+    reverse
 }
 
 /// Scatters flow numbers, so that neighbours in the chain are not neighbours in memory.
@@ -173,9 +196,7 @@ pub(super) fn established(
     let mut entries = Vec::with_capacity(flows as usize);
     for n in 0..flows {
         let (key, next) = (chain_key(scatter(n, flows)), chain_key(scatter((n + 1) % flows, flows)));
-        let mut record: FlowRecord = bytemuck::Zeroable::zeroed();
-        let to = (&next.destination, next.destination_port());
-        record.write(direction, &key, next.source_port(), to);
+        let mut record = chain_record(direction, &key, &next);
         record.state = FlowState::ANSWERED.bits();
         record.next_hop_at_ticks = lb_ebpf::abi::ticks(now);
         entries.push((key, record));

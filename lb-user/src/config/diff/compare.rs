@@ -68,9 +68,12 @@ fn service_changes(name: &ServiceName, old: &Service, new: &Service, changes: &m
     steps.extend(replaced(&old.port, &new.port).map(ServiceChange::Port));
     steps.extend(replaced(&old.protocol, &new.protocol).map(ServiceChange::Protocol));
     steps.extend(replaced(&old.mode, &new.mode).map(ServiceChange::Mode));
+    steps.extend(replaced(&old.keep_source, &new.keep_source).map(ServiceChange::KeepSource));
     steps.extend(replaced(&old.scheduler, &new.scheduler).map(ServiceChange::Scheduler));
     steps.extend(replaced(&old.when_down, &new.when_down).map(ServiceChange::WhenDown));
     steps.extend(replaced(&old.default_policy, &new.default_policy).map(ServiceChange::DefaultPolicy));
+    steps.extend(replaced(&old.max_flows, &new.max_flows).map(ServiceChange::MaxFlows));
+    steps.extend(replaced(&old.at_limit, &new.at_limit).map(ServiceChange::AtLimit));
     steps.extend(replaced(&old.health, &new.health).map(ServiceChange::Health));
     backend_changes(&old.backends, &new.backends, &mut steps);
     changes.extend(steps.into_iter().map(|step| Change::Service(name.clone(), step)));
@@ -92,6 +95,8 @@ fn backend_changes(old: &[Backend], new: &[Backend], steps: &mut Vec<ServiceChan
         steps.extend(weight.map(|weight| ServiceChange::BackendWeight(name.clone(), weight)));
         let state = replaced(&before.state, &backend.state);
         steps.extend(state.map(|state| ServiceChange::BackendState(name.clone(), state)));
+        let max_flows = replaced(&before.max_flows, &backend.max_flows);
+        steps.extend(max_flows.map(|flows| ServiceChange::BackendMaxFlows(name.clone(), flows)));
     }
     for added in new.iter().filter(|backend| among(old, backend).is_none()) {
         steps.push(ServiceChange::BackendAdded(added.clone()));

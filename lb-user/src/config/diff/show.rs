@@ -59,9 +59,12 @@ impl Display for ServiceChange {
             Self::Port(port) => write!(f, "port {port}"),
             Self::Protocol(protocol) => write!(f, "protocol {protocol}"),
             Self::Mode(mode) => write!(f, "mode {mode}"),
+            Self::KeepSource(keep) => write!(f, "keep_source {keep}"),
             Self::Scheduler(scheduler) => write!(f, "scheduler {scheduler}"),
             Self::WhenDown(when_down) => write!(f, "when_down {when_down}"),
             Self::DefaultPolicy(policy) => write!(f, "default_policy {policy}"),
+            Self::MaxFlows(flows) => write!(f, "max_flows {}", limits(flows)),
+            Self::AtLimit(at_limit) => write!(f, "at_limit {at_limit}"),
             Self::Health(Replaced { old: Some(old), new: Some(new) }) => {
                 write!(f, "health check: {}", health_parts(old, new).join(", "))
             }
@@ -75,14 +78,26 @@ impl Display for ServiceChange {
             }
             Self::BackendWeight(name, weight) => write!(f, "backend {name}: weight {weight}"),
             Self::BackendState(name, state) => write!(f, "backend {name}: state {state}"),
+            Self::BackendMaxFlows(name, flows) => write!(f, "backend {name}: max_flows {}", limits(flows)),
             Self::BackendOrder(order) => write!(f, "order of the backends: {}", joined(order)),
         }
     }
 }
 
+fn limits(flows: &Replaced<u32>) -> String {
+    let limit = |flows: u32| if flows == 0 { "none".to_owned() } else { flows.to_string() };
+    format!("{} → {}", limit(flows.old), limit(flows.new))
+}
+
 fn show_service(f: &mut Formatter<'_>, service: &Service) -> fmt::Result {
     write!(f, "service {} added (VIP {}, ", service.name, joined(&service.vips))?;
     write!(f, "port {}/{}, {}, {}", service.port, service.protocol, service.mode, service.scheduler)?;
+    if service.keep_source {
+        f.write_str(", keep_source")?;
+    }
+    if service.max_flows != 0 {
+        write!(f, ", at most {} flows", service.max_flows)?;
+    }
     match &service.health {
         Some(health) => write!(f, ", health check {health}")?,
         None => f.write_str(", no health check")?,
@@ -120,6 +135,7 @@ fn timeout_parts(old: &FlowTimeouts, new: &FlowTimeouts) -> Vec<String> {
     part(&mut parts, "half_closed", time(old.half_closed), time(new.half_closed));
     part(&mut parts, "closed", time(old.closed), time(new.closed));
     part(&mut parts, "embryonic", time(old.embryonic), time(new.embryonic));
+    part(&mut parts, "udp", time(old.udp), time(new.udp));
     parts
 }
 

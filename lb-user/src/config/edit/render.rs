@@ -9,7 +9,8 @@ use crate::config::{
     Backend, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, RuleAction, RuleTarget, Service, Sources,
 };
 use crate::model::{
-    AdminState, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown, any_source,
+    AdminState, AtLimit, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown,
+    any_source,
 };
 
 /// The keys of a backend, one a line.
@@ -39,6 +40,9 @@ pub(super) fn service(service: &Service) -> String {
     if service.protocol != Protocol::Tcp {
         keys.push(("protocol", service.protocol.as_str().into()));
     }
+    if service.keep_source {
+        keys.push(("keep_source", true.into()));
+    }
     if service.scheduler != SchedulerKind::RoundRobin {
         keys.push(("scheduler", service.scheduler.as_str().into()));
     }
@@ -47,6 +51,12 @@ pub(super) fn service(service: &Service) -> String {
     }
     if service.default_policy != DefaultPolicy::Allow {
         keys.push(("default_policy", service.default_policy.as_str().into()));
+    }
+    if service.max_flows != 0 {
+        keys.push(("max_flows", i64::from(service.max_flows).into()));
+    }
+    if service.at_limit != AtLimit::OtherBackend {
+        keys.push(("at_limit", service.at_limit.as_str().into()));
     }
     let mut text = format!("[service.{name}]\n{}", lines(&keys));
     if let Some(health) = &service.health {
@@ -96,6 +106,9 @@ fn backend_keys(backend: &Backend) -> Vec<(&'static str, Value)> {
     }
     if backend.state != AdminState::Ready {
         keys.push(("state", backend.state.as_str().into()));
+    }
+    if backend.max_flows != 0 {
+        keys.push(("max_flows", i64::from(backend.max_flows).into()));
     }
     keys
 }

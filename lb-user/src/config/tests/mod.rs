@@ -102,6 +102,7 @@ fn a_file_with_every_key_is_read_as_written() {
         half_closed: Duration::from_secs(60),
         closed: Duration::from_secs(5),
         embryonic: Duration::from_secs(30),
+        udp: Duration::from_secs(120),
     };
     assert_eq!(config.dataplane.timeouts, timeouts);
     let vip = &config.vips["A"];

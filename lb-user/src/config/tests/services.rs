@@ -40,15 +40,43 @@ fn a_service_must_have_a_port_that_can_be_reached() {
 
 #[test]
 fn what_a_later_release_brings_is_named_as_such() {
-    for mode in ["dsr", "tcp", "tls", "mysql"] {
-        let message = format!("the mode \"{mode}\" is not in this release yet; expected \"nat\"");
+    for mode in ["tcp", "tls", "mysql"] {
+        let message = format!("the mode \"{mode}\" is not in this release yet; expected \"nat\" or \"dsr\"");
         refused("\"nat\"", &format!("{mode:?}"), "service.web.mode", &message);
     }
-    let udp = "the protocol \"udp\" is not in this release yet; expected \"tcp\"";
-    refused("protocol = \"tcp\"", "protocol = \"udp\"", "service.web.protocol", udp);
+    let sctp = "\"sctp\" is not a protocol; expected one of tcp, udp";
+    refused("protocol = \"tcp\"", "protocol = \"sctp\"", "service.web.protocol", sctp);
     let typo = "\"round_robin\" is not a scheduler; expected one of round-robin, least-connections, \
                 source-hash, maglev; did you mean \"round-robin\"?";
     refused("\"round-robin\"", "\"round_robin\"", "service.web.scheduler", typo);
+}
+
+#[test]
+fn packets_that_stay_as_they_are_reach_no_other_port_and_keep_their_source() {
+    refused(
+        "mode = \"nat\"",
+        "mode = \"dsr\"\nkeep_source = true",
+        "service.web.keep_source",
+        "with mode \"dsr\" backends see clients' addresses in any case; leave the key out, or use mode \"nat\"",
+    );
+    let text = FULL.replacen("mode = \"nat\"", "mode = \"dsr\"", 1);
+    assert!(Config::parse(&text, "").is_ok());
+    let errors = Config::parse(&text.replacen("10.80.0.22:80", "10.80.0.22:81", 1), "").unwrap_err();
+    let [error] = errors.as_slice() else { panic!("{errors}") };
+    assert_eq!(error.path, "service.web.backend[1].address");
+    let port = "\"10.80.0.22:81\" has another port than the service: with mode \"dsr\" packets reach the backend as \
+                they came; expected port 80";
+    assert_eq!(error.message(), port);
+}
+
+#[test]
+fn limits_of_flows_are_whole_numbers() {
+    let expected = "expected a whole number; 0 is as many as come";
+    let small = format!("-1 is too small; {expected}");
+    refused("mode = \"nat\"", "mode = \"nat\"\nmax_flows = -1", "service.web.max_flows", &small);
+    refused("weight = 3", "weight = 3\nmax_flows = -1", "service.web.backend[0].max_flows", &small);
+    let word = "\"refuse\" is not a behaviour at a limit; expected one of other-backend, reset, drop";
+    refused("mode = \"nat\"", "mode = \"nat\"\nat_limit = \"refuse\"", "service.web.at_limit", word);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::Validator;
 use crate::config::file::{FileBackend, OneOrMany};
 use crate::config::locate::{Complaint, Path};
 use crate::config::{Backend, Service, Vip};
-use crate::model::{AdminState, BackendName, Family, Protocol, ServiceName, VipName, Weight};
+use crate::model::{AdminState, BackendName, Family, Mode, Protocol, ServiceName, VipName, Weight};
 
 /// By this a service is found: no two services may have one in common.
 pub(super) type Entrance = (IpAddr, u16, Protocol);
@@ -52,8 +52,48 @@ impl Validator<'_> {
             Some(state) => self.parsed(&path.key("state"), state),
             None => Some(AdminState::Ready),
         };
+        let max_flows = self.max_flows(path, file.max_flows);
         let weight = Weight::new(weight?).ok();
-        Some(Backend { name: name?, addresses: addresses?, weight: weight?, state: state? })
+        Some(Backend {
+            name: name?,
+            addresses: addresses?,
+            weight: weight?,
+            state: state?,
+            max_flows: max_flows?,
+        })
+    }
+
+    /// How many flows a service or backend may have.
+    pub(super) fn max_flows(&mut self, path: &Path, file: Option<i64>) -> Option<u32> {
+        let expected = "a whole number; 0 is as many as come";
+        self.whole(&path.key("max_flows"), file.unwrap_or(0), 0..=i64::from(u32::MAX), expected)
+    }
+
+    /// Complains about what a service's mode cannot do.
+    pub(super) fn forwarding(&mut self, path: &Path, service: &Service) {
+        if service.mode != Mode::Dsr {
+            return;
+        }
+        if service.keep_source {
+            let wrong = "with mode \"dsr\" backends see clients' addresses in any case".to_owned();
+            let suggestion = "leave the key out, or use mode \"nat\"".to_owned();
+            self.complain_of_key::<()>(
+                &path.key("keep_source"),
+                Complaint::new(wrong).suggest(Some(suggestion)),
+            );
+        }
+        for (index, backend) in service.backends.iter().enumerate() {
+            let Some(address) = backend.addresses.iter().find(|address| address.port() != service.port)
+            else {
+                continue;
+            };
+            let wrong = format!(
+                "\"{address}\" has another port than the service: with mode \"dsr\" packets reach the backend as they came"
+            );
+            let expected = format!("port {}", service.port);
+            let path = path.key("backend").index(index).key("address");
+            self.complain::<()>(&path, Complaint::new(wrong).expected(expected));
+        }
     }
 
     fn backend_name(&mut self, path: &Path, text: Option<&str>, taken: &mut Taken) -> Option<BackendName> {

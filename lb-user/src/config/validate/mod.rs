@@ -215,11 +215,13 @@ impl Validator<'_> {
         let half_closed = timeout("half_closed", file.half_closed.as_ref(), default.half_closed);
         let closed = timeout("closed", file.closed.as_ref(), default.closed);
         let embryonic = timeout("embryonic", file.embryonic.as_ref(), default.embryonic);
+        let udp = timeout("udp", file.udp.as_ref(), default.udp);
         Some(FlowTimeouts {
             established: established?,
             half_closed: half_closed?,
             closed: closed?,
             embryonic: embryonic?,
+            udp: udp?,
         })
     }
 }

@@ -9,7 +9,7 @@ use super::Validator;
 use crate::config::error::did_you_mean;
 use crate::config::file::DurationText;
 use crate::config::locate::{Complaint, Path};
-use crate::model::ModelError;
+use crate::model::{Mode, ModelError};
 
 /// The longest name of an interface: the kernel's `IFNAMSIZ` less the final zero.
 const INTERFACE_LEN_MAX: usize = 15;
@@ -37,20 +37,17 @@ impl Validator<'_> {
         }
     }
 
-    /// A word of the model, of which this release knows only one.
-    pub(super) fn only_word<T>(&mut self, path: &Path, text: Option<&str>, what: &str, only: T) -> Option<T>
-    where
-        T: FromStr<Err = ModelError> + Copy + PartialEq + std::fmt::Display,
-    {
-        let Some(text) = text else { return Some(only) };
-        match text.parse::<T>() {
-            Ok(value) if value == only => Some(only),
-            Ok(value) => {
-                let wrong = format!("the {what} \"{value}\" is not in this release yet");
-                self.complain(path, Complaint::new(wrong).expected(format!("\"{only}\"")))
-            }
-            Err(error) => self.complain(path, complaint_of(&error)),
+    /// A mode of this release.
+    pub(super) fn mode(&mut self, path: &Path, text: Option<&str>) -> Option<Mode> {
+        let mode = match text {
+            Some(text) => self.parsed(path, text)?,
+            None => Mode::Nat,
+        };
+        if matches!(mode, Mode::Nat | Mode::Dsr) {
+            return Some(mode);
         }
+        let wrong = format!("the mode \"{mode}\" is not in this release yet");
+        self.complain(path, Complaint::new(wrong).expected("\"nat\" or \"dsr\""))
     }
 
     /// A whole number within limits.

@@ -9,7 +9,7 @@ use crate::config::error::did_you_mean;
 use crate::config::file::{FileHealth, FileService, OneOrMany};
 use crate::config::locate::{Complaint, Path};
 use crate::config::{CheckKind, DEFAULT_REFUSALS, HealthCheck, Service, Vip};
-use crate::model::{DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, VipName, WhenDown};
+use crate::model::{AtLimit, DefaultPolicy, Protocol, SchedulerKind, ServiceName, VipName, WhenDown};
 
 impl Validator<'_> {
     /// All services that are right.
@@ -42,9 +42,12 @@ impl Validator<'_> {
             Some(port) => self.port(&path.key("port"), port),
             None => self.missing(&path.key("port"), "the port the service is reached at, such as 80"),
         };
-        let mode = self.only_word(&path.key("mode"), file.mode.as_deref(), "mode", Mode::Nat);
-        let protocol =
-            self.only_word(&path.key("protocol"), file.protocol.as_deref(), "protocol", Protocol::Tcp);
+        let mode = self.mode(&path.key("mode"), file.mode.as_deref());
+        let protocol = match &file.protocol {
+            Some(word) => self.parsed(&path.key("protocol"), word),
+            None => Some(Protocol::Tcp),
+        };
+        let keep_source = file.keep_source.unwrap_or(false);
         let scheduler = match &file.scheduler {
             Some(word) => self.parsed(&path.key("scheduler"), word),
             None => Some(SchedulerKind::RoundRobin),
@@ -57,6 +60,11 @@ impl Validator<'_> {
             Some(word) => self.parsed(&path.key("default_policy"), word),
             None => Some(DefaultPolicy::Allow),
         };
+        let max_flows = self.max_flows(path, file.max_flows);
+        let at_limit = match &file.at_limit {
+            Some(word) => self.parsed(&path.key("at_limit"), word),
+            None => Some(AtLimit::OtherBackend),
+        };
         let health = match &file.health {
             Some(health) => self.health(&path.key("health"), health).map(Some),
             None => Some(None),
@@ -68,13 +76,17 @@ impl Validator<'_> {
             port: port?,
             protocol: protocol?,
             mode: mode?,
+            keep_source,
             scheduler: scheduler?,
             when_down: when_down?,
             default_policy: default_policy?,
+            max_flows: max_flows?,
+            at_limit: at_limit?,
             health: health?,
             backends: backends?,
         };
         self.families(path, &service, vips);
+        self.forwarding(path, &service);
         Some(service)
     }
 

@@ -3,7 +3,11 @@
 use super::name_hash;
 use crate::config::{Backend, Config, Service};
 use crate::core::schedule::{maglev_table, ramped_weight, slot_table};
-use crate::model::{AdminState, BackendName, DefaultPolicy, Family, SchedulerKind, ServiceName, WhenDown};
+use crate::model::{
+    AdminState, AtLimit, BackendName, DefaultPolicy, Family, Mode, Protocol, SchedulerKind, ServiceName,
+    WhenDown,
+};
+use lb_ebpf::abi::Forwarding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -36,6 +40,8 @@ pub struct SteeredBackend {
     pub address: SocketAddr,
     /// Its weight, by what its slow start allows; 0 without slots.
     pub weight: u16,
+    /// How many flows the backend may have over all its addresses; 0 is as many as come.
+    pub max_flows: u32,
 }
 
 /// What one slot table serves and holds.
@@ -43,12 +49,20 @@ pub struct SteeredBackend {
 pub struct Steering {
     /// Where clients reach it, on this node.
     pub listen: BTreeSet<SocketAddr>,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// How packets are changed.
+    pub forwarding: Forwarding,
     /// How it picks a slot.
     pub scheduler: SchedulerKind,
     /// What it does without slots.
     pub when_down: WhenDown,
     /// What becomes of connections that no rule of the firewall decides about.
     pub default_policy: DefaultPolicy,
+    /// How many flows the service may have over all its addresses; 0 is as many as come.
+    pub max_flows: u32,
+    /// What becomes of new flows where a limit is reached.
+    pub at_limit: AtLimit,
     /// All its backends, those without slots too.
     pub backends: BTreeMap<BackendName, SteeredBackend>,
     /// The slot table.
@@ -116,7 +130,8 @@ fn steer(
         let identity = name_hash(&service.name, Some(&backend.name), family);
         shares.push((backend.name.clone(), identity, weight));
         let weight = u16::try_from(weight).unwrap_or(u16::MAX);
-        backends.insert(backend.name.clone(), SteeredBackend { address, weight });
+        let max_flows = backend.max_flows;
+        backends.insert(backend.name.clone(), SteeredBackend { address, weight, max_flows });
     }
     let slots = match service.scheduler {
         SchedulerKind::RoundRobin | SchedulerKind::LeastConnections => {
@@ -127,9 +142,17 @@ fn steer(
     };
     Steering {
         listen,
+        protocol: service.protocol,
+        forwarding: match service.mode {
+            Mode::Dsr => Forwarding::Direct,
+            _ if service.keep_source => Forwarding::KeepSource,
+            _ => Forwarding::Nat,
+        },
         scheduler: service.scheduler,
         when_down: service.when_down,
         default_policy: service.default_policy,
+        max_flows: service.max_flows,
+        at_limit: service.at_limit,
         backends,
         slots,
     }

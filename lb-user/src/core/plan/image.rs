@@ -1,12 +1,27 @@
 //! What the maps hold, in ids.
 
-use crate::model::{BackendName, Family, SchedulerKind, ServiceName};
+use crate::model::{AtLimit, BackendName, Family, Protocol, SchedulerKind, ServiceName};
+use lb_ebpf::abi::Forwarding;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
-/// Where clients reach a service. TCP is the only protocol as yet.
-pub type ServiceAddress = SocketAddr;
+/// Where clients reach a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceAddress {
+    /// VIP and port.
+    pub socket: SocketAddr,
+    /// The transport protocol.
+    pub protocol: Protocol,
+}
+
+/// Shows it as `10.80.0.100:53/udp`.
+impl fmt::Display for ServiceAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.socket, self.protocol)
+    }
+}
 
 /// A backend's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +32,12 @@ pub struct BackendEntry {
     pub address: SocketAddr,
     /// Id of its service.
     pub service_id: u32,
-    /// Its weight now. Unlike the rest it may change while the backend stays who it is.
+    /// Its weight now. Unlike the rest this, and what follows, may change while the backend stays who it is.
     pub weight: u16,
+    /// How many flows it may have over all its addresses; 0 is as many as come.
+    pub max_flows: u32,
+    /// Id of its address of the other family, or its own.
+    pub sibling_id: u32,
 }
 
 impl BackendEntry {
@@ -41,8 +60,21 @@ pub struct ServiceEntry {
     pub drops_when_down: bool,
     /// Whether what no rule of the firewall decides is denied.
     pub denies: bool,
+    /// How its packets are changed.
+    pub forwarding: Forwarding,
     /// Its range of the slot array.
     pub slots: Range<u32>,
+}
+
+/// How many flows a service may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitEntry {
+    /// Over all its addresses; 0 is as many as come.
+    pub max_flows: u32,
+    /// Its id in the other family, or its own.
+    pub sibling_id: u32,
+    /// What becomes of new flows where a limit is reached.
+    pub at_limit: AtLimit,
 }
 
 /// What the maps hold: read back from them after a restart, kept up with every step.
@@ -52,11 +84,15 @@ pub struct Image {
     pub vips: BTreeSet<IpAddr>,
     /// Services by address.
     pub services: BTreeMap<ServiceAddress, ServiceEntry>,
+    /// Limits by service id; a service without an entry has none, and nothing to say about its backends' limits.
+    pub limits: BTreeMap<u32, LimitEntry>,
     /// Backends by id.
     pub backends: BTreeMap<u32, BackendEntry>,
     /// Where the search for a free backend id begins: ids are taken in turn, so that the flows of a removed
     /// backend have long ended when its id is used again.
     pub next_backend_id: u32,
+    /// The same for service ids.
+    pub next_service_id: u32,
     /// Contents of the slot ranges in use, by first slot.
     pub slots: BTreeMap<u32, Vec<u32>>,
 }

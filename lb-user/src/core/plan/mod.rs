@@ -11,7 +11,7 @@ mod image;
 mod steps;
 
 pub use desired::{Availability, AvailabilityMap, Desired, SteeredBackend, Steering, SteeringKey, desire};
-pub use image::{BackendEntry, Image, ServiceAddress, ServiceEntry, name_hash};
+pub use image::{BackendEntry, Image, LimitEntry, ServiceAddress, ServiceEntry, name_hash};
 pub use steps::{PlanError, Step, steps};
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The steps from one image to what is desired.
 
 use super::{
-    BackendEntry, Desired, Image, ServiceAddress, ServiceEntry, SteeredBackend, Steering, SteeringKey,
-    name_hash,
+    BackendEntry, Desired, Image, LimitEntry, ServiceAddress, ServiceEntry, SteeredBackend, Steering,
+    SteeringKey, name_hash,
 };
-use crate::model::{DefaultPolicy, WhenDown};
+use crate::model::{AtLimit, BackendName, DefaultPolicy, WhenDown};
 use lb_ebpf::abi::{MAX_BACKENDS, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// One change to the maps. Taking steps in their order keeps every packet in between consistent.
@@ -19,6 +19,8 @@ pub enum Step {
     PutSlots(u32, Vec<u32>),
     /// Make an address a VIP.
     AddVip(IpAddr),
+    /// Set, or lift, a service's limits.
+    PutLimit(u32, Option<LimitEntry>),
     /// Point an address at a slot range: from here on new flows follow it.
     PutService(ServiceAddress, ServiceEntry),
     /// Stop serving an address.
@@ -77,6 +79,7 @@ pub fn steps(image: &Image, desired: &Desired) -> Result<Vec<Step>, PlanError> {
         return Err(PlanError::Full { what: "service addresses", wanted: addresses, limit: MAX_SERVICES });
     }
     let mut planner = Planner::new(image);
+    planner.assign(desired)?;
     let mut puts = Vec::new();
     for (key, steering) in &desired.steering {
         puts.extend(planner.put(key, steering)?);
@@ -84,14 +87,17 @@ pub fn steps(image: &Image, desired: &Desired) -> Result<Vec<Step>, PlanError> {
     let mut all = planner.steps;
     all.extend(desired.vips.difference(&image.vips).copied().map(Step::AddVip));
     all.extend(puts);
-    let served: BTreeSet<SocketAddr> =
-        desired.steering.values().flat_map(|steering| steering.listen.iter().copied()).collect();
+    let served: BTreeSet<ServiceAddress> = desired.steering.values().flat_map(addresses_of).collect();
     let unserved = image.services.keys().filter(|address| !served.contains(address));
     all.extend(unserved.copied().map(Step::RemoveService));
     all.extend(image.vips.difference(&desired.vips).copied().map(Step::RemoveVip));
     let unused = image.backends.keys().filter(|id| !planner.kept_backends.contains(id));
     all.extend(unused.copied().map(Step::RemoveBackend));
     Ok(all)
+}
+
+fn addresses_of(steering: &Steering) -> impl Iterator<Item = ServiceAddress> {
+    steering.listen.iter().map(|socket| ServiceAddress { socket: *socket, protocol: steering.protocol })
 }
 
 /// Where the turn goes on, as far as the ids in use tell: what an earlier agent used last is not known.
@@ -105,6 +111,9 @@ struct Planner<'a> {
     backend_ids: Ids,
     by_hash: BTreeMap<u64, u32>,
     kept_backends: BTreeSet<u32>,
+    /// Ids by name hash, those of this plan.
+    services: BTreeMap<u64, u32>,
+    backends: BTreeMap<u64, u32>,
     /// Ranges that packets may read, before or after the steps.
     busy: Vec<Range<u32>>,
     steps: Vec<Step>,
@@ -113,10 +122,9 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(image: &'a Image) -> Self {
         let services: BTreeSet<u32> = image.services.values().map(|service| service.id).collect();
-        let next_service = next_after(services.last());
         Self {
             image,
-            service_ids: Ids::new(services, next_service, MAX_SERVICES, "services"),
+            service_ids: Ids::new(services, image.next_service_id, MAX_SERVICES, "services"),
             backend_ids: Ids::new(
                 image.backends.keys().copied().collect(),
                 image.next_backend_id,
@@ -125,59 +133,116 @@ impl<'a> Planner<'a> {
             ),
             by_hash: image.backends.iter().map(|(id, backend)| (backend.name_hash, *id)).collect(),
             kept_backends: BTreeSet::new(),
+            services: BTreeMap::new(),
+            backends: BTreeMap::new(),
             busy: image.services.values().map(|service| service.slots.clone()).collect(),
             steps: Vec::new(),
+        }
+    }
+
+    /// Gives every service and backend its id: the one it has, if it is still the same.
+    fn assign(&mut self, desired: &Desired) -> Result<(), PlanError> {
+        let known: BTreeMap<u64, u32> =
+            self.image.services.values().map(|service| (service.name_hash, service.id)).collect();
+        for (key, steering) in &desired.steering {
+            let hash = name_hash(&key.service, None, key.family);
+            let id = match known.get(&hash) {
+                Some(id) => *id,
+                None => self.service_ids.take()?,
+            };
+            self.services.insert(hash, id);
+            for (name, backend) in &steering.backends {
+                let name_hash = name_hash(&key.service, Some(name), key.family);
+                let (address, weight, max_flows) = (backend.address, backend.weight, backend.max_flows);
+                let entry =
+                    BackendEntry { name_hash, address, service_id: id, weight, max_flows, sibling_id: 0 };
+                let id = self.backend_id(&entry)?;
+                self.backends.insert(name_hash, id);
+            }
+        }
+        Ok(())
+    }
+
+    /// A changed address is another backend to the flows of the old one, so it gets a new id.
+    fn backend_id(&mut self, entry: &BackendEntry) -> Result<u32, PlanError> {
+        let known = self.by_hash.get(&entry.name_hash).copied();
+        let same = |id: &u32| self.image.backends.get(id).is_some_and(|known| known.is_same_backend(entry));
+        match known.filter(same) {
+            Some(id) => {
+                self.kept_backends.insert(id);
+                Ok(id)
+            }
+            None => self.backend_ids.take(),
         }
     }
 
     /// Plans one slot table; returns the steps that point addresses at it.
     fn put(&mut self, key: &SteeringKey, steering: &Steering) -> Result<Vec<Step>, PlanError> {
         let hash = name_hash(&key.service, None, key.family);
-        let old = self.image.services.values().find(|service| service.name_hash == hash);
-        let id = match old {
-            Some(service) => service.id,
-            None => self.service_ids.take()?,
-        };
+        // Every id was assigned before; one that is not there has no entry.
+        let Some(id) = self.services.get(&hash).copied() else { return Ok(Vec::new()) };
         let mut ids = BTreeMap::new();
-        for (name, SteeredBackend { address, weight }) in &steering.backends {
-            let hash = name_hash(&key.service, Some(name), key.family);
-            let entry = BackendEntry { name_hash: hash, address: *address, service_id: id, weight: *weight };
-            ids.insert(name.clone(), self.put_backend(entry)?);
+        for (name, backend) in &steering.backends {
+            ids.extend(self.put_backend(key, name, backend, id).map(|id| (name, id)));
         }
         let slots: Vec<u32> = steering.slots.iter().filter_map(|name| ids.get(name).copied()).collect();
+        let old = self.image.services.values().find(|service| service.name_hash == hash);
         let kept = old.filter(|service| self.image.slots.get(&service.slots.start) == Some(&slots));
         let range = match kept {
             Some(service) => service.slots.clone(),
             None => self.put_slots(slots)?,
         };
+        self.put_limit(key, steering, id);
         let entry = ServiceEntry {
             name_hash: hash,
             id,
             scheduler: steering.scheduler,
             drops_when_down: steering.when_down == WhenDown::Drop,
             denies: steering.default_policy == DefaultPolicy::Deny,
+            forwarding: steering.forwarding,
             slots: range,
         };
-        let addresses = steering.listen.iter();
-        let changed = addresses.filter(|address| self.image.services.get(address) != Some(&entry));
-        Ok(changed.map(|address| Step::PutService(*address, entry.clone())).collect())
+        let changed =
+            addresses_of(steering).filter(|address| self.image.services.get(address) != Some(&entry));
+        Ok(changed.map(|address| Step::PutService(address, entry.clone())).collect())
     }
 
-    /// Finds a backend's id, or gives it one. A changed address is another backend to the flows of the old
-    /// one, so it gets a new id.
-    fn put_backend(&mut self, entry: BackendEntry) -> Result<u32, PlanError> {
-        if let Some(id) = self.by_hash.get(&entry.name_hash).copied()
-            && let Some(known) = self.image.backends.get(&id).filter(|known| known.is_same_backend(&entry))
-        {
-            self.kept_backends.insert(id);
-            if *known != entry {
-                self.steps.push(Step::PutBackend(id, entry));
-            }
-            return Ok(id);
+    fn put_backend(
+        &mut self,
+        key: &SteeringKey,
+        name: &BackendName,
+        backend: &SteeredBackend,
+        service_id: u32,
+    ) -> Option<u32> {
+        let hash = |family| name_hash(&key.service, Some(name), family);
+        let id = *self.backends.get(&hash(key.family))?;
+        let entry = BackendEntry {
+            name_hash: hash(key.family),
+            address: backend.address,
+            service_id,
+            weight: backend.weight,
+            max_flows: backend.max_flows,
+            sibling_id: self.backends.get(&hash(key.family.other())).copied().unwrap_or(id),
+        };
+        if self.image.backends.get(&id) != Some(&entry) {
+            self.steps.push(Step::PutBackend(id, entry));
         }
-        let id = self.backend_ids.take()?;
-        self.steps.push(Step::PutBackend(id, entry));
-        Ok(id)
+        Some(id)
+    }
+
+    /// Limits that an id had as another service's are lifted, too.
+    fn put_limit(&mut self, key: &SteeringKey, steering: &Steering, id: u32) {
+        let sibling = name_hash(&key.service, None, key.family.other());
+        let entry = LimitEntry {
+            max_flows: steering.max_flows,
+            sibling_id: self.services.get(&sibling).copied().unwrap_or(id),
+            at_limit: steering.at_limit,
+        };
+        let entry =
+            Some(entry).filter(|entry| entry.max_flows != 0 || entry.at_limit != AtLimit::OtherBackend);
+        if self.image.limits.get(&id) != entry.as_ref() {
+            self.steps.push(Step::PutLimit(id, entry));
+        }
     }
 
     fn put_slots(&mut self, slots: Vec<u32>) -> Result<Range<u32>, PlanError> {
@@ -203,9 +268,10 @@ impl<'a> Planner<'a> {
 }
 
 impl Image {
-    /// Goes on with the turn of backend ids behind those that are there, in an image that was read back.
+    /// Goes on with the turn of ids behind those that are there, in an image that was read back.
     pub fn continue_ids(&mut self) {
         self.next_backend_id = next_after(self.backends.keys().next_back());
+        self.next_service_id = next_after(self.services.values().map(|service| &service.id).max());
     }
 
     /// The image after a step was taken.
@@ -228,7 +294,16 @@ impl Image {
             Step::RemoveVip(vip) => {
                 self.vips.remove(vip);
             }
+            Step::PutLimit(id, entry) => {
+                match entry {
+                    Some(entry) => self.limits.insert(*id, *entry),
+                    None => self.limits.remove(id),
+                };
+            }
             Step::PutService(address, entry) => {
+                if !self.services.values().any(|service| service.id == entry.id) {
+                    self.next_service_id = entry.id + 1;
+                }
                 let old = self.services.insert(*address, entry.clone());
                 self.forget_slots(old);
             }

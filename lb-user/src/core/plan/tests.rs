@@ -68,7 +68,7 @@ fn tables(image: &Image) -> Vec<(String, Vec<String>)> {
         }
         _ => Vec::new(),
     };
-    image.services.iter().map(|(address, service)| (address.to_string(), table(service))).collect()
+    image.services.iter().map(|(address, service)| (address.socket.to_string(), table(service))).collect()
 }
 
 fn wanted(desired: &Desired) -> Vec<(String, Vec<String>)> {

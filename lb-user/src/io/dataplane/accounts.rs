@@ -1,4 +1,4 @@
-//! The numbers of backends' active flows, which the program counts up and down and the agent corrects.
+//! The numbers of backends' and services' active flows, which the program counts up and down and the agent corrects.
 //!
 //! The program counts every promotion and every close, atomically. What the agent takes out of the table for its
 //! silence the program never sees, so the agent counts that in a table of its own, whose only writer is the thread that
@@ -14,7 +14,9 @@ use super::{Dataplane, DataplaneError, map_calls};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{Program, ProgramFd};
-use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, LimitedSource, NO_RULE, active_flows_of};
+use lb_ebpf::abi::{
+    Direction, FlowKey, FlowRecord, LimitedSource, NO_RULE, active_flows_of, service_account,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -25,7 +27,7 @@ const FORGOTTEN: &str = "FORGOTTEN_FLOWS";
 /// Ids that one sweep looks at: each look is a system call, and drifts are rare.
 const WINDOW: u32 = 256;
 
-/// What the program counted and the agent forgot, by backend id.
+/// What the program counted and the agent forgot, by account: a backend's id, or a service's behind those.
 pub(super) type Balance = BTreeMap<u32, (u64, u64)>;
 
 pub(super) struct Accounts {
@@ -71,6 +73,7 @@ impl Accounts {
     pub(super) fn forget(&mut self, key: &FlowKey, forward: &FlowRecord) {
         if forward.direction() == Direction::Forward && !forward.state().is_closed() {
             self.add_forgotten(forward.backend_id, 1);
+            self.add_forgotten(service_account(forward.service_id()), 1);
             if forward.limit_rule != NO_RULE {
                 let source = LimitedSource { network: key.source, rule: forward.limit_rule.into() };
                 // Where it fails, the source has one connection less until its account gives way.
@@ -79,10 +82,10 @@ impl Accounts {
         }
     }
 
-    fn add_forgotten(&mut self, backend_id: u32, flows: i64) {
+    fn add_forgotten(&mut self, account: u32, flows: i64) {
         // An id beyond the table, in a record that nobody wrote, has no account.
-        if let Ok(forgotten) = self.forgotten.get(&backend_id, 0) {
-            let _ = self.forgotten.set(backend_id, forgotten.wrapping_add_signed(flows), 0);
+        if let Ok(forgotten) = self.forgotten.get(&account, 0) {
+            let _ = self.forgotten.set(account, forgotten.wrapping_add_signed(flows), 0);
         }
     }
 
@@ -115,7 +118,7 @@ impl Accounts {
 }
 
 impl Dataplane {
-    /// Established flows of a backend address that are not closed, as of now.
+    /// Established flows of an account that are not closed, as of now: a backend address's id, or a service's account.
     pub fn active_flows(&self, id: u32) -> Result<u64, DataplaneError> {
         let counted: Array<&MapData, u64> = read_view(&self.ebpf, COUNTED)?;
         let forgotten: Array<&MapData, u64> = read_view(&self.ebpf, FORGOTTEN)?;

@@ -76,6 +76,7 @@ impl Dataplane {
             flows_new: sum.flows_new + cpu.flows_new,
             flows_established: sum.flows_established + cpu.flows_established,
             flows_refused: sum.flows_refused + cpu.flows_refused,
+            flows_over_limit: sum.flows_over_limit + cpu.flows_over_limit,
             forward_packets: sum.forward_packets + cpu.forward_packets,
             forward_bytes: sum.forward_bytes + cpu.forward_bytes,
             reverse_packets: sum.reverse_packets + cpu.reverse_packets,

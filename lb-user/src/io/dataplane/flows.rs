@@ -5,9 +5,11 @@ use super::map_calls::{self, BatchWalk};
 use super::maps::{Plain, failed};
 use super::{Dataplane, DataplaneError};
 use crate::core::expiry::Timeouts;
+use crate::model::Protocol;
 use aya::Ebpf;
 use aya::maps::{HashMap, Map, MapData};
-use lb_ebpf::abi::{Direction, FlowKey, FlowRecord};
+use lb_ebpf::abi::{Direction, FlowKey, FlowRecord, service_account};
+use lb_ebpf::wire::PROTOCOL_UDP;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -21,11 +23,13 @@ const BATCH: usize = 4096;
 /// One flow, as its forward entry tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowEntry {
+    /// The transport protocol.
+    pub protocol: Protocol,
     /// The client.
     pub client: SocketAddr,
     /// The VIP and port it addressed.
     pub vip: SocketAddr,
-    /// The NAT address towards the backend.
+    /// The source that the backend sees.
     pub nat: SocketAddr,
     /// The backend.
     pub backend: SocketAddr,
@@ -190,6 +194,7 @@ impl FlowSweeper {
                 let forward = record.direction() == Direction::Forward;
                 if forward && established && !record.state().is_closed() {
                     *counted.entry(record.backend_id).or_default() += 1;
+                    *counted.entry(service_account(record.service_id())).or_default() += 1;
                 }
                 if idle(record, now) > hurried.of(record.state()) {
                     if forward { &mut silent } else { &mut silent_answers }.push((*key, *record));
@@ -314,8 +319,9 @@ fn flow_entry(key: &FlowKey, record: &FlowRecord, now: Duration) -> FlowEntry {
     FlowEntry {
         client: socket(key.source, key.source_port()),
         vip: socket(key.destination, key.destination_port()),
-        nat: socket(key.destination, record.new_source_port()),
-        backend: socket(record.new_destination, record.new_destination_port()),
+        protocol: if key.protocol() == PROTOCOL_UDP { Protocol::Udp } else { Protocol::Tcp },
+        nat: socket(*record.rewritten(key).0, record.new_source_port()),
+        backend: socket(record.new_address, record.new_destination_port()),
         backend_id: record.backend_id,
         state: record.state().name(),
         idle: idle(record, now),

@@ -1,14 +1,15 @@
 //! Map access: typed views, the steps of a plan, and reading the image back.
 
 use super::DataplaneError;
-use crate::core::plan::{BackendEntry, Image, ServiceEntry, Step};
-use crate::model::SchedulerKind;
+use crate::core::plan::{BackendEntry, Image, LimitEntry, ServiceAddress, ServiceEntry, Step};
+use crate::model::{AtLimit, Protocol, SchedulerKind};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use lb_ebpf::abi::{
-    Address, Backend, MAX_BACKENDS, NodeConfig, Scheduler, Service, ServiceKey, vip_filter_position,
+    self, Address, Backend, Forwarding, MAX_BACKENDS, MAX_SERVICES, NodeConfig, Scheduler, Service,
+    ServiceKey, ServiceLimit, filter_position,
 };
-use lb_ebpf::wire::PROTOCOL_TCP;
+use lb_ebpf::wire::{PROTOCOL_TCP, PROTOCOL_UDP};
 use std::net::{IpAddr, SocketAddr};
 
 /// A map value or key as aya wants it.
@@ -54,8 +55,19 @@ where
 type ArrayMut<'a, T> = Array<&'a mut MapData, T>;
 type HashMut<'a, K, V> = HashMap<&'a mut MapData, K, V>;
 
-fn service_key(address: &SocketAddr) -> Plain<ServiceKey> {
-    Plain(ServiceKey::new(address.ip().into(), address.port().to_be_bytes(), PROTOCOL_TCP))
+fn service_key(address: &ServiceAddress) -> Plain<ServiceKey> {
+    let ServiceAddress { socket, protocol } = address;
+    let protocol = match protocol {
+        Protocol::Tcp => PROTOCOL_TCP,
+        Protocol::Udp => PROTOCOL_UDP,
+    };
+    Plain(ServiceKey::new(socket.ip().into(), socket.port().to_be_bytes(), protocol))
+}
+
+fn service_address(key: &ServiceKey) -> ServiceAddress {
+    let socket = SocketAddr::new(key.vip.into(), u16::from_be_bytes(key.port()));
+    let protocol = if key.protocol == PROTOCOL_UDP { Protocol::Udp } else { Protocol::Tcp };
+    ServiceAddress { socket, protocol }
 }
 
 /// Writes the node's own settings.
@@ -88,6 +100,7 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
             let vips: Vec<IpAddr> = image.vips.iter().chain([vip]).copied().collect();
             write_vip_filter(ebpf, &vips, *vip)
         }
+        Step::PutLimit(id, entry) => put_limit(ebpf, *id, entry.as_ref()),
         Step::RemoveVip(vip) => {
             let mut map: HashMut<'_, Plain<Address>, u32> = view(ebpf, "VIPS")?;
             map.remove(&Plain(Address::from(*vip))).map_err(failed("VIPS"))?;
@@ -95,6 +108,11 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
             write_vip_filter(ebpf, &vips, *vip)
         }
         Step::PutService(address, entry) => {
+            if entry.forwarding == Forwarding::KeepSource {
+                let backends = image.backends.values().filter(|backend| backend.service_id == entry.id);
+                let addresses: Vec<IpAddr> = backends.map(|backend| backend.address.ip()).collect();
+                add_to_answer_filter(ebpf, &addresses)?;
+            }
             let mut map: HashMut<'_, Plain<ServiceKey>, Plain<Service>> = view(ebpf, "SERVICES")?;
             let value = Service {
                 name_hash: entry.name_hash,
@@ -102,6 +120,7 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
                 slots_base: entry.slots.start,
                 slots_len: entry.slots.end - entry.slots.start,
                 scheduler: scheduler_number(entry.scheduler),
+                forwarding: entry.forwarding as u8,
                 when_down: u8::from(entry.drops_when_down),
                 denies: u8::from(entry.denies),
             };
@@ -117,20 +136,48 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
 fn put_backend(ebpf: &mut Ebpf, id: u32, entry: &BackendEntry, known: bool) -> Result<(), DataplaneError> {
     let mut map: ArrayMut<'_, Plain<Backend>> = view(ebpf, "BACKENDS")?;
     let port = entry.address.port().to_be_bytes();
-    let value =
-        Backend::new(entry.name_hash, entry.address.ip().into(), port, entry.service_id, entry.weight);
+    let BackendEntry { name_hash, address, service_id, weight, max_flows, sibling_id } = *entry;
+    let mut value = Backend::new(id, name_hash, address.ip().into(), port, service_id);
+    (value.weight, value.max_flows, value.sibling_id) = (weight, max_flows, sibling_id);
     map.set(id, Plain(value), 0).map_err(failed("BACKENDS"))?;
     if known { Ok(()) } else { super::counters::clear_backend(ebpf, id) }
 }
 
-fn scheduler_number(kind: SchedulerKind) -> u16 {
+fn put_limit(ebpf: &mut Ebpf, id: u32, entry: Option<&LimitEntry>) -> Result<(), DataplaneError> {
+    let value = entry.map_or(bytemuck::Zeroable::zeroed(), |entry| ServiceLimit {
+        max_flows: entry.max_flows,
+        // Service ids fit: there are no more than 8192.
+        sibling_id: entry.sibling_id as u16,
+        at_limit: match entry.at_limit {
+            AtLimit::OtherBackend => abi::AtLimit::OtherBackend,
+            AtLimit::Reset => abi::AtLimit::Reset,
+            AtLimit::Drop => abi::AtLimit::Drop,
+        } as u16,
+    });
+    let mut map: ArrayMut<'_, Plain<ServiceLimit>> = view(ebpf, "SERVICE_LIMITS")?;
+    map.set(id, Plain(value), 0).map_err(failed("SERVICE_LIMITS"))
+}
+
+fn limit_entry(limit: &ServiceLimit) -> LimitEntry {
+    LimitEntry {
+        max_flows: limit.max_flows,
+        sibling_id: limit.sibling_id.into(),
+        at_limit: match limit.at_limit() {
+            abi::AtLimit::OtherBackend => AtLimit::OtherBackend,
+            abi::AtLimit::Reset => AtLimit::Reset,
+            abi::AtLimit::Drop => AtLimit::Drop,
+        },
+    }
+}
+
+fn scheduler_number(kind: SchedulerKind) -> u8 {
     let scheduler = match kind {
         SchedulerKind::RoundRobin => Scheduler::RoundRobin,
         SchedulerKind::LeastConnections => Scheduler::LeastConnections,
         SchedulerKind::SourceHash => Scheduler::SourceHash,
         SchedulerKind::Maglev => Scheduler::Maglev,
     };
-    scheduler as u16
+    scheduler as u8
 }
 
 fn scheduler_kind(scheduler: Scheduler) -> SchedulerKind {
@@ -142,9 +189,23 @@ fn scheduler_kind(scheduler: Scheduler) -> SchedulerKind {
     }
 }
 
+/// Adds addresses to those whose packets may be answers to clients. None is ever taken out: flows outlive their services, and
+/// one address too many costs its packets a look-up.
+fn add_to_answer_filter(ebpf: &mut Ebpf, addresses: &[IpAddr]) -> Result<(), DataplaneError> {
+    let mut map: ArrayMut<'_, u64> = view(ebpf, "ANSWER_FILTER")?;
+    for address in addresses {
+        let (word, bit) = filter_position(Address::from(*address).last_bytes());
+        let bits = map.get(&word, 0).map_err(failed("ANSWER_FILTER"))?;
+        if bits >> bit & 1 == 0 {
+            map.set(word, bits | 1 << bit, 0).map_err(failed("ANSWER_FILTER"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes the one word of the VIP filter that `changed` is in.
 fn write_vip_filter(ebpf: &mut Ebpf, vips: &[IpAddr], changed: IpAddr) -> Result<(), DataplaneError> {
-    let position = |vip: IpAddr| vip_filter_position(Address::from(vip).last_bytes());
+    let position = |vip: IpAddr| filter_position(Address::from(vip).last_bytes());
     let (word, _) = position(changed);
     let here = vips.iter().map(|vip| position(*vip)).filter(|(other, _)| *other == word);
     let bits = here.fold(0u64, |bits, (_, bit)| bits | 1 << bit);
@@ -169,6 +230,8 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
                 address,
                 service_id: backend.service_id,
                 weight: backend.weight,
+                max_flows: backend.max_flows,
+                sibling_id: backend.sibling_id,
             };
             image.backends.insert(id, entry);
         }
@@ -178,7 +241,6 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
     for pair in services.iter() {
         let (Plain(key), Plain(service)) = pair.map_err(failed("SERVICES"))?;
         let range = service.slots_base..service.slots_base.saturating_add(service.slots_len);
-        let address = SocketAddr::new(key.vip.into(), u16::from_be_bytes(key.port()));
         if !range.is_empty() && !image.slots.contains_key(&range.start) {
             let ids: Result<Vec<u32>, _> = range.clone().map(|index| slots.get(&index, 0)).collect();
             image.slots.insert(range.start, ids.map_err(failed("SLOTS"))?);
@@ -189,9 +251,17 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
             scheduler: scheduler_kind(service.scheduler()),
             drops_when_down: service.when_down != 0,
             denies: service.denies != 0,
+            forwarding: service.forwarding(),
             slots: range,
         };
-        image.services.insert(address, entry);
+        image.services.insert(service_address(&key), entry);
+    }
+    let limits: Array<&MapData, Plain<ServiceLimit>> = read_view(ebpf, "SERVICE_LIMITS")?;
+    for id in 0..MAX_SERVICES {
+        let Plain(limit) = limits.get(&id, 0).map_err(failed("SERVICE_LIMITS"))?;
+        if limit != bytemuck::Zeroable::zeroed() {
+            image.limits.insert(id, limit_entry(&limit));
+        }
     }
     Ok(image)
 }

@@ -33,6 +33,13 @@ struct XdpMd {
 }
 
 impl Dataplane {
+    /// How many instructions the kernel's verifier looked at to accept the program; it gives up at a million. `None` where
+    /// the kernel does not tell.
+    pub fn verified_instructions(&self) -> Option<u32> {
+        let Some(Program::Xdp(program)) = self.ebpf.program("lb_xdp") else { return None };
+        program.info().ok()?.verified_instruction_count()
+    }
+
     /// Runs the program on `packet` as if it had arrived at the interface with this index, `repeat` times.
     /// The packet is not restored between repeats: repeat only what leaves it alone, or what leads on.
     ///

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Config, generate};
+use crate::model::Mode;
 
 /// How a service is written.
 #[derive(Clone, Copy, Debug)]
@@ -141,15 +142,19 @@ proptest! {
         let mut expected = config.clone();
         let mut text = if crlf { text.replace('\n', "\r\n") } else { text };
         for (name, service) in &config.services {
-            let added = add_backend(&text, name, &new_backend()).unwrap();
-            expected.services.get_mut(name).unwrap().backends.push(new_backend());
+            let mut new = new_backend();
+            if service.mode == Mode::Dsr {
+                new.addresses.iter_mut().for_each(|address| address.set_port(service.port));
+            }
+            let added = add_backend(&text, name, &new).unwrap();
+            expected.services.get_mut(name).unwrap().backends.push(new);
             judge(&text, &added, &expected)?;
             text = added;
             for (position, old) in service.backends.iter().enumerate() {
                 let (weight, state) = (Weight::new(9).unwrap(), AdminState::Maint);
-                let set = set_backend(&text, name, &old.name, Some(weight), Some(state)).unwrap();
+                let set = set_backend(&text, name, &old.name, Some(weight), Some(state), Some(7)).unwrap();
                 let changed = &mut expected.services.get_mut(name).unwrap().backends[position];
-                (changed.weight, changed.state) = (weight, state);
+                (changed.weight, changed.state, changed.max_flows) = (weight, state, 7);
                 judge(&text, &set, &expected)?;
                 text = set;
             }

@@ -70,6 +70,7 @@ fn web3() -> Backend {
         addresses: vec!["10.80.0.23:80".parse().unwrap()],
         weight: Weight::default(),
         state: AdminState::Ready,
+        max_flows: 0,
     }
 }
 
@@ -90,36 +91,40 @@ fn changed_lines(old: &str, new: &str) -> Vec<String> {
 #[test]
 fn a_new_weight_replaces_the_old_one_and_nothing_else() {
     let weight = Weight::new(7).unwrap();
-    let edited = set_backend(FILE, &service("web"), &backend("web2"), Some(weight), None).unwrap();
+    let edited = set_backend(FILE, &service("web"), &backend("web2"), Some(weight), None, None).unwrap();
     assert_eq!(changed_lines(FILE, &edited), ["-  weight  = 2 # for now", "+  weight  = 7 # for now"]);
 }
 
 #[test]
 fn a_key_that_was_not_there_comes_below_the_last_one_indented_like_it() {
-    let edited = set_backend(FILE, &service("web"), &backend("web2"), None, Some(AdminState::Drain)).unwrap();
+    let edited =
+        set_backend(FILE, &service("web"), &backend("web2"), None, Some(AdminState::Drain), None).unwrap();
     assert_eq!(changed_lines(FILE, &edited), ["+  state = \"drain\""]);
-    let edited = set_backend(FILE, &service("web"), &backend("web1"), None, Some(AdminState::Maint)).unwrap();
+    let edited =
+        set_backend(FILE, &service("web"), &backend("web1"), None, Some(AdminState::Maint), None).unwrap();
     assert_eq!(changed_lines(FILE, &edited), ["+state = \"maint\""]);
 }
 
 #[test]
 fn weight_and_state_can_be_set_together_and_again() {
     let (weight, state) = (Weight::new(0).unwrap(), AdminState::Ready);
-    let edited = set_backend(FILE, &service("web"), &backend("web1"), Some(weight), Some(state)).unwrap();
+    let edited =
+        set_backend(FILE, &service("web"), &backend("web1"), Some(weight), Some(state), None).unwrap();
     assert_eq!(changed_lines(FILE, &edited), ["+weight = 0", "+state = \"ready\""]);
-    let again = set_backend(&edited, &service("web"), &backend("web1"), Some(weight), Some(state)).unwrap();
+    let again =
+        set_backend(&edited, &service("web"), &backend("web1"), Some(weight), Some(state), None).unwrap();
     assert_eq!(again, edited);
 }
 
 #[test]
 fn nothing_to_set_changes_nothing() {
-    assert_eq!(set_backend(FILE, &service("web"), &backend("web1"), None, None).unwrap(), FILE);
+    assert_eq!(set_backend(FILE, &service("web"), &backend("web1"), None, None, None).unwrap(), FILE);
 }
 
 #[test]
 fn keys_of_a_backend_in_a_list_are_set_within_its_braces() {
     let weight = Weight::new(7).unwrap();
-    let edited = set_backend(LIST, &service("web"), &backend("web1"), Some(weight), None).unwrap();
+    let edited = set_backend(LIST, &service("web"), &backend("web1"), Some(weight), None, None).unwrap();
     assert_eq!(
         changed_lines(LIST, &edited),
         [
@@ -263,7 +268,8 @@ fn a_backend_in_a_list_on_one_line_goes_with_its_comma() {
 fn windows_line_ends_are_kept_and_used() {
     let file = FILE.replace('\n', "\r\n");
     let added = add_backend(&file, &service("web"), &web3()).unwrap();
-    let set = set_backend(&added, &service("web"), &backend("web3"), None, Some(AdminState::Drain)).unwrap();
+    let set =
+        set_backend(&added, &service("web"), &backend("web3"), None, Some(AdminState::Drain), None).unwrap();
     assert_eq!(set.matches('\n').count(), set.matches("\r\n").count());
     assert!(set.contains("address = \"10.80.0.23:80\"\r\nstate = \"drain\"\r\n"));
 }
@@ -274,6 +280,6 @@ fn a_file_that_does_not_end_with_a_line_end_is_edited_too() {
     let added = add_backend(file, &service("s"), &web3()).unwrap();
     assert!(added.contains("name = \"a\"\n[[service.s.backend]]\nname = \"web3\""), "{added}");
     let weight = Weight::new(2).unwrap();
-    let set = set_backend(file, &service("s"), &backend("a"), Some(weight), None).unwrap();
+    let set = set_backend(file, &service("s"), &backend("a"), Some(weight), None, None).unwrap();
     assert!(set.ends_with("name = \"a\"\nweight = 2"), "{set}");
 }

@@ -8,7 +8,7 @@ fn what_is_not_there_is_named_with_what_may_be_meant() {
     assert_eq!(error.to_string(), "there is no service \"webb\"; did you mean \"web\"?");
     let error = remove_backend(FILE, &service("web"), &backend("wbe2")).unwrap_err();
     assert_eq!(error.to_string(), "service \"web\" has no backend \"wbe2\"; did you mean \"web2\"?");
-    let error = set_backend(FILE, &service("web"), &backend("x"), None, None).unwrap_err();
+    let error = set_backend(FILE, &service("web"), &backend("x"), None, None, None).unwrap_err();
     assert_eq!(error.to_string(), "service \"web\" has no backend \"x\"; there are: web1, web2");
     assert!(matches!(add_backend(FILE, &service("nix"), &web3()), Err(EditError::NoService { .. })));
 }

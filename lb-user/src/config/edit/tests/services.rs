@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::{DefaultPolicy, Mode, Protocol, SchedulerKind, WhenDown};
+use crate::model::{AtLimit, DefaultPolicy, Mode, Protocol, SchedulerKind, WhenDown};
 
 fn shop() -> Service {
     Service {
@@ -12,9 +12,12 @@ fn shop() -> Service {
         port: 82,
         protocol: Protocol::Tcp,
         mode: Mode::Nat,
+        keep_source: false,
         scheduler: SchedulerKind::RoundRobin,
         when_down: WhenDown::Reset,
         default_policy: DefaultPolicy::Allow,
+        max_flows: 0,
+        at_limit: AtLimit::OtherBackend,
         health: Some(HealthCheck {
             kind: CheckKind::Http {
                 path: "/up".to_owned(),
@@ -31,6 +34,10 @@ fn shop() -> Service {
         }),
         backends: vec![web3()],
     }
+}
+
+fn scheduled(scheduler: SchedulerKind) -> ServiceSettings {
+    ServiceSettings { scheduler: Some(scheduler), ..ServiceSettings::default() }
 }
 
 #[test]
@@ -173,18 +180,18 @@ fn a_way_of_writing_that_has_no_room_for_an_edit_is_told_as_such() {
 #[test]
 fn a_scheduler_is_set_where_it_stands_or_behind_the_services_own_keys() {
     let file = "[service.web] # the site\nvips = \"A\"\nport = 80 # http\n\n[[service.web.backend]]\nname = \"web1\"\n";
-    let added = set_service(file, &service("web"), Some(SchedulerKind::Maglev)).unwrap();
+    let added = set_service(file, &service("web"), scheduled(SchedulerKind::Maglev)).unwrap();
     assert_eq!(added, file.replace("# http\n", "# http\nscheduler = \"maglev\"\n"));
-    let set = set_service(&added, &service("web"), Some(SchedulerKind::SourceHash)).unwrap();
+    let set = set_service(&added, &service("web"), scheduled(SchedulerKind::SourceHash)).unwrap();
     assert_eq!(set, added.replace("maglev", "source-hash"));
-    assert_eq!(set_service(file, &service("web"), None).unwrap(), file);
-    let missing = set_service(file, &service("shop"), Some(SchedulerKind::Maglev)).unwrap_err();
+    assert_eq!(set_service(file, &service("web"), ServiceSettings::default()).unwrap(), file);
+    let missing = set_service(file, &service("shop"), scheduled(SchedulerKind::Maglev)).unwrap_err();
     assert!(matches!(missing, EditError::NoService { .. }), "{missing}");
 }
 
 #[test]
 fn a_scheduler_is_set_in_an_inline_service_too() {
     let file = "service.web = { vips = \"A\", port = 80 }\n";
-    let edited = set_service(file, &service("web"), Some(SchedulerKind::LeastConnections)).unwrap();
+    let edited = set_service(file, &service("web"), scheduled(SchedulerKind::LeastConnections)).unwrap();
     assert_eq!(edited, "service.web = { vips = \"A\", port = 80, scheduler = \"least-connections\" }\n");
 }
