@@ -35,9 +35,14 @@ pub(crate) fn wait_for_health(lab: &Lab, node: &str, backend: &str, wanted: Back
 
 /// A backend of the service `web`, as a node shows it.
 pub(crate) fn backend_view(lab: &Lab, node: &str, backend: &str) -> Result<BackendView> {
-    let web: ServiceView = get(lab, node, "/v1/services/web")?;
+    let web = service_view(lab, node, "web")?;
     let mut found = web.backends.into_iter().filter(|view| view.name.as_str() == backend);
     found.next().with_context(|| format!("service web has no backend {backend}"))
+}
+
+/// A service, as a node shows it.
+pub(crate) fn service_view(lab: &Lab, node: &str, service: &str) -> Result<ServiceView> {
+    get(lab, node, &format!("/v1/services/{service}"))
 }
 
 fn get<T: serde::de::DeserializeOwned>(lab: &Lab, node: &str, path: &str) -> Result<T> {
@@ -130,18 +135,25 @@ pub(crate) struct KeptConnection {
     reader: BufReader<TcpStream>,
     /// Who answered the first request; a connection stays with its backend.
     pub(crate) backend: String,
+    /// The address that the server saw.
+    pub(crate) seen_as: String,
 }
 
 impl KeptConnection {
-    fn connect(vip: IpAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&SocketAddr::new(vip, 80), Duration::from_secs(5))?;
+    fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        Ok(Self { reader: BufReader::new(stream), backend: String::new() })
+        Ok(Self { reader: BufReader::new(stream), backend: String::new(), seen_as: String::new() })
     }
 
     /// Connects and makes the first request.
     pub(crate) fn open(vip: IpAddr) -> Result<Self> {
-        let mut connection = Self::connect(vip)?;
+        Self::open_at(SocketAddr::new(vip, 80))
+    }
+
+    /// The same at any port.
+    pub(crate) fn open_at(address: SocketAddr) -> Result<Self> {
+        let mut connection = Self::connect(address)?;
         connection.backend = connection.ask(false)?;
         Ok(connection)
     }
@@ -158,6 +170,8 @@ impl KeptConnection {
             let line = line.trim_end();
             if let Some(name) = line.strip_prefix("X-Backend: ") {
                 backend = Some(name.to_owned());
+            } else if let Some(client) = line.strip_prefix("X-Client: ") {
+                self.seen_as = client.to_owned();
             } else if let Some(length) = line.strip_prefix("Content-Length: ") {
                 body_bytes = Some(length.parse::<usize>()?);
             } else if line.is_empty() {
@@ -194,7 +208,7 @@ impl KeptConnection {
 
 /// One request on a connection of its own; the backend that answered. To be made on the client host.
 pub(crate) fn ask(vip: IpAddr) -> Result<String> {
-    KeptConnection::connect(vip)?.ask(true)
+    KeptConnection::connect(SocketAddr::new(vip, 80))?.ask(true)
 }
 
 /// Keeps this thread on one CPU, and with it the packets that it sends over the lab's links. Linux answers with RST when
@@ -223,7 +237,12 @@ pub(crate) fn shares(answers: &[String]) -> BTreeMap<&str, usize> {
 
 /// Runs a shell command on the client; what it printed, if it went well.
 pub(crate) fn client_shell(lab: &Lab, script: &str) -> Result<String> {
-    let output = lab.host("client").command("sh").args(["-c", script]).output()?;
+    shell(lab, "client", script)
+}
+
+/// The same on any host.
+pub(crate) fn shell(lab: &Lab, host: &str, script: &str) -> Result<String> {
+    let output = lab.host(host).command("sh").args(["-c", script]).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         bail!("{script}: {}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr));

@@ -7,6 +7,8 @@ mod explain;
 mod failures;
 mod firewall;
 mod instances;
+mod limits;
+mod modes;
 mod packets;
 mod path_mtu;
 mod schedulers;

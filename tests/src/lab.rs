@@ -12,6 +12,7 @@ mod application;
 mod certificates;
 pub mod cleanup;
 pub mod commands;
+mod dns;
 mod folder;
 mod host;
 mod http;
@@ -151,6 +152,11 @@ impl Lab {
     /// The folder nginx of `web` serves as `/files/`.
     pub fn files_dir(&self, web: &str) -> PathBuf {
         nginx::files_dir(&paths::host_dir(web))
+    }
+
+    /// What nginx of `web` was asked, where the lab's options want that written.
+    pub fn access_log(&self, web: &str) -> PathBuf {
+        paths::host_dir(web).join("access.log")
     }
 
     /// The lab's certificate authority, for clients of web's port 443.

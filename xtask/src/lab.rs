@@ -16,6 +16,7 @@ const LAB: &[Package] = &[
     Package::program("iproute2", "ip"),
     Package::program("ethtool", "ethtool"),
     Package::program("nginx", "nginx").with_service("nginx"),
+    Package::program("dnsmasq-base", "dnsmasq"),
     Package::program("openssl", "openssl"),
     Package::program("curl", "curl"),
     Package::program("tcpdump", "tcpdump"),

@@ -30,6 +30,8 @@ pub const ROUTER_NUMBER: u8 = 1;
 pub const VIP_A: u8 = 100;
 /// VIP B, active on lb2.
 pub const VIP_B: u8 = 101;
+/// VIP `direct`, active on lb1; the web servers have it too, and answer from it themselves.
+pub const VIP_DIRECT: u8 = 102;
 /// The nodes that run an agent.
 pub const NODES: [&str; 2] = ["lb1", "lb2"];
 /// The web servers.
@@ -95,7 +97,7 @@ pub fn plan(name: &str) -> Option<&'static HostPlan> {
     HOSTS.iter().find(|host| host.name == name)
 }
 
-/// Both addresses of VIP A or B.
+/// Both addresses of a VIP.
 pub fn vip(number: u8) -> [IpAddr; 2] {
     [Network::Servers.ipv4(number).into(), Network::Servers.ipv6(number).into()]
 }
@@ -143,7 +145,8 @@ mod tests {
     #[test]
     fn no_two_hosts_share_an_address() {
         let mut addresses: Vec<_> = HOSTS.iter().map(HostPlan::ipv4).collect();
-        addresses.extend([VIP_A, VIP_B, ROUTER_NUMBER].map(|number| Network::Servers.ipv4(number)));
+        addresses
+            .extend([VIP_A, VIP_B, VIP_DIRECT, ROUTER_NUMBER].map(|number| Network::Servers.ipv4(number)));
         let all = addresses.len();
         addresses.sort();
         addresses.dedup();

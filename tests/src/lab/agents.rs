@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 
-use super::addresses::{NODES, VIP_A, VIP_B, WEBS, ipv4_of, ipv6_of, vip};
+use super::addresses::{NODES, VIP_A, VIP_B, VIP_DIRECT, WEBS, ipv4_of, ipv6_of, vip};
 use super::{Lab, http, paths, poll, processes, state};
 
 /// The name of the agent among a host's processes.
@@ -98,25 +98,38 @@ pub(super) fn config_text(node: &str, database: bool) -> String {
         socket_path(node).display(),
         pin_dir(node).display()
     );
-    for (name, number, active_on) in [("A", VIP_A, NODES[0]), ("B", VIP_B, NODES[1])] {
+    let vips = [("A", VIP_A, NODES[0]), ("B", VIP_B, NODES[1]), ("direct", VIP_DIRECT, NODES[0])];
+    for (name, number, active_on) in vips {
         let [ipv4, ipv6] = vip(number);
         text.push_str(&format!(
             "[vip.{name}]\naddress = [\"{ipv4}\", \"{ipv6}\"]\ninterface = \"eth0\"\nactive_on = \"{active_on}\"\n\n"
         ));
     }
     let web_health = "type = \"http\"\npath = \"/healthz\"\nexpect_body = \"ok\"\n";
-    text.push_str(&service("web", 80, web_health, &WEBS, 80));
-    text.push_str(&service("web-passthrough", 8443, "type = \"tcp\"\n", &WEBS, 443));
+    let nat = "mode = \"nat\"\nprotocol = \"tcp\"\n";
+    let both = "\"A\", \"B\"";
+    text.push_str(&service("web", both, 80, nat, web_health, &WEBS, 80));
+    text.push_str(&service("web-passthrough", both, 8443, nat, "type = \"tcp\"\n", &WEBS, 443));
+    text.push_str(&service("web-direct", "\"direct\"", 80, "mode = \"dsr\"\n", web_health, &WEBS, 80));
+    // Name servers answer over TCP, too, so a connection tells whether they live.
+    text.push_str(&service("dns", both, 53, "protocol = \"udp\"\n", "type = \"tcp\"\n", &WEBS, 53));
     if database {
-        text.push_str(&service("db", 3306, "type = \"tcp\"\n", &["db1"], 3306));
+        text.push_str(&service("db", both, 3306, nat, "type = \"tcp\"\n", &["db1"], 3306));
     }
     text
 }
 
-fn service(name: &str, port: u16, health: &str, backends: &[&str], backend_port: u16) -> String {
+fn service(
+    name: &str,
+    vips: &str,
+    port: u16,
+    mode: &str,
+    health: &str,
+    backends: &[&str],
+    backend_port: u16,
+) -> String {
     let mut text = format!(
-        "[service.{name}]\nvips = [\"A\", \"B\"]\nport = {port}\nmode = \"nat\"\nprotocol = \"tcp\"\n\
-         scheduler = \"round-robin\"\n\n\
+        "[service.{name}]\nvips = [{vips}]\nport = {port}\n{mode}scheduler = \"round-robin\"\n\n\
          [service.{name}.health]\n{health}interval = \"1s\"\ntimeout = \"500ms\"\n\n"
     );
     for backend in backends {
@@ -171,8 +184,8 @@ mod tests {
             |database| config("lb1", database)["service"].as_table().unwrap().keys().cloned().collect();
         let with: Vec<String> = services(true);
         let without: Vec<String> = services(false);
-        assert_eq!(with, ["db", "web", "web-passthrough"]);
-        assert_eq!(without, ["web", "web-passthrough"]);
+        assert_eq!(with, ["db", "dns", "web", "web-direct", "web-passthrough"]);
+        assert_eq!(without, ["dns", "web", "web-direct", "web-passthrough"]);
     }
 
     #[test]

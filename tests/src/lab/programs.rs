@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail};
 
 /// Program and Debian package.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 15] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("nsenter", "util-linux"),
@@ -20,10 +20,11 @@ const PACKAGES: [(&str, &str); 14] = [
     ("mariadb-install-db", "mariadb-server"),
     ("mariadb", "mariadb-client"),
     ("tcpdump", "tcpdump"),
+    ("dnsmasq", "dnsmasq-base"),
     ("curl", "curl"),
 ];
 
-const ALWAYS: [&str; 8] = ["ip", "ethtool", "nsenter", "sh", "cat", "cp", "openssl", "nginx"];
+const ALWAYS: [&str; 9] = ["ip", "ethtool", "nsenter", "sh", "cat", "cp", "openssl", "nginx", "dnsmasq"];
 const WITH_DATABASE: [&str; 3] = ["mariadbd", "mariadb-install-db", "mariadb"];
 
 /// System folders that the search path of an ordinary user lacks.

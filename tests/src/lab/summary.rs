@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::addresses::{VIP_A, VIP_B, vip};
+use super::addresses::{VIP_A, VIP_B, VIP_DIRECT, vip};
 use super::certificates;
 use super::state::Setup;
 
@@ -64,6 +64,10 @@ fn traffic_through_vips(text: &mut String, database: bool) {
         format!("http://[{b6}]/"),
     ] {
         client(text, &format!("curl -si '{url}'"));
+    }
+    let [d4, d6] = vip(VIP_DIRECT);
+    for url in [format!("http://{d4}/"), format!("http://[{d6}]/")] {
+        client(text, &format!("curl -si '{url}'   # mode dsr: X-Client is the client's own address"));
     }
     let authority = certificates::authority_certificate();
     client(text, &format!("curl -si --cacert {} https://{a4}:8443/", authority.display()));

@@ -13,7 +13,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::addresses::{HOSTS, HostPlan, NODES, Network, ROUTER, ROUTER_NUMBER, namespaces};
+use super::addresses::{
+    HOSTS, HostPlan, NODES, Network, ROUTER, ROUTER_NUMBER, VIP_DIRECT, WEBS, namespaces, vip,
+};
 use super::{paths, programs};
 
 /// The XDP program for the far ends of the load balancers' links.
@@ -117,7 +119,21 @@ fn host_script(host: &HostPlan) -> String {
          route add default via {gateway6}\n\
          END\n"
     );
+    if WEBS.contains(&host.name) {
+        script.push_str(&direct_script());
+    }
     script
+}
+
+/// What a backend needs that answers from the VIP itself: `lbctl service guide` says the same.
+fn direct_script() -> String {
+    let [ipv4, ipv6] = vip(VIP_DIRECT);
+    format!(
+        "echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore\n\
+         echo 2 >/proc/sys/net/ipv4/conf/all/arp_announce\n\
+         ip address add {ipv4}/32 dev lo\n\
+         ip address add {ipv6}/128 dev lo nodad\n"
+    )
 }
 
 /// What runs in the router's namespace.
@@ -237,6 +253,18 @@ mod tests {
                 "link set dev p-lb2 xdpdrv object /x.o program lb_pass"
             ]
         );
+    }
+
+    #[test]
+    fn the_web_servers_have_the_direct_vip_and_do_not_answer_arp_for_it() {
+        let web2 = host_script(plan("web2").unwrap());
+        assert!(
+            web2.contains(
+                "ip address add 10.80.0.102/32 dev lo\nip address add fd80::102/128 dev lo nodad\n"
+            )
+        );
+        assert!(web2.contains("arp_ignore"));
+        assert!(!host_script(plan("db1").unwrap()).contains("arp_ignore"));
     }
 
     #[test]

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::addresses::{NODES, VIP_A, VIP_B, namespaces, vip};
+use super::addresses::{NODES, VIP_A, VIP_B, VIP_DIRECT, namespaces, vip};
 use super::lock::LabLock;
 use super::mariadb::Preparation;
 use super::state::{Setup, State, StateFile};
 use super::{
-    Host, Lab, Options, Progress, agents, application, certificates, cleanup, folder, http, interrupt,
+    Host, Lab, Options, Progress, agents, application, certificates, cleanup, dns, folder, http, interrupt,
     mariadb, nginx, poll, processes, programs, topology,
 };
 
@@ -50,6 +50,7 @@ fn bring_up(lab: &Lab, options: &Options, databases: Option<Preparation>) -> Res
     step.run("namespaces, links, addresses, routes", topology::create)?;
     step.run("a certificate authority and a certificate", certificates::create)?;
     step.run("nginx on web1 and web2", || nginx::start_all(lab))?;
+    step.run("dnsmasq on web1 and web2", || dns::start_all(lab))?;
     agents::prepare(lab)?;
     if let (true, Some(lbctl)) = (options.agents, lab.setup().lbctl.as_ref()) {
         step.run("agents on lb1 and lb2", || {
@@ -66,7 +67,7 @@ fn bring_up(lab: &Lab, options: &Options, databases: Option<Preparation>) -> Res
         step.run("application servers on web1 and web2", || application::start_all(lab))?;
     }
     if options.wait_for_vips && options.agents {
-        step.run("both VIPs answer the client", || wait_until_serving(lab, Duration::from_secs(20)))?;
+        step.run("all VIPs answer the client", || wait_until_serving(lab, Duration::from_secs(20)))?;
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ impl Steps {
 /// See [`Lab::wait_until_serving`].
 pub(super) fn wait_until_serving(lab: &Lab, within: Duration) -> Result<()> {
     let client = Host::find("client")?;
-    for address in [vip(VIP_A), vip(VIP_B)].concat() {
+    for address in [vip(VIP_A), vip(VIP_B), vip(VIP_DIRECT)].concat() {
         let address = SocketAddr::new(address, 80);
         poll::until(&format!("http://{address}/healthz answers the client"), within, || {
             NODES.iter().try_for_each(|node| processes::check_alive(lab, node, agents::PROCESS))?;
