@@ -164,7 +164,7 @@ occurrences! {
     PortCollision = "port_collision",
     /// A flow in its handshake had lost its NAT port to another (evicted in a flood) and was forgotten.
     PortLost = "port_lost",
-    /// A NAT port of a closed flow was used again.
+    /// A NAT port of a closed flow, or of datagrams that rested, was used again.
     PortReused = "port_reused",
     /// A SYN on the tuple of a closed flow began a new flow.
     TupleReused = "tuple_reused",

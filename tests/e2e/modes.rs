@@ -5,7 +5,7 @@ use crate::client::{
     stay_on_one_cpu, try_lbctl, vip_a,
 };
 use anyhow::{Context as _, Result, ensure};
-use lb_user::api::{Explanation, FlowView};
+use lb_user::api::{Explanation, FlowView, Guide, ProbeView};
 use lb_user::model::Protocol;
 use lbctl_tests::lab::{Lab, Options, addresses, poll};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -81,6 +81,67 @@ fn expect_download(lab: &Lab, address: SocketAddr, checksum: &str) -> Result<()>
     Ok(())
 }
 
+/// Asks a service's backends; the JSON that is printed.
+fn probe(lab: &Lab, service: &str, code: i32) -> Result<String> {
+    let said = try_lbctl(lab, &["-o", "json", "service", "probe", service])?;
+    ensure!(said.code == Some(code), "{said:?}");
+    Ok(said.out)
+}
+
+/// Does on both servers what the guide says.
+fn follow_guide(lab: &Lab, service: &str) -> Result<Guide> {
+    let guide: Guide = lbctl_json(lab, &["service", "guide", service])?;
+    for server in SERVERS {
+        shell(lab, server, &guide.on_backends.join("\n"))?;
+    }
+    Ok(guide)
+}
+
+#[test]
+fn the_guide_makes_a_backend_answer_directly_and_the_probe_sees_it() -> Result<()> {
+    let lab = lab()?;
+    let probes: Vec<ProbeView> = serde_json::from_str(&probe(&lab, "web-direct", 0)?)?;
+    ensure!(probes.len() == 4 && probes.iter().all(|probe| probe.answers), "{probes:?}");
+
+    // As a server is before anybody has set it up.
+    shell(
+        &lab,
+        "web2",
+        "ip address flush dev lo scope global; echo 0 >/proc/sys/net/ipv4/conf/all/arp_ignore",
+    )?;
+    let probes: Vec<ProbeView> = serde_json::from_str(&probe(&lab, "web-direct", 1)?)?;
+    let answers: Vec<_> = probes.iter().map(|probe| (probe.backend.as_str(), probe.answers)).collect();
+    ensure!(answers == [("web1", true), ("web1", true), ("web2", false), ("web2", false)], "{probes:?}");
+    let table = try_lbctl(&lab, &["service", "probe", "web-direct"])?;
+    ensure!(table.out.contains("does it have 10.80.0.102 on its loopback interface?"), "{table:?}");
+
+    follow_guide(&lab, "web-direct")?;
+    probe(&lab, "web-direct", 0)?;
+    for vip in direct_vips() {
+        expect_turns(&ask_at(&lab, SocketAddr::new(vip, 80), 20)?, &client_of(vip))?;
+    }
+    let guide = lbctl(&lab, &["service", "guide", "web-direct"])?;
+    ensure!(guide.contains("# on each backend:") && guide.contains("arp_ignore=1"), "{guide}");
+
+    // A server that has the address but serves nothing there.
+    let mut add = vec!["service", "add", "nothing", "--vip", "direct", "--port", "82", "--mode", "dsr"];
+    add.extend(["--no-check", "--backend", "web1=10.80.0.21:82,[fd80::21]:82"]);
+    add.extend(["--backend", "away=10.80.0.99:82"]);
+    lbctl(&lab, &add)?;
+    let probes: Vec<ProbeView> = serde_json::from_str(&probe(&lab, "nothing", 1)?)?;
+    ensure!(probes[0].result.starts_with("refuses") && probes[1].result.starts_with("refuses"), "{probes:?}");
+    ensure!(probes[2].result.contains("not on a network of this node"), "{probes:?}");
+
+    // Datagrams know no handshake: there the address itself is asked.
+    let mut add = vec!["service", "add", "datagrams", "--vip", "direct", "--port", "53", "--mode", "dsr"];
+    add.extend(["--protocol", "udp", "--no-check", "--backend", "web1=10.80.0.21:53,[fd80::21]:53"]);
+    lbctl(&lab, &add)?;
+    probe(&lab, "datagrams", 0)?;
+    let nat = try_lbctl(&lab, &["service", "probe", "web"])?;
+    ensure!(nat.code == Some(1) && nat.err.contains("mode nat asks nothing of its backends"), "{nat:?}");
+    lab.down()
+}
+
 #[test]
 fn backends_answer_directly_and_see_their_clients() -> Result<()> {
     let lab = lab()?;
@@ -142,13 +203,15 @@ fn backends_see_their_clients_and_answer_by_way_of_the_node() -> Result<()> {
     let connect = || std::net::TcpStream::connect_timeout(&SocketAddr::new(vip, 81), Duration::from_secs(1));
     ensure!(lab.host("client").inside(connect)?.is_err(), "answers come by way of the node without a route");
 
-    for server in SERVERS {
-        shell(
-            &lab,
-            server,
-            "ip route add 10.90.0.0/24 via 10.80.0.2; ip -6 route add fd90::/64 via fd80::2",
-        )?;
+    let probes: Vec<ProbeView> = serde_json::from_str(&probe(&lab, "kept", 1)?)?;
+    ensure!(probes.len() == 4 && probes.iter().all(|probe| !probe.answers), "{probes:?}");
+    ensure!(probes[0].result.starts_with("no answer came this way"), "{probes:?}");
+    let guide = follow_guide(&lab, "kept")?;
+    ensure!(!guide.on_nodes.is_empty(), "nodes redirect clients' packets past themselves: {guide:?}");
+    for command in &guide.on_nodes {
+        shell(&lab, "lb1", command)?;
     }
+    probe(&lab, "kept", 0)?;
     let checksum = put_file(&lab, 32)?;
     for vip in vip_a() {
         let address = SocketAddr::new(vip, 81);
@@ -159,8 +222,7 @@ fn backends_see_their_clients_and_answer_by_way_of_the_node() -> Result<()> {
     let bytes: u64 = service.backends.iter().map(|backend| backend.reverse_bytes).sum();
     ensure!(bytes > 64 << 20, "the downloads did not come by way of the node: {bytes} bytes");
 
-    // What servers send for themselves goes by way of the node's own stack, where its operator lets it forward.
-    shell(&lab, "lb1", "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding")?;
+    // What servers send for themselves goes by way of the node's own stack.
     let mut connection =
         lab.host("client").inside(|| KeptConnection::open_at(SocketAddr::new(vip, 81)))??;
     let flow = flow_of(&lab, connection.local_address()?)?;

@@ -11,6 +11,7 @@ mod explain;
 mod firewall;
 mod host;
 mod journal;
+mod probe;
 mod state;
 mod sweeping;
 mod uniqueness;

@@ -171,6 +171,10 @@ impl Agent {
             Command::Explain(question, reply) => {
                 let _ = reply.send(self.explain(&question));
             }
+            Command::Guide(name, reply) => {
+                let _ = reply.send(self.guide(&name));
+            }
+            Command::Probe(name, reply) => self.probe(&name, reply),
             Command::Confirm(reply) => {
                 let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));
             }
@@ -185,7 +189,8 @@ impl Agent {
                     None => None,
                     Some(name) if self.config.services.contains_key(name) => {
                         let tables = self.desired.steering.iter().filter(|(key, _)| key.service == *name);
-                        Some(tables.flat_map(|(_, table)| table.listen.iter().copied()).collect())
+                        let tables = tables.map(|(_, table)| table);
+                        Some(tables.flat_map(plan::Steering::entrances).collect())
                     }
                     Some(name) => {
                         let _ = reply.send(Err(self.no_service(name)));

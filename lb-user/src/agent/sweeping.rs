@@ -5,8 +5,8 @@ use super::AgentError;
 use crate::api::{ApiError, ErrorKind, FlowFilter, Reply};
 use crate::config::{Config, FlowTimeouts};
 use crate::core::expiry::Timeouts;
+use crate::core::plan::ServiceAddress;
 use crate::io::dataplane::{DataplaneError, FlowEntry, FlowSweeper, SweepReport, monotonic_now};
-use std::net::SocketAddr;
 use std::sync::mpsc as blocking;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub(super) enum Order {
     /// List flows to one of these VIP addresses (empty: all).
     List {
         filter: FlowFilter,
-        vips: Option<Vec<SocketAddr>>,
+        vips: Option<Vec<ServiceAddress>>,
         name: NameFlows,
         reply: Reply<crate::api::FlowList>,
     },
@@ -114,11 +114,11 @@ pub(super) fn spawn(
 fn list(
     sweeper: &FlowSweeper,
     filter: &FlowFilter,
-    vips: Option<&[SocketAddr]>,
+    vips: Option<&[ServiceAddress]>,
     name: &NameFlows,
 ) -> Result<crate::api::FlowList, ApiError> {
     let wanted = |flow: &FlowEntry| {
-        vips.is_none_or(|vips| vips.contains(&flow.vip))
+        vips.is_none_or(|vips| vips.contains(&ServiceAddress { socket: flow.vip, protocol: flow.protocol }))
             && filter.client.is_none_or(|client| flow.client.ip() == client)
     };
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);

@@ -3,7 +3,7 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    RuleSpec, ServicePatch, ServiceSpec, Snapshot,
+    Guide, ProbeView, RuleSpec, ServicePatch, ServiceSpec, Snapshot,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -30,6 +30,10 @@ pub enum Command {
     TestFirewall(FirewallQuestion, Reply<FirewallAnswer>),
     /// Say what would become of a packet.
     Explain(ExplainQuestion, Reply<Explanation>),
+    /// Say what a service asks of its backends.
+    Guide(ServiceName, Reply<Guide>),
+    /// Ask a service's backends whether they have it.
+    Probe(ServiceName, Reply<Vec<ProbeView>>),
     /// Make an unconfirmed change stay.
     Confirm(Reply<Confirmed>),
     /// List flows.

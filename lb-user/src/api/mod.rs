@@ -11,6 +11,7 @@ mod error;
 mod explain;
 mod firewall;
 mod peer;
+mod probe;
 pub mod server;
 mod types;
 
@@ -23,6 +24,7 @@ pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};
 pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
+pub use probe::{Guide, ProbeView};
 pub use types::*;
 
 /// Path prefix of this version of the API.

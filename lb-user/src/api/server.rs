@@ -6,8 +6,8 @@ use super::peer::{Peer, Right};
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
     Command, Confirmed, CountersView, ErrorKind, Event, EventKind, ExplainQuestion, Explanation,
-    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, Mutation, Reply, RuleSpec,
-    ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
+    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, Mutation, ProbeView, Reply,
+    RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -114,6 +114,8 @@ fn router(context: Context) -> Router {
         .route("/status", get(status))
         .route("/services", get(services).post(add_service))
         .route("/services/{service}", get(service).patch(set_service).delete(remove_service))
+        .route("/services/{service}/guide", get(guide))
+        .route("/services/{service}/probe", post(probe))
         .route("/services/{service}/backends", post(add_backend))
         .route(
             "/services/{service}/backends/{backend}",
@@ -181,6 +183,14 @@ async fn services(State(context): State<Context>) -> Answer<Vec<ServiceView>> {
 
 async fn service(State(context): State<Context>, Path(name): Path<ServiceName>) -> Answer<ServiceView> {
     find_service(&context.look().await?, &name).cloned().map(Json)
+}
+
+async fn guide(State(context): State<Context>, Path(name): Path<ServiceName>) -> Answer<Guide> {
+    context.ask(|reply| Command::Guide(name, reply)).await.map(Json)
+}
+
+async fn probe(State(context): State<Context>, Path(name): Path<ServiceName>) -> Answer<Vec<ProbeView>> {
+    context.ask(|reply| Command::Probe(name, reply)).await.map(Json)
 }
 
 fn find_service<'a>(snapshot: &'a Snapshot, name: &ServiceName) -> Result<&'a ServiceView, ApiError> {

@@ -209,6 +209,16 @@ pub enum ServiceCommand {
         #[command(flatten)]
         change: ChangeArgs,
     },
+    /// Show what its mode asks of its backends, as commands.
+    Guide {
+        /// Its name.
+        service: ServiceName,
+    },
+    /// Ask its backends whether they have that: dsr and keep_source only.
+    Probe {
+        /// Its name.
+        service: ServiceName,
+    },
     /// Remove a service.
     Del {
         /// Its name.

@@ -5,7 +5,7 @@ use super::config::report_text;
 use super::output::{Output, bytes, table};
 use super::{CliError, Exit, backend};
 use crate::api::client::Client;
-use crate::api::{ApplyReport, BackendSpec, ServicePatch, ServiceSpec, ServiceView};
+use crate::api::{ApplyReport, BackendSpec, Guide, ProbeView, ServicePatch, ServiceSpec, ServiceView};
 use crate::model::{AdminState, Protocol, Weight};
 use hyper::Method;
 
@@ -66,6 +66,18 @@ pub(super) async fn run(client: &Client, output: Output, command: ServiceCommand
             let report: ApplyReport = client.send(Method::PATCH, &path, &patch).await?;
             output.print(&report, report_text)?;
         }
+        ServiceCommand::Guide { service } => {
+            let guide: Guide = client.get(&format!("/services/{service}/guide")).await?;
+            output.print(&guide, guide_text)?;
+        }
+        ServiceCommand::Probe { service } => {
+            let path = format!("/services/{service}/probe");
+            let views: Vec<ProbeView> = client.send(Method::POST, &path, &()).await?;
+            output.print(&views, |views| probe_text(views))?;
+            if views.iter().any(|view| !view.answers) {
+                return Ok(Exit::Failure);
+            }
+        }
         ServiceCommand::Del { service, force, change } => {
             let path = format!("/services/{service}?runtime_only={}&force={force}", change.runtime_only);
             let report: ApplyReport = client.delete(&path).await?;
@@ -73,6 +85,32 @@ pub(super) async fn run(client: &Client, output: Output, command: ServiceCommand
         }
     }
     Ok(Exit::Success)
+}
+
+/// The guide as a script that says which part is for whom.
+fn guide_text(guide: &Guide) -> String {
+    let mut lines = vec![format!("# service {}", guide.service)];
+    let parts = [("on each backend", &guide.on_backends), ("on each node", &guide.on_nodes)];
+    for (whom, commands) in parts.into_iter().filter(|(_, commands)| !commands.is_empty()) {
+        lines.push(format!("\n# {whom}:"));
+        lines.extend(commands.iter().cloned());
+    }
+    lines.push(String::new());
+    lines.extend(guide.notes.iter().map(|note| format!("# {note}")));
+    lines.join("\n")
+}
+
+fn probe_text(views: &[ProbeView]) -> String {
+    let rows = views.iter().map(|view| {
+        vec![
+            view.backend.to_string(),
+            view.address.to_string(),
+            view.asked.to_string(),
+            if view.answers { "yes" } else { "no" }.to_owned(),
+            view.result.clone(),
+        ]
+    });
+    table(&["backend", "address", "asked at", "answers", "result"], rows.collect())
 }
 
 /// The mode, with what makes it another one.

@@ -106,7 +106,7 @@ pub(super) async fn flows(client: &Client, output: Output, command: FlowCommand)
             vec![
                 flow.service.as_ref().map_or("-".into(), ToString::to_string),
                 flow.client.to_string(),
-                flow.vip.to_string(),
+                format!("{}/{}", flow.vip, flow.protocol),
                 if flow.nat == flow.client { "-".into() } else { flow.nat.port().to_string() },
                 format!("{backend} ({})", flow.backend),
                 flow.state.clone(),

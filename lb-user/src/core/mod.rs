@@ -8,4 +8,5 @@ pub mod expiry;
 pub mod explain;
 pub mod health;
 pub mod plan;
+pub mod probe;
 pub mod schedule;

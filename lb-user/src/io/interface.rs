@@ -4,7 +4,9 @@
 
 use futures_util::TryStreamExt;
 use rtnetlink::Handle;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, CacheInfo};
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -78,6 +80,33 @@ impl Interfaces {
             }
         }
         Ok(found)
+    }
+
+    /// The interface behind which an address is, and its MAC address, where the kernel knows it.
+    pub async fn neighbour(&self, address: IpAddr) -> Result<Option<(String, [u8; 6])>, InterfaceError> {
+        let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        let wanted = match address {
+            IpAddr::V4(v4) => NeighbourAddress::Inet(v4),
+            IpAddr::V6(v6) => NeighbourAddress::Inet6(v6),
+        };
+        let mut messages = self.handle.neighbours().get().set_address_family(family).execute();
+        while let Some(message) =
+            messages.try_next().await.map_err(|error| InterfaceError::Netlink(error.to_string()))?
+        {
+            if !message.attributes.contains(&NeighbourAttribute::Destination(wanted.clone())) {
+                continue;
+            }
+            let mac = message.attributes.iter().find_map(|attribute| match attribute {
+                NeighbourAttribute::LinkLayerAddress(bytes) => <[u8; 6]>::try_from(bytes.as_slice()).ok(),
+                _ => None,
+            });
+            if let Some(mac) = mac
+                && let Ok(name) = nix::net::if_::if_indextoname(message.header.ifindex)
+            {
+                return Ok(Some((name.to_string_lossy().into_owned(), mac)));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives an interface an address of its own (/32 or /128). Ask [`addresses`](Self::addresses) before

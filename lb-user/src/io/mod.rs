@@ -8,3 +8,4 @@ pub mod health;
 pub mod interface;
 pub mod neighbour;
 pub mod prefix_file;
+pub mod probe;

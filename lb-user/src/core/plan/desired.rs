@@ -1,6 +1,6 @@
 //! What the dataplane should do, in names: the configuration seen through the state of its backends.
 
-use super::name_hash;
+use super::{ServiceAddress, name_hash};
 use crate::config::{Backend, Config, Service};
 use crate::core::schedule::{maglev_table, ramped_weight, slot_table};
 use crate::model::{
@@ -67,6 +67,13 @@ pub struct Steering {
     pub backends: BTreeMap<BackendName, SteeredBackend>,
     /// The slot table.
     pub slots: Vec<BackendName>,
+}
+
+impl Steering {
+    /// Where clients reach it, with the protocol.
+    pub fn entrances(&self) -> impl Iterator<Item = ServiceAddress> {
+        self.listen.iter().map(|socket| ServiceAddress { socket: *socket, protocol: self.protocol })
+    }
 }
 
 /// What this node's dataplane should do.

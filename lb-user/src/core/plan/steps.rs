@@ -87,17 +87,13 @@ pub fn steps(image: &Image, desired: &Desired) -> Result<Vec<Step>, PlanError> {
     let mut all = planner.steps;
     all.extend(desired.vips.difference(&image.vips).copied().map(Step::AddVip));
     all.extend(puts);
-    let served: BTreeSet<ServiceAddress> = desired.steering.values().flat_map(addresses_of).collect();
+    let served: BTreeSet<ServiceAddress> = desired.steering.values().flat_map(Steering::entrances).collect();
     let unserved = image.services.keys().filter(|address| !served.contains(address));
     all.extend(unserved.copied().map(Step::RemoveService));
     all.extend(image.vips.difference(&desired.vips).copied().map(Step::RemoveVip));
     let unused = image.backends.keys().filter(|id| !planner.kept_backends.contains(id));
     all.extend(unused.copied().map(Step::RemoveBackend));
     Ok(all)
-}
-
-fn addresses_of(steering: &Steering) -> impl Iterator<Item = ServiceAddress> {
-    steering.listen.iter().map(|socket| ServiceAddress { socket: *socket, protocol: steering.protocol })
 }
 
 /// Where the turn goes on, as far as the ids in use tell: what an earlier agent used last is not known.
@@ -202,8 +198,7 @@ impl<'a> Planner<'a> {
             forwarding: steering.forwarding,
             slots: range,
         };
-        let changed =
-            addresses_of(steering).filter(|address| self.image.services.get(address) != Some(&entry));
+        let changed = steering.entrances().filter(|address| self.image.services.get(address) != Some(&entry));
         Ok(changed.map(|address| Step::PutService(address, entry.clone())).collect())
     }
 
