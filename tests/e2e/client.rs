@@ -53,7 +53,9 @@ fn get<T: serde::de::DeserializeOwned>(lab: &Lab, node: &str, path: &str) -> Res
 /// Entries in both flow tables of a node, as of its last sweep.
 pub(crate) fn flow_entries(lab: &Lab, node: &str) -> Result<u64> {
     let status: Status = get(lab, node, "/v1/status")?;
-    Ok(status.tables.iter().map(|table| table.entries).sum())
+    let flows =
+        status.tables.iter().filter(|table| ["established", "embryonic"].contains(&table.name.as_str()));
+    Ok(flows.filter_map(|table| table.entries).sum())
 }
 
 pub(crate) fn flows(lab: &Lab, node: &str, limit: usize) -> Result<FlowList> {

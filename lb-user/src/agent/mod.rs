@@ -85,6 +85,8 @@ pub fn dataplane_options(config: &Config) -> Options {
         attach: config.node.attach,
         established_flows: config.dataplane.established_flows,
         embryonic_flows: config.dataplane.embryonic_flows,
+        limited_sources: config.dataplane.limited_sources,
+        prefixes: config.dataplane.prefixes,
         nat_ports: config.node.nat_ports,
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 /// Above this share of a table's entries in use, the operator is warned.
-const FILL_WARNING_PERCENT: u64 = 80;
+pub(super) const FILL_WARNING_PERCENT: u64 = 80;
 
 /// Shorter than the kernel keeps an unused neighbour entry.
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);

@@ -1,13 +1,13 @@
 //! What the agent shows: its state as the API's types.
 
-use super::state::Agent;
+use super::state::{Agent, FILL_WARNING_PERCENT};
 use crate::api::{
     AddressView, BackendView, CounterView, CountersView, FlowView, InterfaceView, ServiceView, Snapshot,
     Status, TableView, VipView,
 };
 use crate::config::{Backend, Service};
 use crate::core::plan::{BackendEntry, Image, SteeringKey, name_hash};
-use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry};
+use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry, Table};
 use crate::model::{BackendHealth, BackendName, Family, HealthState, ServiceName};
 use lb_ebpf::abi::service_account;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,19 +22,34 @@ impl Agent {
         let services: Result<Vec<_>, _> =
             self.config.services.values().map(|service| self.service(service, &index)).collect();
         let services = services?;
-        let status = self.status(&services);
+        let status = self.status(&services, self.tables()?);
         let counters = self.dataplane.counters()?;
         let counters =
             CountersView { outcomes: views(&counters.outcomes), occurrences: views(&counters.occurrences) };
         Ok(Snapshot { status, services, counters })
     }
 
-    fn all_warnings(&self) -> Vec<String> {
+    fn all_warnings(&self, tables: &[TableView]) -> Vec<String> {
         let waiting = self.waiting.iter().map(|change| super::change::waits(change));
-        self.warnings.iter().cloned().chain(waiting).chain(self.holding.warnings()).collect()
+        let full = tables.iter().filter_map(fill_warning);
+        self.warnings.iter().cloned().chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 
-    fn status(&self, services: &[ServiceView]) -> Status {
+    fn tables(&self) -> Result<Vec<TableView>, DataplaneError> {
+        let view = |table: Table| TableView {
+            entries: match table.name {
+                "established" => Some(self.sweep.established_entries),
+                "embryonic" => Some(self.sweep.embryonic_entries),
+                _ => table.entries,
+            },
+            name: table.name.to_owned(),
+            capacity: table.capacity,
+            bytes: table.bytes,
+        };
+        Ok(self.dataplane.tables()?.into_iter().map(view).collect())
+    }
+
+    fn status(&self, services: &[ServiceView], tables: Vec<TableView>) -> Status {
         let config = &self.config;
         let vips = config.vips.iter().map(|(name, vip)| VipView {
             name: name.clone(),
@@ -47,8 +62,6 @@ impl Agent {
             name: attachment.interface.clone(),
             xdp_mode: attachment.mode.name().to_owned(),
         });
-        let sweep = &self.sweep;
-        let table = |name: &str, entries, capacity| TableView { name: name.to_owned(), entries, capacity };
         let takes_flows = |service: &&ServiceView| {
             service.backends.iter().any(|backend| backend.addresses.iter().any(|address| address.slots > 0))
         };
@@ -63,13 +76,10 @@ impl Agent {
             runtime_changes: self.runtime_changes,
             interfaces: interfaces.collect(),
             vips: vips.collect(),
-            tables: vec![
-                table("established", sweep.established_entries, sweep.established_capacity),
-                table("embryonic", sweep.embryonic_entries, sweep.embryonic_capacity),
-            ],
+            warnings: self.all_warnings(&tables),
+            tables,
             services: services.len() as u64,
             services_without_backend: without as u64,
-            warnings: self.all_warnings(),
         }
     }
 
@@ -212,6 +222,13 @@ impl Agent {
             }
         }
     }
+}
+
+/// A table that is nearly full. The embryonic one may be: what was used least recently gives way.
+fn fill_warning(table: &TableView) -> Option<String> {
+    let TableView { name, entries, capacity, .. } = table;
+    let entries = entries.filter(|entries| entries * 100 > capacity * FILL_WARNING_PERCENT)?;
+    (name != "embryonic").then(|| format!("table {name} holds {entries} of {capacity} entries"))
 }
 
 fn views(counters: &[Counter]) -> Vec<CounterView> {

@@ -72,15 +72,18 @@ pub struct VipView {
     pub active_here: bool,
 }
 
-/// How full a flow table is. A flow takes two entries.
+/// How full a table of the program is, and what it takes. A flow takes two entries, with mode `dsr` one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableView {
-    /// `established` or `embryonic`.
+    /// `established`, `embryonic`, `services` …; `others` for all that have no name of their own.
     pub name: String,
-    /// Entries in use at the last sweep.
-    pub entries: u64,
-    /// Entries there is room for.
+    /// Entries in use, of flows at the last sweep; null where they are not counted.
+    pub entries: Option<u64>,
+    /// Entries there is room for; 0 where that says nothing.
     pub capacity: u64,
+    /// Memory in bytes, as the kernel counts it.
+    #[serde(default)]
+    pub bytes: u64,
 }
 
 /// A service.

@@ -34,16 +34,21 @@ fn status_text(status: &Status) -> String {
     });
     let _ = writeln!(text, "\n{}", table(&["vip", "addresses", "interface", "active"], vips.collect()));
     let tables = status.tables.iter().map(|found| {
-        let percent = (found.entries * 100).checked_div(found.capacity).unwrap_or(0);
+        let number = |number: Option<u64>| number.map_or("-".into(), |number| number.to_string());
+        let percent = found.entries.and_then(|entries| (entries * 100).checked_div(found.capacity));
         vec![
             found.name.clone(),
-            found.entries.to_string(),
-            found.capacity.to_string(),
-            format!("{percent} %"),
+            number(found.entries),
+            number(Some(found.capacity).filter(|capacity| *capacity > 0)),
+            percent.map_or("-".into(), |percent| format!("{percent} %")),
+            bytes(found.bytes),
         ]
     });
-    let _ =
-        writeln!(text, "\n{}", table(&["flow table", ">entries", ">capacity", ">used"], tables.collect()));
+    let _ = writeln!(
+        text,
+        "\n{}",
+        table(&["table", ">entries", ">capacity", ">used", ">memory"], tables.collect())
+    );
     for warning in &status.warnings {
         let _ = writeln!(text, "\nwarning: {warning}");
     }

@@ -22,6 +22,8 @@ pub fn adopt(running: &Config, new: &Config) -> Config {
     adopted.dataplane.pin_dir = running.dataplane.pin_dir.clone();
     adopted.dataplane.established_flows = running.dataplane.established_flows;
     adopted.dataplane.embryonic_flows = running.dataplane.embryonic_flows;
+    adopted.dataplane.limited_sources = running.dataplane.limited_sources;
+    adopted.dataplane.prefixes = running.dataplane.prefixes;
     adopted.vips = vips(running, new);
     adopted
 }

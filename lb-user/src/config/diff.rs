@@ -51,6 +51,10 @@ pub enum Change {
     EstablishedFlows(Replaced<u32>),
     /// The size of the table of embryonic flows.
     EmbryonicFlows(Replaced<u32>),
+    /// The size of the table of limited sources.
+    LimitedSources(Replaced<u32>),
+    /// The size of the tables of prefixes.
+    Prefixes(Replaced<u32>),
     /// After which silence flows are forgotten.
     Timeouts(Replaced<FlowTimeouts>),
     /// A VIP that was not there.
@@ -121,6 +125,8 @@ impl Change {
             | Self::PinDir(_)
             | Self::EstablishedFlows(_)
             | Self::EmbryonicFlows(_)
+            | Self::LimitedSources(_)
+            | Self::Prefixes(_)
             | Self::Group(_)
             | Self::OthersMayRead(_) => true,
             Self::NatPorts(_)
@@ -157,6 +163,8 @@ fn step(config: &mut Config, change: Change) {
         Change::PinDir(dir) => config.dataplane.pin_dir = dir.new,
         Change::EstablishedFlows(flows) => config.dataplane.established_flows = flows.new,
         Change::EmbryonicFlows(flows) => config.dataplane.embryonic_flows = flows.new,
+        Change::LimitedSources(sources) => config.dataplane.limited_sources = sources.new,
+        Change::Prefixes(prefixes) => config.dataplane.prefixes = prefixes.new,
         Change::Timeouts(timeouts) => config.dataplane.timeouts = timeouts.new,
         Change::VipAdded(name, vip) => drop(config.vips.insert(name, vip)),
         Change::VipRemoved(name) => drop(config.vips.remove(&name)),

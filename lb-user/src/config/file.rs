@@ -54,6 +54,8 @@ pub(super) struct FileDataplane {
     pub(super) pin_dir: Option<String>,
     pub(super) established_flows: Option<i64>,
     pub(super) embryonic_flows: Option<i64>,
+    pub(super) limited_sources: Option<i64>,
+    pub(super) prefixes: Option<i64>,
     #[serde(default)]
     pub(super) timeouts: FileTimeouts,
 }

@@ -172,14 +172,17 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         embryonic: times[3],
         udp: times[4],
     });
-    let dataplane = ("/p/[ab]", 1024..1027_u32, 16384..16387_u32, timeouts).prop_map(
-        |(pin_dir, established_flows, embryonic_flows, timeouts)| Dataplane {
-            pin_dir: PathBuf::from(pin_dir),
-            established_flows,
-            embryonic_flows,
-            timeouts,
-        },
-    );
+    let dataplane = ("/p/[ab]", 1024..1027_u32, 16384..16387_u32, (1024..1027_u32, 1024..1027_u32), timeouts)
+        .prop_map(|(pin_dir, established_flows, embryonic_flows, (limited_sources, prefixes), timeouts)| {
+            Dataplane {
+                pin_dir: PathBuf::from(pin_dir),
+                established_flows,
+                embryonic_flows,
+                limited_sources,
+                prefixes,
+                timeouts,
+            }
+        });
     let parts = (node, control, dataplane, vips(), services(), firewall());
     parts.prop_map(|(node, control, dataplane, vips, services, firewall)| {
         let mut port = 80;
@@ -213,7 +216,9 @@ pub(super) fn write_without_services(config: &Config) -> String {
     let dataplane = &config.dataplane;
     writeln!(text, "[dataplane]\npin_dir = {:?}", dataplane.pin_dir).unwrap();
     writeln!(text, "established_flows = {}", dataplane.established_flows).unwrap();
-    writeln!(text, "embryonic_flows = {}\n[dataplane.timeouts]", dataplane.embryonic_flows).unwrap();
+    writeln!(text, "embryonic_flows = {}", dataplane.embryonic_flows).unwrap();
+    writeln!(text, "limited_sources = {}", dataplane.limited_sources).unwrap();
+    writeln!(text, "prefixes = {}\n[dataplane.timeouts]", dataplane.prefixes).unwrap();
     let timeouts = &dataplane.timeouts;
     writeln!(
         text,

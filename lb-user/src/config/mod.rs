@@ -91,6 +91,10 @@ pub struct Dataplane {
     pub established_flows: u32,
     /// How many flows there can be whose handshake is not finished.
     pub embryonic_flows: u32,
+    /// How many sources the firewall's limits are kept for at one time.
+    pub limited_sources: u32,
+    /// How many prefixes of each family the firewall's rules may have.
+    pub prefixes: u32,
     /// After which silence a flow is forgotten.
     pub timeouts: FlowTimeouts,
 }

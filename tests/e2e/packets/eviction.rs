@@ -83,6 +83,8 @@ fn dataplane(environment: &Environment, setup: &Setup) -> Result<Dataplane> {
         attach: AttachMode::Auto,
         established_flows: setup.established_flows,
         embryonic_flows: EMBRYONIC_FLOWS,
+        limited_sources: 1024,
+        prefixes: 1024,
         nat_ports: PortRange::new(setup.nat_ports.0, setup.nat_ports.1)?,
     };
     let (mut dataplane, _) = Dataplane::open(&options)?;

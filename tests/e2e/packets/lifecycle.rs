@@ -18,6 +18,8 @@ pub(super) fn options(environment: &Environment, interfaces: &[&str]) -> Result<
         attach: AttachMode::Auto,
         established_flows: 4096,
         embryonic_flows: 16384,
+        limited_sources: 1024,
+        prefixes: 1024,
         nat_ports: PortRange::new(2048, 4095)?,
     })
 }

@@ -87,6 +87,8 @@ impl<'a> Run<'a> {
             attach: AttachMode::Auto,
             established_flows: case.setup.established_flows,
             embryonic_flows: EMBRYONIC_FLOWS,
+            limited_sources: 1024,
+            prefixes: 1024,
             nat_ports: PortRange::new(case.setup.nat_ports.0, case.setup.nat_ports.1)?,
         };
         let (dataplane, _) = Dataplane::open_object(&options, object)?;

@@ -78,6 +78,8 @@ impl Environment {
             attach: AttachMode::Auto,
             established_flows,
             embryonic_flows,
+            limited_sources: 1024,
+            prefixes: 1 << 17,
             nat_ports: PortRange::new(2048, 32767)?,
         };
         Ok(Dataplane::open(&options)?.0)

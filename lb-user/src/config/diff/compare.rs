@@ -45,6 +45,8 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&a.pin_dir, &b.pin_dir).map(Change::PinDir));
     changes.extend(replaced(&a.established_flows, &b.established_flows).map(Change::EstablishedFlows));
     changes.extend(replaced(&a.embryonic_flows, &b.embryonic_flows).map(Change::EmbryonicFlows));
+    changes.extend(replaced(&a.limited_sources, &b.limited_sources).map(Change::LimitedSources));
+    changes.extend(replaced(&a.prefixes, &b.prefixes).map(Change::Prefixes));
     changes.extend(replaced(&a.timeouts, &b.timeouts).map(Change::Timeouts));
 }
 

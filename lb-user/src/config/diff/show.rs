@@ -33,6 +33,8 @@ impl Display for Change {
             }
             Self::EstablishedFlows(flows) => write!(f, "dataplane: established_flows {flows}"),
             Self::EmbryonicFlows(flows) => write!(f, "dataplane: embryonic_flows {flows}"),
+            Self::LimitedSources(sources) => write!(f, "dataplane: limited_sources {sources}"),
+            Self::Prefixes(prefixes) => write!(f, "dataplane: prefixes {prefixes}"),
             Self::Timeouts(timeouts) => {
                 write!(f, "dataplane: timeouts: {}", timeout_parts(&timeouts.old, &timeouts.new).join(", "))
             }

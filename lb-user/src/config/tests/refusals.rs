@@ -91,6 +91,10 @@ fn flow_tables_have_limits_and_the_reason_for_the_lower_one_is_told() {
     let embryonic = "16383 is too small; expected a whole number from 16384 to 16000000 \
                      (the kernel evicts live entries from smaller tables of this kind)";
     refused("= 16384", "= 16383", "dataplane.embryonic_flows", embryonic);
+    let few = "1023 is too small; expected a whole number from 1024 to 16000000";
+    refused("= 16384", "= 16384\nlimited_sources = 1023", "dataplane.limited_sources", few);
+    let many = "1048577 is too large; expected a whole number from 1024 to 1048576";
+    refused("= 16384", "= 16384\nprefixes = 1048577", "dataplane.prefixes", many);
 }
 
 #[test]

@@ -25,6 +25,8 @@ const EPHEMERAL_PORTS: (u16, u16) = (32768, 60999);
 const DEFAULT_NAT_PORTS: (u16, u16) = (2048, 32767);
 const DEFAULT_ESTABLISHED_FLOWS: u32 = 262_144;
 const DEFAULT_EMBRYONIC_FLOWS: u32 = 65_536;
+const DEFAULT_LIMITED_SOURCES: u32 = 65_536;
+const DEFAULT_PREFIXES: u32 = 262_144;
 /// The longest path the address of a Unix socket holds.
 const SOCKET_PATH_LEN_MAX: usize = 107;
 
@@ -185,11 +187,25 @@ impl Validator<'_> {
             16_384..=16_000_000,
             "a whole number from 16384 to 16000000 (the kernel evicts live entries from smaller tables of this kind)",
         );
+        let limited_sources = self.whole(
+            &path.key("limited_sources"),
+            file.limited_sources.unwrap_or(DEFAULT_LIMITED_SOURCES.into()),
+            1024..=16_000_000,
+            "a whole number from 1024 to 16000000",
+        );
+        let prefixes = self.whole(
+            &path.key("prefixes"),
+            file.prefixes.unwrap_or(DEFAULT_PREFIXES.into()),
+            1024..=1_048_576,
+            "a whole number from 1024 to 1048576",
+        );
         let timeouts = self.timeouts(&path.key("timeouts"), &file.timeouts);
         Some(Dataplane {
             pin_dir: pin_dir?,
             established_flows: established?,
             embryonic_flows: embryonic?,
+            limited_sources: limited_sources?,
+            prefixes: prefixes?,
             timeouts: timeouts?,
         })
     }

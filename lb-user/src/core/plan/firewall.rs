@@ -9,7 +9,7 @@ use super::name_hash;
 pub use crate::config::{FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 use crate::model::{DefaultPolicy, Family, RuleName, ServiceName};
 use ipnet::IpNet;
-use lb_ebpf::abi::{Decision, Judgement, MAX_PREFIXES, MAX_RULE_IDS, MAX_RULES, Rule, Target};
+use lb_ebpf::abi::{Decision, Judgement, MAX_RULE_IDS, MAX_RULES, Rule, Target};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ pub struct Compiled {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// There are too many.
-    #[error("{wanted} {what} do not fit: this release holds {limit}; remove some")]
+    #[error("{wanted} {what} do not fit: there is room for {limit}; remove some")]
     Full {
         /// What there are too many of.
         what: &'static str,
@@ -144,8 +144,12 @@ pub fn rule_ids(
     Ok(ids)
 }
 
-/// Compiles rules whose ids these are.
-pub fn compile(ruleset: &Ruleset, ids: &BTreeMap<RuleName, u32>) -> Result<Compiled, CompileError> {
+/// Compiles rules whose ids these are, for tables that hold so many prefixes of each family.
+pub fn compile(
+    ruleset: &Ruleset,
+    ids: &BTreeMap<RuleName, u32>,
+    prefixes_max: u32,
+) -> Result<Compiled, CompileError> {
     let mut named: BTreeMap<IpNet, Vec<usize>> = BTreeMap::new();
     let mut compiled =
         Compiled { judges_host: ruleset.host_default == DefaultPolicy::Deny, ..Compiled::default() };
@@ -160,8 +164,9 @@ pub fn compile(ruleset: &Ruleset, ids: &BTreeMap<RuleName, u32>) -> Result<Compi
     }
     for family in [Family::V4, Family::V6] {
         let wanted = named.keys().filter(|prefix| Family::of(prefix.addr()) == family).count();
-        if wanted > MAX_PREFIXES as usize {
-            return Err(CompileError::Full { what: "firewall prefixes", wanted, limit: MAX_PREFIXES });
+        if wanted > prefixes_max as usize {
+            let what = "firewall prefixes (dataplane.prefixes)";
+            return Err(CompileError::Full { what, wanted, limit: prefixes_max });
         }
     }
     classify(ruleset, ids, &named, &mut compiled);

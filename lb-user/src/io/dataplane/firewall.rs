@@ -27,6 +27,9 @@ const PREFIXES_V6: [&str; 2] = ["PREFIXES_V6_0", "PREFIXES_V6_1"];
 const ADDRESSES_V4: [&str; 2] = ["ADDRESSES_V4_0", "ADDRESSES_V4_1"];
 const ADDRESSES_V6: [&str; 2] = ["ADDRESSES_V6_0", "ADDRESSES_V6_1"];
 
+/// All maps of prefixes: of both families, single addresses too, each twice.
+pub(super) const PREFIX_MAPS: [[&str; 2]; 4] = [PREFIXES_V4, PREFIXES_V6, ADDRESSES_V4, ADDRESSES_V6];
+
 type TrieMut<'a, K> = LpmTrie<&'a mut MapData, K, Plain<SourceClass>>;
 type Trie<'a, K> = LpmTrie<&'a MapData, K, Plain<SourceClass>>;
 type Contents = BTreeMap<IpNet, SourceClass>;
@@ -59,6 +62,18 @@ pub enum FirewallError {
 }
 
 impl FirewallImage {
+    /// Prefixes in force, of the family that has more of them.
+    pub(super) fn most_prefixes(&self) -> usize {
+        let Some(contents) = self.contents.get(usize::from(self.policy.table != 0)) else { return 0 };
+        let v4 = contents.keys().filter(|prefix| matches!(prefix, IpNet::V4(_))).count();
+        v4.max(contents.len() - v4)
+    }
+
+    /// Rules in force.
+    pub(super) fn rules(&self) -> usize {
+        self.ids.len()
+    }
+
     /// What an earlier agent left in the maps. Its classes keep their numbers until no table has them.
     pub(super) fn read(ebpf: &Ebpf) -> Result<Self, DataplaneError> {
         let policy: Array<&MapData, Plain<Policy>> = read_view(ebpf, "POLICY")?;
@@ -201,7 +216,7 @@ impl Dataplane {
     /// Where they do not fit, or the kernel refuses a part, the old ones stay in force.
     pub fn put_rules(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
         let ids = rule_ids(ruleset, &self.firewall.rules, self.firewall.next_rule)?;
-        let compiled = compile(ruleset, &ids)?;
+        let compiled = compile(ruleset, &ids, super::flows::capacity(&self.ebpf, ADDRESSES_V4[0]))?;
         let entries: usize = compiled.decisions.iter().map(|decisions| decisions.exceptions.len()).sum();
         // Those of the rules in force are there at the same time.
         if entries > MAX_DECISIONS as usize / 2 {

@@ -32,6 +32,10 @@ pub struct Options {
     pub established_flows: u32,
     /// Flows the embryonic table holds.
     pub embryonic_flows: u32,
+    /// Sources that the table of limited ones holds.
+    pub limited_sources: u32,
+    /// Prefixes of each family that the firewall's tables hold.
+    pub prefixes: u32,
     /// NAT ports of this node.
     pub nat_ports: PortRange,
 }
@@ -199,10 +203,15 @@ impl Dataplane {
 }
 
 fn load(options: &Options, object: &[u8], maps_dir: &Path) -> Result<Ebpf, DataplaneError> {
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    for map in super::firewall::PREFIX_MAPS.iter().flatten() {
+        loader.map_max_entries(map, options.prefixes);
+    }
+    loader
         .default_map_pin_directory(maps_dir)
         .map_max_entries("ESTABLISHED", options.established_flows.saturating_mul(2))
         .map_max_entries("EMBRYONIC", options.embryonic_flows.saturating_mul(2))
+        .map_max_entries("LIMITED_SOURCES", options.limited_sources)
         .load(object)
         .map_err(|error| DataplaneError::Load(chain(&error)))
 }
@@ -223,14 +232,18 @@ fn found_abi(maps_dir: &Path) -> Option<u32> {
 
 /// Maps that were taken over keep the size they were made with.
 fn note_kept_sizes(ebpf: &Ebpf, options: &Options, report: &mut LoadReport) {
-    let wanted = [("ESTABLISHED", options.established_flows), ("EMBRYONIC", options.embryonic_flows)];
-    for (name, flows) in wanted {
-        let has = super::flows::capacity(ebpf, name);
-        if has != flows.saturating_mul(2) {
+    let wanted = [
+        ("ESTABLISHED", "flows", options.established_flows, 2),
+        ("EMBRYONIC", "flows", options.embryonic_flows, 2),
+        ("LIMITED_SOURCES", "sources", options.limited_sources, 1),
+        ("ADDRESSES_V4_0", "prefixes", options.prefixes, 1),
+    ];
+    for (name, what, wanted, entries_each) in wanted {
+        let has = super::flows::capacity(ebpf, name) / entries_each;
+        if has != wanted {
             report.warnings.push(format!(
-                "table {name} keeps its size of {} flows (the configuration says {flows}); \
-                 `lbctl detach` before the next start makes it anew, at the price of its flows",
-                has / 2
+                "table {name} keeps its size of {has} {what} (the configuration says {wanted}); \
+                 `lbctl detach` before the next start makes it anew, at the price of its {what}"
             ));
         }
     }

@@ -15,6 +15,7 @@ mod map_calls;
 mod maps;
 mod refusals;
 mod run;
+mod tables;
 
 pub use crate::core::expiry::Timeouts;
 pub use attach::{Attachment, XdpModeUsed};
@@ -25,6 +26,7 @@ pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
 pub use refusals::Refusals;
 pub use run::{RunResult, TrivialProgram};
+pub use tables::Table;
 
 use crate::core::plan::{Image, Step};
 use aya::Ebpf;

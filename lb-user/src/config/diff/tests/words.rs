@@ -30,8 +30,13 @@ fn changes_of_control_and_dataplane_have_their_words() {
         "control: others_may_read false → true",
     ];
     say("[node]", control, &expected);
-    let sizes = "[dataplane]\nestablished_flows = 4096\nembryonic_flows = 20000\n[node]";
-    let expected = ["dataplane: established_flows 262144 → 4096", "dataplane: embryonic_flows 65536 → 20000"];
+    let sizes = "[dataplane]\nestablished_flows = 4096\nembryonic_flows = 20000\nlimited_sources = 2048\nprefixes = 4096\n[node]";
+    let expected = [
+        "dataplane: established_flows 262144 → 4096",
+        "dataplane: embryonic_flows 65536 → 20000",
+        "dataplane: limited_sources 65536 → 2048",
+        "dataplane: prefixes 262144 → 4096",
+    ];
     say("[node]", sizes, &expected);
     let timeouts = "[dataplane.timeouts]\nclosed = \"5s\"\nembryonic = \"30s\"\n[node]";
     say("[node]", timeouts, &["dataplane: timeouts: closed 10s → 5s, embryonic 1m → 30s"]);

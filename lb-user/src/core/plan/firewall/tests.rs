@@ -18,7 +18,7 @@ fn ruleset(rules: Vec<ReadyRule>) -> Ruleset {
 }
 
 fn compiled(ruleset: &Ruleset) -> Compiled {
-    compile(ruleset, &rule_ids(ruleset, &BTreeMap::new(), 0).expect("ids")).expect("compiles")
+    compile(ruleset, &rule_ids(ruleset, &BTreeMap::new(), 0).expect("ids"), 1 << 20).expect("compiles")
 }
 
 /// What the program would find: by the longest prefix, then by the destination.
