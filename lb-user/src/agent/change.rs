@@ -117,7 +117,12 @@ impl Agent {
         let config = Config::parse(&text, "the changed configuration")
             .map_err(|errors| invalid(errors.to_string()))?;
         // The file may have been edited by hand since; the change goes into what it says now.
-        let file_text = if options.runtime_only { None } else { Some(self.edited_file(&mutation)?) };
+        let file_text = match options.runtime_only {
+            true => None,
+            // As a rule it says what the running configuration says, and so the change is made already.
+            false if self.file_now() == self.text => Some(text.clone()),
+            false => Some(self.edited_file(&mutation)?),
+        };
         let cut = self.flows_to_cut(&mutation, options);
         let changes = self.adopt_text(text, config, Files::Keep).await?;
         for (service, backend, ids) in cut {
@@ -152,6 +157,9 @@ impl Agent {
     /// Whether the running configuration has what a restart would undo.
     pub(super) fn differs_from_file(&self) -> bool {
         let text = self.file_now();
+        if text == self.text && self.waiting.is_empty() {
+            return false;
+        }
         // A file that cannot be read or understood has none of it.
         Config::parse(&text, "the file")
             .map_or(true, |file| diff(&file, &self.config).iter().any(|change| !change.needs_restart()))

@@ -274,9 +274,10 @@ impl Agent {
 
     /// Health checks keep their backends' neighbour entries alive; the others' need a hand.
     fn resolve_unchecked(&self) {
+        let mut resolver = neighbour::Resolver::default();
         for service in self.config.services.values().filter(|service| service.health.is_none()) {
             for address in service.backends.iter().flat_map(|backend| &backend.addresses) {
-                if let Err(error) = neighbour::resolve(address.ip()) {
+                if let Err(error) = resolver.resolve(address.ip()) {
                     debug!(%address, %error, "not resolved");
                 }
             }

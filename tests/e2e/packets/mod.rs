@@ -29,6 +29,7 @@ mod environment;
 mod eviction;
 mod lifecycle;
 mod runner;
+mod scale;
 mod scene;
 
 use case::{Act, Case};

@@ -24,7 +24,7 @@ use std::time::Duration;
 const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
 const EMBRYONIC_FLOWS: u32 = 4096;
 const LONG: Duration = Duration::from_secs(86_400);
-const NEVER: Timeouts =
+pub(crate) const NEVER: Timeouts =
     Timeouts { established: LONG, half_closed: LONG, closed: LONG, embryonic: LONG, udp: LONG };
 
 /// Runs a group of cases, each on empty tables, with the built-in object and, where there is one, with the
