@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, VipName};
 pub use self::prefix::{any_source, parse_prefix};
 pub use self::word::{
-    AdminState, AtLimit, AttachMode, BackendHealth, DefaultPolicy, Family, HealthState, Mode, Protocol,
-    SchedulerKind, WhenDown,
+    AdminState, AtLimit, AttachMode, BackendHealth, DefaultPolicy, Family, FlowStateWord, HealthState, Mode,
+    Protocol, SchedulerKind, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

@@ -198,7 +198,8 @@ impl Agent {
                     }
                 };
                 let name = Box::new(self.flow_namer());
-                if let Err(lost) = self.sweeper.send(Order::List { filter, vips, name, reply })
+                let backends = filter.backend.as_ref().map(|name| self.ids_of_backends(name));
+                if let Err(lost) = self.sweeper.send(Order::List { filter, vips, backends, name, reply })
                     && let Order::List { reply, .. } = lost.0
                 {
                     let _ =

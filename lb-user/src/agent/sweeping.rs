@@ -7,6 +7,7 @@ use crate::config::{Config, FlowTimeouts};
 use crate::core::expiry::Timeouts;
 use crate::core::plan::ServiceAddress;
 use crate::io::dataplane::{DataplaneError, FlowEntry, FlowSweeper, SweepReport, monotonic_now};
+use std::collections::BTreeSet;
 use std::sync::mpsc as blocking;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ pub(super) enum Order {
     List {
         filter: FlowFilter,
         vips: Option<Vec<ServiceAddress>>,
+        /// Ids of the backends that the filter names, if it names any.
+        backends: Option<BTreeSet<u32>>,
         name: NameFlows,
         reply: Reply<crate::api::FlowList>,
     },
@@ -81,9 +84,9 @@ pub(super) fn spawn(
                     Ok(flows) => drop(reports.blocking_send(Swept::Cut { backend, flows })),
                     Err(error) => warn!(%error, backend, "flows not cut"),
                 },
-                Ok(Order::List { filter, vips, name, reply }) => {
+                Ok(Order::List { filter, vips, backends, name, reply }) => {
                     // A client that left no longer wants it.
-                    let _ = reply.send(list(&sweeper, &filter, vips.as_deref(), &name));
+                    let _ = reply.send(list(&sweeper, &filter, vips.as_deref(), backends.as_ref(), &name));
                 }
                 Err(blocking::RecvTimeoutError::Disconnected) => return,
                 Err(blocking::RecvTimeoutError::Timeout) => {
@@ -115,11 +118,16 @@ fn list(
     sweeper: &FlowSweeper,
     filter: &FlowFilter,
     vips: Option<&[ServiceAddress]>,
+    backends: Option<&BTreeSet<u32>>,
     name: &NameFlows,
 ) -> Result<crate::api::FlowList, ApiError> {
     let wanted = |flow: &FlowEntry| {
         vips.is_none_or(|vips| vips.contains(&ServiceAddress { socket: flow.vip, protocol: flow.protocol }))
-            && filter.client.is_none_or(|client| flow.client.ip() == client)
+            && backends.is_none_or(|backends| backends.contains(&flow.backend_id))
+            && filter.client.is_none_or(|clients| clients.contains(&flow.client.ip()))
+            && filter.protocol.is_none_or(|protocol| flow.protocol == protocol)
+            && filter.state.is_none_or(|state| flow.state == state.as_str())
+            && filter.idle_ms.is_none_or(|idle_ms| flow.idle.as_millis() >= u128::from(idle_ms))
     };
     let limit = filter.limit.unwrap_or(DEFAULT_LIMIT);
     let internal = |error: DataplaneError| ApiError::new(ErrorKind::Internal, error.to_string());

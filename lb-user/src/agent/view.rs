@@ -189,6 +189,11 @@ impl Agent {
         backends.filter(|(_, entry)| hashes.contains(&entry.name_hash)).map(|(id, _)| *id).collect()
     }
 
+    /// Ids of the addresses of all backends of that name.
+    pub(super) fn ids_of_backends(&self, name: &BackendName) -> BTreeSet<u32> {
+        self.config.services.keys().flat_map(|service| self.backend_ids(service, name)).collect()
+    }
+
     /// A function that names flows, for use elsewhere: it holds what it needs of the current state.
     pub(super) fn flow_namer(&self) -> impl Fn(&FlowEntry) -> FlowView + Send + use<> {
         let mut by_hash = BTreeMap::new();

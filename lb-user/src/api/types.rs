@@ -2,9 +2,10 @@
 //! within `/v1`.
 
 use crate::model::{
-    AdminState, AtLimit, BackendHealth, BackendName, DefaultPolicy, HealthState, NodeName, Protocol,
-    ServiceName, VipName, Weight, WhenDown,
+    AdminState, AtLimit, BackendHealth, BackendName, DefaultPolicy, FlowStateWord, HealthState, NodeName,
+    Protocol, ServiceName, VipName, Weight, WhenDown,
 };
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 
@@ -243,12 +244,44 @@ pub struct FlowFilter {
     /// Only of this service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
-    /// Only of this client address.
+    /// Only of backends of this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client: Option<IpAddr>,
+    pub backend: Option<BackendName>,
+    /// Only of these clients: an address or a prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "prefix_text")]
+    pub client: Option<IpNet>,
+    /// Only of this transport protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
+    /// Only in this state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<FlowStateWord>,
+    /// Only those whose clients have been silent for so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ms: Option<u64>,
     /// At most so many; default 1000.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+}
+
+/// A prefix as people write it: an address alone is one, too.
+mod prefix_text {
+    use crate::model::parse_prefix;
+    use ipnet::IpNet;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(prefix: &Option<IpNet>, serializer: S) -> Result<S::Ok, S::Error> {
+        match prefix {
+            Some(prefix) => serializer.collect_str(prefix),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_prefix(&text).map(Some).map_err(D::Error::custom)
+    }
 }
 
 /// A counter.

@@ -7,10 +7,12 @@ pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 
 use crate::model::{
-    AdminState, AtLimit, BackendName, Mode, Protocol, SchedulerKind, ServiceName, VipName, Weight,
+    AdminState, AtLimit, BackendName, FlowStateWord, Mode, Protocol, SchedulerKind, ServiceName, VipName,
+    Weight, parse_prefix,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::net::{IpAddr, SocketAddr};
+use ipnet::IpNet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -263,6 +265,10 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; such as 30s or 5m"))
 }
 
+fn prefix(text: &str) -> Result<IpNet, String> {
+    parse_prefix(text).map_err(|error| error.to_string())
+}
+
 /// Backends.
 #[derive(Debug, Subcommand)]
 pub enum BackendCommand {
@@ -370,9 +376,21 @@ pub enum FlowCommand {
         /// Only of this service.
         #[arg(long)]
         service: Option<ServiceName>,
-        /// Only of this client.
-        #[arg(long, value_name = "IP")]
-        client: Option<IpAddr>,
+        /// Only of backends of this name.
+        #[arg(long)]
+        backend: Option<BackendName>,
+        /// Only of these clients: an address or a prefix.
+        #[arg(long, value_name = "PREFIX", value_parser = prefix)]
+        client: Option<IpNet>,
+        /// Only of this transport protocol: tcp or udp.
+        #[arg(long)]
+        protocol: Option<Protocol>,
+        /// Only in this state: embryonic, established, half-closed or closed.
+        #[arg(long)]
+        state: Option<FlowStateWord>,
+        /// Only those whose clients have been silent for so long.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        idle: Option<Duration>,
         /// At most so many.
         #[arg(long, default_value_t = 100)]
         limit: usize,

@@ -96,13 +96,20 @@ pub(super) async fn health(client: &Client, output: Output) -> Result<Exit, CliE
 }
 
 pub(super) async fn flows(client: &Client, output: Output, command: FlowCommand) -> Result<Exit, CliError> {
-    let FlowCommand::List { service, client: address, limit } = command;
+    let FlowCommand::List { service, backend, client: clients, protocol, state, idle, limit } = command;
     let mut query = format!("/flows?limit={limit}");
-    if let Some(service) = service {
-        let _ = write!(query, "&service={service}");
-    }
-    if let Some(address) = address {
-        let _ = write!(query, "&client={address}");
+    let filters = [
+        ("service", service.map(|name| name.to_string())),
+        ("backend", backend.map(|name| name.to_string())),
+        ("client", clients.map(|prefix| prefix.to_string())),
+        ("protocol", protocol.map(|protocol| protocol.to_string())),
+        ("state", state.map(|state| state.to_string())),
+        ("idle_ms", idle.map(|idle| idle.as_millis().to_string())),
+    ];
+    for (name, value) in filters {
+        if let Some(value) = value {
+            let _ = write!(query, "&{name}={value}");
+        }
     }
     let list: FlowList = client.get(&query).await?;
     output.print(&list, |list| {

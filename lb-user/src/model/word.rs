@@ -101,6 +101,18 @@ words! {
         Mysql = "mysql",
     }
 
+    /// A flow's state.
+    FlowStateWord is a "state of a flow" {
+        /// Its handshake is not complete.
+        Embryonic = "embryonic",
+        /// Both directions are open.
+        Established = "established",
+        /// One side sent FIN.
+        HalfClosed = "half-closed",
+        /// Both sides sent FIN, or one RST.
+        Closed = "closed",
+    }
+
     /// What becomes of a new flow when a backend, or its service, has as many as it may have.
     AtLimit is a "behaviour at a limit" {
         /// Another backend takes it; where none can, it is reset.

@@ -126,6 +126,25 @@ fn a_flow_is_listed(lab: &Lab, connection: &KeptConnection) -> Result<()> {
     assert_eq!(flow.state, "established");
     let others: FlowList = lbctl_json(lab, &["flow", "list", "--service", "web-passthrough"])?;
     ensure!(others.flows.iter().all(|flow| flow.client != client), "{others:?}");
+    let of = |filters: &[&str]| -> Result<bool> {
+        let list: FlowList = lbctl_json(lab, &[&["flow", "list"], filters].concat())?;
+        Ok(list.flows.iter().any(|flow| flow.client == client))
+    };
+    let all_of_it =
+        ["--backend", "web1", "--client", "10.90.0.0/24", "--protocol", "tcp", "--state", "established"];
+    ensure!(of(&all_of_it)?, "not found by all that is true of it");
+    for wrong in [
+        ["--backend", "web2"],
+        ["--client", "10.91.0.0/16"],
+        ["--client", "fd90::/64"],
+        ["--protocol", "udp"],
+        ["--state", "half-closed"],
+        ["--idle", "1h"],
+    ] {
+        ensure!(!of(&wrong)?, "found by {wrong:?}");
+    }
+    let no_prefix = try_lbctl(lab, &["flow", "list", "--client", "10.90.0.1/24"])?;
+    expect_refusal(&no_prefix, 2, "did you mean 10.90.0.0/24?")?;
     let one: FlowList = lbctl_json(lab, &["flow", "list", "--limit", "1"])?;
     ensure!(one.flows.len() == 1 && one.truncated, "{one:?}");
     Ok(())

@@ -106,6 +106,14 @@ impl Table {
 
     /// Calls `visit` with every entry.
     fn walk(&self, mut visit: impl FnMut(&FlowKey, &FlowRecord)) -> Result<(), DataplaneError> {
+        self.walk_while(|key, record| {
+            visit(key, record);
+            true
+        })
+    }
+
+    /// Calls `visit` with entries for as long as it says true.
+    fn walk_while(&self, mut visit: impl FnMut(&FlowKey, &FlowRecord) -> bool) -> Result<(), DataplaneError> {
         let mut walk = BatchWalk::<FlowKey, FlowRecord>::new(BATCH);
         loop {
             let batch = walk.next(self.handle.fd().as_fd());
@@ -113,7 +121,9 @@ impl Table {
                 batch.map_err(|error| DataplaneError::Map { map: self.name, reason: error.to_string() })?;
             let Some((keys, records)) = batch else { return Ok(()) };
             for (key, record) in keys.iter().zip(records) {
-                visit(key, record);
+                if !visit(key, record) {
+                    return Ok(());
+                }
             }
         }
     }
@@ -232,15 +242,20 @@ impl FlowSweeper {
         let mut flows = Vec::new();
         let mut more = false;
         for table in [&self.established, &self.embryonic] {
-            table.walk(|key, record| {
+            table.walk_while(|key, record| {
                 if record.direction() != Direction::Forward {
-                    return;
+                    return true;
                 }
                 let entry = flow_entry(key, record, now);
                 if wanted(&entry) {
                     if flows.len() < limit { flows.push(entry) } else { more = true }
                 }
+                // One more than fits is all there is to know.
+                !more
             })?;
+            if more {
+                break;
+            }
         }
         Ok((flows, more))
     }
