@@ -15,12 +15,13 @@ mod program {
         programs::XdpContext,
     };
     use lb_ebpf::{
-        bpf::{explain, firewall, maps, pipeline, transmit},
+        bpf::{explain, firewall, maps, pipeline, trace, transmit},
         outcome::Verdict,
     };
 
     #[xdp(frags)]
     fn lb_xdp(ctx: XdpContext) -> u32 {
+        trace::begin(&ctx);
         let (outcome, ifindex) = match pipeline::process(&ctx) {
             Ok(sent) => (sent.outcome, sent.ifindex),
             Err(outcome) => (outcome, 0),
@@ -30,6 +31,7 @@ mod program {
             explanation.outcome = outcome as u32;
             explanation.ifindex = ifindex;
         });
+        trace::end(outcome);
         match outcome.verdict() {
             Verdict::Pass => XDP_PASS,
             Verdict::Drop => XDP_DROP,

@@ -12,5 +12,6 @@ mod modes;
 mod packets;
 mod path_mtu;
 mod schedulers;
+mod trace;
 mod traffic;
 mod transfers;

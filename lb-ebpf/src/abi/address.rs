@@ -10,6 +10,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub struct Address([u8; 16]);
 
 impl Address {
+    /// No address at all: `::`.
+    pub const NONE: Self = Self::from_v6([0; 16]);
+
     /// The IPv4 address whose bytes stand in a header.
     #[inline(always)]
     pub const fn from_v4(bytes: [u8; 4]) -> Self {

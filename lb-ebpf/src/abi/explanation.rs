@@ -1,10 +1,13 @@
 //! What the program says about a packet when it runs only to explain.
 
-use super::Decision;
+use super::{Address, Decision};
 use bytemuck::{Pod, Zeroable};
 
 /// No backend.
 pub const NO_BACKEND: u32 = u32::MAX;
+
+/// No service.
+pub const NO_SERVICE: u32 = u32::MAX;
 
 /// How a packet came to its outcome. What the rewritten packet itself tells is not here.
 #[repr(C)]
@@ -18,6 +21,8 @@ pub struct Explanation {
     pub outcome: u32,
     /// The interface it leaves by; 0 is the one it came from.
     pub ifindex: u32,
+    /// The client of its flow; all zero where there is none.
+    pub client: Address,
     /// What the firewall's rules decided last.
     pub decision: Decision,
     /// 1: the firewall was asked.
@@ -28,7 +33,8 @@ pub struct Explanation {
     pub backend_id: u32,
     /// Its direction in the flow: 0 client to backend, 1 backend to client.
     pub direction: u32,
-    zero: u32,
+    /// Id of the service it is for, or its flow is of; [`NO_SERVICE`] is none.
+    pub service_id: u32,
 }
 
 impl Explanation {
@@ -38,11 +44,12 @@ impl Explanation {
         state: 0,
         outcome: 0,
         ifindex: 0,
+        client: Address::NONE,
         decision: Decision::new(super::Judgement::None),
         judged: 0,
         flow: 0,
         backend_id: NO_BACKEND,
         direction: 0,
-        zero: 0,
+        service_id: NO_SERVICE,
     };
 }

@@ -9,9 +9,10 @@ mod explanation;
 mod firewall;
 mod flow;
 mod service;
+mod trace;
 
 pub use address::Address;
-pub use explanation::{Explanation, NO_BACKEND};
+pub use explanation::{Explanation, NO_BACKEND, NO_SERVICE};
 pub use firewall::{
     Decision, DecisionKey, Judgement, LimitedSource, MAX_DECISIONS, MAX_LIMITED_SOURCES, MAX_PREFIXES,
     MAX_RULE_IDS, MAX_RULES, Policy, Rule, RuleHits, SourceAccount, SourceClass, Target,
@@ -20,6 +21,7 @@ pub use flow::{Direction, FlowKey, FlowRecord, NO_RULE, NextHop};
 pub use service::{
     AtLimit, Backend, BackendStats, Forwarding, NodeConfig, Scheduler, Service, ServiceKey, ServiceLimit,
 };
+pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.

@@ -39,7 +39,7 @@ pub(super) fn process<I: Rewritable>(
     if !rewrite::may_hop(&segment.ip, record) {
         return Err(Outcome::TtlExceeded);
     }
-    explain::note_flow(record, 2);
+    explain::note_flow(key, record, 2);
     next_hop::refresh::<I>(ctx, key, record, now);
     rewrite::forward(ctx, segment, record)?;
     let outcome = account(record, segment.ip.packet_bytes(), now);
@@ -77,7 +77,7 @@ pub(super) fn process_datagram<I: Rewritable>(
     if !rewrite::may_hop(&datagram.ip, record) {
         return Err(Outcome::TtlExceeded);
     }
-    explain::note_flow(record, 2);
+    explain::note_flow(key, record, 2);
     next_hop::refresh::<I>(ctx, key, record, now);
     rewrite::forward_datagram(datagram, record)?;
     let outcome = account(record, datagram.ip.packet_bytes(), now);

@@ -4,7 +4,8 @@
 //! Owns the switch and the place of the answer. The switch is read-only data, which the verifier knows when it
 //! checks the program: what is switched off is not there, in either load.
 
-use crate::abi::{Explanation, FlowRecord};
+use super::trace;
+use crate::abi::{Explanation, FlowKey, FlowRecord, Service};
 use aya_ebpf::{macros::map, maps::Array};
 
 /// 1 in the load that explains. Its name is how the agent finds it.
@@ -22,23 +23,34 @@ pub(super) fn explains() -> bool {
     unsafe { core::ptr::read_volatile(&raw const EXPLAINS) != 0 }
 }
 
-/// Lets `write` add to the explanation, where one is made.
+/// Lets `write` add to the explanation, where one is made: here, or for who traces.
 #[inline(always)]
 pub fn note(write: impl FnOnce(&mut Explanation)) {
-    if explains()
-        && let Some(explanation) = EXPLANATION.get_ptr_mut(0)
-    {
+    if !explains() {
+        trace::note(write);
+    } else if let Some(explanation) = EXPLANATION.get_ptr_mut(0) {
         // SAFETY: only the one run that explains writes it, and the agent waits for that; the reference ends with the call.
         write(unsafe { &mut *explanation });
     }
 }
 
-/// Notes a packet's flow, which is in that table.
+/// Notes the service that a packet is for.
 #[inline(always)]
-pub(super) fn note_flow(record: &FlowRecord, flow: u32) {
+pub(super) fn note_service(service: &Service) {
+    note(|explanation| {
+        explanation.service = service.name_hash;
+        explanation.service_id = service.id;
+    });
+}
+
+/// Notes a packet's flow, which is in that table under that key.
+#[inline(always)]
+pub(super) fn note_flow(key: &FlowKey, record: &FlowRecord, flow: u32) {
     note(|explanation| {
         explanation.flow = flow;
         explanation.backend_id = record.backend_id;
+        explanation.service_id = record.service_id();
+        explanation.client = *record.client(key);
         explanation.state = record.state;
         explanation.direction = record.direction() as u32;
     });

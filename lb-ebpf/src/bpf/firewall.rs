@@ -313,7 +313,7 @@ pub(super) fn judge_again<I: Judged>(
         None => judge_stray::<I>(policy, &client),
     };
     if explain::explains() {
-        explain::note_flow(record, 1 + u32::from(is_established));
+        explain::note_flow(key, record, 1 + u32::from(is_established));
     } else if judged.is_err() {
         cut(key, record, is_established);
     } else {

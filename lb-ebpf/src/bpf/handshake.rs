@@ -39,7 +39,7 @@ pub(super) fn process<I: Rewritable>(
     if !rewrite::may_hop(&segment.ip, record) {
         return Err(Outcome::TtlExceeded);
     }
-    explain::note_flow(record, 1);
+    explain::note_flow(key, record, 1);
     let tcp = segment.tcp;
     if confirms(record, TcpFlags::new(tcp.flags)) {
         stay_within_limits(key, record)?;
@@ -67,7 +67,7 @@ pub(super) fn process_datagram<I: Rewritable>(
     if !rewrite::may_hop(&datagram.ip, record) {
         return Err(Outcome::TtlExceeded);
     }
-    explain::note_flow(record, 1);
+    explain::note_flow(key, record, 1);
     let forward = matches!(record.direction(), Direction::Forward);
     let completes = forward && (record.state().is_answered() || rewrite::is_direct(record));
     if completes {

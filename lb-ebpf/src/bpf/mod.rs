@@ -17,6 +17,7 @@ pub mod pipeline;
 mod reset;
 mod rewrite;
 mod timestamps;
+pub mod trace;
 
 use aya_ebpf::{bindings::xdp_action::XDP_TX, programs::XdpContext};
 

@@ -93,7 +93,7 @@ fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::
         }
     }
 
-    explain::note_flow(&scratch.forward, 3);
+    explain::note_flow(key, &scratch.forward, 3);
     // The packet is counted before the entry is copied into the table, so that the table has the count.
     established::account(&mut scratch.forward, packet.ip.packet_bytes(), now);
     maps::account(backend_id, |stats| stats.flows_new += 1);

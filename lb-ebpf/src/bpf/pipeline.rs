@@ -214,7 +214,7 @@ fn is_to_service<I: icmp::IcmpFamily>(
     now: u64,
 ) -> core::result::Result<bool, Outcome> {
     let Some(service) = maps::service(&service_key(key)) else { return Ok(false) };
-    explain::note(|explanation| explanation.service = service.name_hash);
+    explain::note_service(service);
     let decision = firewall::judge::<I>(policy, &key.source, service)?;
     let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
     *opening =
@@ -259,7 +259,7 @@ fn process_unknown<I: icmp::IcmpFamily>(
     }
     match maps::service(&service_key(key)) {
         Some(service) => {
-            explain::note(|explanation| explanation.service = service.name_hash);
+            explain::note_service(service);
             firewall::judge::<I>(policy, &key.source, service)?;
         }
         None => {

@@ -119,7 +119,7 @@ impl Agent {
         self.config.services.keys().find(is).cloned()
     }
 
-    fn backend_of(&self, id: u32) -> Option<(ServiceName, BackendName)> {
+    pub(super) fn backend_of(&self, id: u32) -> Option<(ServiceName, BackendName)> {
         let hash = self.dataplane.image().backends.get(&id)?.name_hash;
         let all =
             self.config.services.values().flat_map(|service| {

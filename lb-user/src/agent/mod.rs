@@ -14,6 +14,7 @@ mod journal;
 mod probe;
 mod state;
 mod sweeping;
+mod trace;
 mod uniqueness;
 mod view;
 mod vips;
@@ -117,15 +118,26 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (sweeper, sweeps) = sweeping::spawn(dataplane.sweeper()?, &config)?;
     let refusals = dataplane.refusals()?;
     let (results, check_results) = mpsc::channel(EVENTS_WAITING);
+    let (trace_ended, traces_ended) = mpsc::channel(1);
     let journal = journal::Journal::new(events.clone());
-    let mut agent =
-        Agent::new(config_file.to_owned(), text, config, dataplane, interfaces, sweeper, results, journal);
+    let mut agent = Agent::new(
+        config_file.to_owned(),
+        text,
+        config,
+        dataplane,
+        interfaces,
+        sweeper,
+        results,
+        trace_ended,
+        journal,
+    );
     agent.start(report).await?;
     new_pins.keep();
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
-    let ended = event_loop(agent, Inputs { commands_in, check_results, sweeps, refusals }).await;
+    let ended =
+        event_loop(agent, Inputs { commands_in, check_results, sweeps, refusals, traces_ended }).await;
     server.abort();
     drop(socket);
     ended
@@ -199,6 +211,7 @@ struct Inputs {
     check_results: mpsc::Receiver<checks::CheckDone>,
     sweeps: mpsc::Receiver<sweeping::Swept>,
     refusals: Refusals,
+    traces_ended: mpsc::Receiver<()>,
 }
 
 async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
@@ -214,6 +227,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),
+            Some(()) = inputs.traces_ended.recv() => agent.end_trace(),
             Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
             _ = tick.tick() => agent.handle_tick().await,
             _ = hangup.recv() => agent.reload().await,
@@ -221,6 +235,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
             _ = interrupt.recv() => break,
         }
     }
+    agent.end_trace();
     // Nobody could take it back later.
     agent.take_back().await;
     info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");

@@ -10,7 +10,7 @@ use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
 use crate::config::Config;
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
-use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport};
+use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
 use std::path::PathBuf;
@@ -39,6 +39,10 @@ pub(super) struct Agent {
     pub(super) unconfirmed: Option<Unconfirmed>,
     /// The program that explains, once somebody asked.
     pub(super) explainer: Option<Explainer>,
+    /// The program that tells about packets, while somebody looks.
+    pub(super) tracer: Option<Tracer>,
+    /// Where the end of a trace is told.
+    pub(super) trace_ended: mpsc::Sender<()>,
     pub(super) interfaces: Interfaces,
     pub(super) checks: Checks,
     pub(super) sweeper: std::sync::mpsc::Sender<Order>,
@@ -68,6 +72,7 @@ impl Agent {
         interfaces: Interfaces,
         sweeper: std::sync::mpsc::Sender<Order>,
         results: mpsc::Sender<CheckDone>,
+        trace_ended: mpsc::Sender<()>,
         journal: Journal,
     ) -> Self {
         Self {
@@ -80,6 +85,8 @@ impl Agent {
             ruleset: Ruleset::default(),
             unconfirmed: None,
             explainer: None,
+            tracer: None,
+            trace_ended,
             interfaces,
             checks: Checks::new(results),
             sweeper,
@@ -175,6 +182,7 @@ impl Agent {
                 let _ = reply.send(self.guide(&name));
             }
             Command::Probe(name, reply) => self.probe(&name, reply),
+            Command::Trace(request, reply) => self.trace(&request, reply),
             Command::Confirm(reply) => {
                 let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));
             }

@@ -92,16 +92,24 @@ impl Client {
         self.call::<(), T>(Method::DELETE, path, None).await
     }
 
-    /// Calls `each` with every line of an answer as it comes.
-    pub async fn lines(&self, path: &str, mut each: impl FnMut(&str)) -> Result<(), ClientError> {
-        let mut body = self.request::<()>(Method::GET, path, None).await?.into_body();
+    /// Calls `each` with every line of an answer as it comes, for as long as that says true.
+    pub async fn lines<B: Serialize>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&B>,
+        mut each: impl FnMut(&str) -> bool,
+    ) -> Result<(), ClientError> {
+        let mut body = self.request(method, path, body).await?.into_body();
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.protocol(&error))?;
             rest.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
-                each(String::from_utf8_lossy(&line).trim_end());
+                if !each(String::from_utf8_lossy(&line).trim_end()) {
+                    return Ok(());
+                }
             }
         }
         Ok(())

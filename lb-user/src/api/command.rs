@@ -3,12 +3,12 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, ProbeView, RuleSpec, ServicePatch, ServiceSpec, Snapshot,
+    Guide, ProbeView, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// The way back.
 pub type Reply<T> = oneshot::Sender<Result<T, ApiError>>;
@@ -34,6 +34,8 @@ pub enum Command {
     Guide(ServiceName, Reply<Guide>),
     /// Ask a service's backends whether they have it.
     Probe(ServiceName, Reply<Vec<ProbeView>>),
+    /// Tell about packets until the reader leaves.
+    Trace(TraceRequest, Reply<mpsc::Receiver<TracedPacket>>),
     /// Make an unconfirmed change stay.
     Confirm(Reply<Confirmed>),
     /// List flows.

@@ -13,6 +13,7 @@ mod firewall;
 mod peer;
 mod probe;
 pub mod server;
+mod trace;
 mod types;
 
 pub use change::{
@@ -25,6 +26,7 @@ pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
 pub use probe::{Guide, ProbeView};
+pub use trace::{TraceRequest, TracedPacket};
 pub use types::*;
 
 /// Path prefix of this version of the API.

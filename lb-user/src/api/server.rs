@@ -3,24 +3,22 @@
 
 pub use super::peer::Policy;
 use super::peer::{Peer, Right};
+mod streams;
+
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
-    Command, Confirmed, CountersView, ErrorKind, Event, EventKind, ExplainQuestion, Explanation,
-    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, Mutation, ProbeView, Reply,
-    RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
+    Command, Confirmed, CountersView, ErrorKind, Event, ExplainQuestion, Explanation, FirewallAnswer,
+    FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, Mutation, ProbeView, Reply, RuleSpec,
+    ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
-use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};
-use futures_util::{Stream, StreamExt, stream};
-use serde::Deserialize;
-use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::UnixListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -124,13 +122,14 @@ fn router(context: Context) -> Router {
         .route("/health", get(health))
         .route("/counters", get(counters))
         .route("/flows", get(flows))
-        .route("/events", get(events))
+        .route("/events", get(streams::events))
         .route("/config", post(apply))
         .route("/firewall", get(firewall))
         .route("/firewall/test", get(test_firewall))
         .route("/firewall/rules", post(add_rule))
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
+        .route("/trace", post(streams::trace))
         .route("/explain", get(explain))
         .method_not_allowed_fallback(no_such_method);
     Router::new()
@@ -333,65 +332,6 @@ async fn remove_rule(
 
 async fn confirm(State(context): State<Context>) -> Answer<Confirmed> {
     context.ask(Command::Confirm).await.map(Json)
-}
-
-#[derive(Deserialize)]
-struct EventQuery {
-    #[serde(default)]
-    follow: bool,
-}
-
-/// Past events as one JSON object a line; with `?follow=true` those to come as well, until the peer leaves.
-async fn events(
-    State(context): State<Context>,
-    Query(query): Query<EventQuery>,
-) -> Result<Response, ApiError> {
-    // Subscribe first, so that nothing falls between past and future.
-    let to_come = context.events.subscribe();
-    let past = context.ask(Command::PastEvents).await?;
-    let last = past.back().map_or(0, |event| event.sequence);
-    let text: String = past.iter().map(line).collect();
-    if !query.follow {
-        return Ok(Response::new(Body::from(text)));
-    }
-    let first = stream::iter([text]);
-    let later = follow(to_come, last).map(|event| line(&event));
-    Ok(Response::new(Body::from_stream(first.chain(later).map(Ok::<_, std::io::Error>))))
-}
-
-/// Events after the one with the number `last`. Who reads too slowly misses some, and is told how many.
-fn follow(to_come: broadcast::Receiver<Event>, last: u64) -> impl Stream<Item = Event> {
-    stream::unfold((to_come, last), |(mut to_come, last)| async move {
-        loop {
-            let event = match to_come.recv().await {
-                Ok(event) if event.sequence <= last => continue,
-                Ok(event) => event,
-                Err(broadcast::error::RecvError::Lagged(count)) => missed(count, last),
-                Err(broadcast::error::RecvError::Closed) => return None,
-            };
-            let last = event.sequence;
-            return Some((event, (to_come, last)));
-        }
-    })
-}
-
-/// Stands for events that were missed, with the number of the last of them.
-fn missed(count: u64, last: u64) -> Event {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Event {
-        sequence: last + count,
-        at_unix_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
-        kind: EventKind::Warning,
-        message: format!(
-            "{count} events were missed here: this reader was too slow; the agent's log has them"
-        ),
-    }
-}
-
-fn line(event: &Event) -> String {
-    let mut text = serde_json::to_string(event).unwrap_or_default();
-    text.push('\n');
-    text
 }
 
 #[cfg(test)]

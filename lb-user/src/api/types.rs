@@ -265,20 +265,25 @@ pub struct FlowFilter {
 }
 
 /// A prefix as people write it: an address alone is one, too.
-mod prefix_text {
+pub(super) mod prefix_text {
     use crate::model::parse_prefix;
     use ipnet::IpNet;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(prefix: &Option<IpNet>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::api) fn serialize<S: Serializer>(
+        prefix: &Option<IpNet>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match prefix {
             Some(prefix) => serializer.collect_str(prefix),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IpNet>, D::Error> {
+    pub(in crate::api) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<IpNet>, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_prefix(&text).map(Some).map_err(D::Error::custom)
     }

@@ -2,16 +2,18 @@
 
 mod explain;
 mod firewall;
+mod flow;
+mod trace;
 
 pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
+pub(super) use flow::FlowCommand;
+pub(super) use trace::TraceArgs;
 
 use crate::model::{
-    AdminState, AtLimit, BackendName, FlowStateWord, Mode, Protocol, SchedulerKind, ServiceName, VipName,
-    Weight, parse_prefix,
+    AdminState, AtLimit, BackendName, Mode, Protocol, SchedulerKind, ServiceName, VipName, Weight,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -94,6 +96,8 @@ pub enum Command {
     Firewall(FirewallCommand),
     /// Say what the program in the kernel would do with a packet, and why. Changes nothing.
     Explain(ExplainArgs),
+    /// Show packets as they go by, with what becomes of each.
+    Trace(TraceArgs),
     /// Flows.
     #[command(subcommand)]
     Flow(FlowCommand),
@@ -265,10 +269,6 @@ fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; such as 30s or 5m"))
 }
 
-fn prefix(text: &str) -> Result<IpNet, String> {
-    parse_prefix(text).map_err(|error| error.to_string())
-}
-
 /// Backends.
 #[derive(Debug, Subcommand)]
 pub enum BackendCommand {
@@ -365,34 +365,5 @@ pub enum BackendCommand {
         /// How to change it.
         #[command(flatten)]
         change: ChangeArgs,
-    },
-}
-
-/// Flows.
-#[derive(Debug, Subcommand)]
-pub enum FlowCommand {
-    /// List flows.
-    List {
-        /// Only of this service.
-        #[arg(long)]
-        service: Option<ServiceName>,
-        /// Only of backends of this name.
-        #[arg(long)]
-        backend: Option<BackendName>,
-        /// Only of these clients: an address or a prefix.
-        #[arg(long, value_name = "PREFIX", value_parser = prefix)]
-        client: Option<IpNet>,
-        /// Only of this transport protocol: tcp or udp.
-        #[arg(long)]
-        protocol: Option<Protocol>,
-        /// Only in this state: embryonic, established, half-closed or closed.
-        #[arg(long)]
-        state: Option<FlowStateWord>,
-        /// Only those whose clients have been silent for so long.
-        #[arg(long, value_name = "TIME", value_parser = duration)]
-        idle: Option<Duration>,
-        /// At most so many.
-        #[arg(long, default_value_t = 100)]
-        limit: usize,
     },
 }

@@ -9,6 +9,7 @@ mod firewall;
 mod output;
 mod service;
 mod show;
+mod trace;
 
 pub use args::{Cli, Command};
 
@@ -112,6 +113,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         }
         Command::Confirm => firewall::confirm(&client, output).await,
         Command::Explain(args) => explain::run(&client, output, args).await,
+        Command::Trace(args) => trace::run(&client, output, args).await,
         Command::Firewall(command) => firewall::run(&client, output, command).await,
         // Handled above, or by main before it came here.
         Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Success),

@@ -6,6 +6,7 @@ use super::{CliError, Exit};
 use crate::api::client::Client;
 use crate::api::{CheckView, CountersView, Event, FlowList, Status};
 use humantime::{format_duration, format_rfc3339_millis};
+use hyper::Method;
 use std::fmt::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -157,9 +158,10 @@ pub(super) async fn events(client: &Client, output: Output, follow: bool) -> Res
         if let Err(error) = output.line(&text) {
             failure = Some(error);
         }
+        failure.is_none()
     };
     let path = if follow { "/events?follow=true" } else { "/events" };
-    client.lines(path, each).await?;
+    client.lines::<()>(Method::GET, path, None, each).await?;
     match failure {
         Some(error) => Err(error.into()),
         None => Ok(Exit::Success),

@@ -1,5 +1,7 @@
+use super::streams::follow;
 use super::*;
 use crate::api::EventKind;
+use futures_util::StreamExt as _;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;

@@ -107,6 +107,17 @@ fn leave_others(options: &Options, report: &mut LoadReport) -> Result<(), Datapl
     Ok(())
 }
 
+/// Puts another load of the program into the link of an interface.
+pub(super) fn put_into(program: &mut Xdp, pin_dir: &Path, interface: &str) -> Result<(), DataplaneError> {
+    match take_over(program, pin_dir, interface)? {
+        Some(_) => Ok(()),
+        None => Err(DataplaneError::Attach {
+            interface: interface.to_owned(),
+            reason: "its link is gone; restart the agent".to_owned(),
+        }),
+    }
+}
+
 /// Puts the program into a link that an earlier agent pinned.
 fn take_over(
     program: &mut Xdp,

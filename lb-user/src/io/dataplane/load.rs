@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// The program as built by `cargo xtask build-ebpf`.
 pub static PROGRAM_OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../lb-ebpf/object/lb-xdp.o"));
-const PROGRAM: &str = "lb_xdp";
+pub(super) const PROGRAM: &str = "lb_xdp";
 /// The program that takes flows off their sources' accounts; it is run, never attached.
 pub(super) const SETTLE_PROGRAM: &str = "lb_settle";
 const BPF_FS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::BPF_FS_MAGIC;
@@ -180,7 +180,7 @@ impl Dataplane {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataplaneError> {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataplaneError> {
     let program = ebpf
         .program_mut(name)
         .ok_or_else(|| DataplaneError::Load(format!("no program {name} in the object")))?;

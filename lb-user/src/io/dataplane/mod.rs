@@ -16,6 +16,7 @@ mod maps;
 mod refusals;
 mod run;
 mod tables;
+mod trace;
 
 pub use crate::core::expiry::Timeouts;
 pub use attach::{Attachment, XdpModeUsed};
@@ -27,6 +28,7 @@ pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
 pub use refusals::Refusals;
 pub use run::{RunResult, TrivialProgram};
 pub use tables::Table;
+pub use trace::{TraceEvents, Tracer};
 
 use crate::core::plan::{Image, Step};
 use aya::Ebpf;

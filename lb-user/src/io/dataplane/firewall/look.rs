@@ -7,6 +7,7 @@ use crate::model::RuleName;
 use aya::maps::lpm_trie::Key;
 use aya::maps::{HashMap, MapData};
 use lb_ebpf::abi::{Decision, DecisionKey, Judgement, RuleHits, SourceClass, Target};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 impl Dataplane {
@@ -26,6 +27,11 @@ impl Dataplane {
     /// The name of the rule with this id.
     pub fn rule_name(&self, id: u32) -> Option<&RuleName> {
         self.firewall.ids.iter().find(|(_, other)| **other == id).map(|(name, _)| name)
+    }
+
+    /// The names of all rules, by their ids.
+    pub fn rule_names(&self) -> BTreeMap<u32, RuleName> {
+        self.firewall.ids.iter().map(|(name, id)| (*id, name.clone())).collect()
     }
 
     /// How many prefixes are in force.
