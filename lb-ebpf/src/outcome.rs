@@ -100,6 +100,8 @@ outcomes! {
     OverRate = "over_rate" Drop,
     /// Its source has as many connections open as a rule of the firewall allows.
     OverActive = "over_active" Drop,
+    /// A client's first datagram that says it comes from a VIP.
+    BadSource = "bad_source" Drop,
     /// IPv4 or IPv6 header to a VIP whose version or lengths contradict the frame.
     BadIpHeader = "bad_ip_header" Drop,
     /// IPv4 options on a packet to a VIP.

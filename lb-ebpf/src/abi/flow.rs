@@ -71,6 +71,8 @@ impl FlowKey {
 /// In a flow's record: no rule limits its source.
 pub const NO_RULE: u16 = u16::MAX;
 
+/// Beyond what a protocol number can be.
+const NO_PROTOCOL: u32 = 1 << 8;
 const FORWARDING_SHIFT: u16 = 13;
 const SERVICE_ID_MASK: u16 = MAX_SERVICES as u16 - 1;
 
@@ -301,15 +303,18 @@ impl FlowRecord {
     }
 
     /// Key of the other direction's entry: of the answer to what this entry, whose own key that is, makes of its packets.
+    /// Where answers are not seen it is a key that no packet has: their own may be another flow's, which came here by way
+    /// of another service.
     #[inline(always)]
     pub const fn twin_key(&self, key: &FlowKey) -> FlowKey {
         let (source, destination) = self.rewritten(key);
+        let unseen = if matches!(self.forwarding(), Forwarding::Direct) { NO_PROTOCOL } else { 0 };
         FlowKey {
             source: *destination,
             destination: *source,
             source_port: self.new_destination_port,
             destination_port: self.new_source_port,
-            protocol: key.protocol,
+            protocol: key.protocol | unseen,
         }
     }
 }

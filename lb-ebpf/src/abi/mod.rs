@@ -35,6 +35,8 @@ pub const MAX_VIPS: u32 = 4096;
 pub const MAX_SERVICES: u32 = 8192;
 /// Backend addresses a node can know at one time; also the range of backend ids.
 pub const MAX_BACKENDS: u32 = 16384;
+/// Slots behind the drawn one that are looked at for a backend with room: when all are full, every SYN pays for it.
+pub const LIMIT_ATTEMPTS: u32 = 64;
 /// Entries of the arrays of active flows: of backends by their ids, behind them of services by theirs.
 pub const MAX_ACCOUNTS: u32 = MAX_BACKENDS + MAX_SERVICES;
 /// Entries of the slot array that all slot tables share.

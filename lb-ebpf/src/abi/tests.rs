@@ -64,6 +64,14 @@ fn twin_of_the_twin_is_the_flow_itself() {
 }
 
 #[test]
+fn a_flow_whose_answers_are_not_seen_has_a_twin_key_that_no_packet_has() {
+    let (forward, twin, _) = entries(Forwarding::Direct);
+    let answer = FlowKey::new(address("10.80.0.21"), [0, 80], client().source, client().source_port(), 6);
+    assert_eq!(forward.forwarding(), Forwarding::Direct);
+    assert_ne!(twin, answer);
+}
+
+#[test]
 fn both_entries_know_the_client_and_what_it_addressed() {
     for forwarding in [Forwarding::Nat, Forwarding::KeepSource] {
         let (forward, from_backend, reverse) = entries(forwarding);

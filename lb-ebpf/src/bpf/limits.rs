@@ -4,7 +4,9 @@
 //! go elsewhere, or when its handshake is complete, and then it is too late for that.
 
 use super::maps;
-use crate::abi::{AtLimit, Backend, FlowRecord, NO_BACKEND, Service, ServiceLimit, service_account};
+use crate::abi::{
+    AtLimit, Backend, FlowRecord, LIMIT_ATTEMPTS, NO_BACKEND, Service, ServiceLimit, service_account,
+};
 use crate::outcome::Outcome;
 use aya_ebpf::helpers::generated::bpf_loop;
 use core::ffi::c_void;
@@ -90,7 +92,7 @@ fn next_with_room(service: &Service, index: u32) -> Option<u32> {
     // SAFETY: the callback has the signature that the helper asks for, and its context outlives the call.
     unsafe {
         bpf_loop(
-            service.slots_len.saturating_sub(1),
+            service.slots_len.saturating_sub(1).min(LIMIT_ATTEMPTS),
             look_at_next as *mut c_void,
             (&raw mut search).cast::<c_void>(),
             0,

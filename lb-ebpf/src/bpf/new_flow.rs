@@ -12,7 +12,8 @@ use super::{
     timestamps,
 };
 use crate::abi::{
-    Backend, DATAGRAM_PORT_REST_NS, FlowKey, Forwarding, NextHop, PORT_ATTEMPTS, Scheduler, Service,
+    Backend, DATAGRAM_PORT_REST_NS, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, Scheduler,
+    Service,
 };
 use crate::outcome::{Occurrence, Outcome};
 use crate::steer;
@@ -162,12 +163,21 @@ fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result<(), Outcom
 /// the oldest; should it go on after all, it gets another port.
 #[inline(never)]
 fn take_over(scratch: &mut Scratch, now: u64) -> bool {
+    let rests = |record: &FlowRecord| now.wrapping_sub(record.last_seen_ns) >= DATAGRAM_PORT_REST_NS;
     let Some(owner) = maps::embryonic(&scratch.from_backend) else { return false };
-    if !owner.state().is_of_datagrams() || now.wrapping_sub(owner.last_seen_ns) < DATAGRAM_PORT_REST_NS {
+    if !owner.state().is_of_datagrams() || !rests(owner) {
         return false;
     }
+    // The client's entry may have given way, and the client's datagrams have another flow by now.
     let client = owner.twin_key(&scratch.from_backend);
-    maps::remove_embryonic(&client);
+    if let Some(forward) = maps::embryonic(&client)
+        && forward.twin_key(&client) == scratch.from_backend
+    {
+        if !rests(forward) {
+            return false;
+        }
+        maps::remove_embryonic(&client);
+    }
     maps::count(Occurrence::PortReused);
     maps::put_embryonic(&scratch.from_backend, &scratch.reverse).is_ok()
 }

@@ -2,7 +2,7 @@
 //! second for each flow and direction.
 
 use super::{explain, maps};
-use crate::abi::{Address, FlowKey, FlowRecord, NEXT_HOP_LIFETIME_TICKS, NextHop, ticks};
+use crate::abi::{Address, FlowKey, FlowRecord, Forwarding, NEXT_HOP_LIFETIME_TICKS, NextHop, ticks};
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{IpHeader, Ipv4, Ipv6};
 use aya_ebpf::{
@@ -18,6 +18,8 @@ use aya_ebpf::{
 pub(super) trait Routed: IpHeader {
     const ADDRESS_FAMILY: u8;
     fn write_addresses(params: &mut bpf_fib_lookup, source: &Address, destination: &Address);
+    /// Whether the next hop is the destination itself.
+    fn leads_to(params: &bpf_fib_lookup, destination: &Address) -> bool;
 }
 
 impl Routed for Ipv4 {
@@ -27,6 +29,11 @@ impl Routed for Ipv4 {
         params.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(source.v4());
         params.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(destination.v4());
     }
+    #[inline(always)]
+    fn leads_to(params: &bpf_fib_lookup, destination: &Address) -> bool {
+        // SAFETY: a union of integers, written by the kernel.
+        unsafe { params.__bindgen_anon_4.ipv4_dst == u32::from_ne_bytes(destination.v4()) }
+    }
 }
 
 impl Routed for Ipv6 {
@@ -35,6 +42,13 @@ impl Routed for Ipv6 {
     fn write_addresses(params: &mut bpf_fib_lookup, source: &Address, destination: &Address) {
         params.__bindgen_anon_3.ipv6_src = words(source);
         params.__bindgen_anon_4.ipv6_dst = words(destination);
+    }
+    #[inline(always)]
+    fn leads_to(params: &bpf_fib_lookup, destination: &Address) -> bool {
+        // SAFETY: a union of integers, written by the kernel.
+        let next = unsafe { params.__bindgen_anon_4.ipv6_dst };
+        let wanted = words(destination);
+        next[0] == wanted[0] && next[1] == wanted[1] && next[2] == wanted[2] && next[3] == wanted[3]
     }
 }
 
@@ -69,6 +83,11 @@ pub(super) fn resolve<I: Routed>(
         bpf_fib_lookup_helper(ctx.as_ptr(), &raw mut params, core::mem::size_of::<bpf_fib_lookup>() as i32, 0)
     };
     if answer == BPF_FIB_LKUP_RET_SUCCESS as i64 {
+        // The kernel puts a gateway's address where it was asked for one. A packet that is to arrive as it is must not go to a
+        // router, which would send it to the VIP: here.
+        if matches!(record.forwarding(), Forwarding::Direct) && !I::leads_to(&params, destination) {
+            return Err(Outcome::NoRoute);
+        }
         record.next_hop = NextHop {
             destination: params.dmac,
             source: params.smac,

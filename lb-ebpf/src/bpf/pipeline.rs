@@ -178,8 +178,16 @@ fn process_udp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
         }
         handshake::forget(&key);
     }
+    // Promoted on another CPU between the two look-ups.
+    if let Some(record) = maps::established(&key) {
+        return established::process_datagram::<I>(ctx, datagram, &key, record, now);
+    }
     if !is_to_service::<I>(&policy, &key, now)? {
         return Err(of_no_service(&key));
+    }
+    // What answers an answer would go on for ever between two services.
+    if maps::may_be_vip(datagram.ip.source_last_bytes()) && maps::is_vip(&key.source) {
+        return Err(Outcome::BadSource);
     }
     if maps::scratch().ok_or(Outcome::Internal)?.opening.service.slots_len == 0 {
         return Err(Outcome::NoBackendDropped);
@@ -255,7 +263,11 @@ fn process_unknown<I: icmp::IcmpFamily>(
     now: u64,
 ) -> Result {
     if !maps::is_vip(&key.destination) {
-        return Err(Outcome::NotOurs);
+        return match maps::established(key) {
+            // As below: a backend's answer to a client.
+            Some(record) => established::process::<I>(ctx, segment, key, record, now),
+            None => Err(Outcome::NotOurs),
+        };
     }
     match maps::service(&service_key(key)) {
         Some(service) => {

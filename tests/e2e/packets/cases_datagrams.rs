@@ -127,6 +127,8 @@ fn wrong(scene: Scene) -> Vec<Case> {
             .drops(Outcome::UnknownDatagram, to_port(FIRST_NAT_PORT + 5)),
         Case::new(scene, "a datagram without a backend to take it is dropped", down)
             .drops(Outcome::NoBackendDropped, query.frame()),
+        case(scene, "a datagram that says it comes from a VIP would be answered by another service, and that by this one")
+            .drops(Outcome::BadSource, Packet { source: scene.vip(), ..query.clone() }.frame()),
         case(scene, "a datagram that may not make another hop is dropped")
             .drops(Outcome::TtlExceeded, Packet { hops: 1, ..query.clone() }.frame()),
     ]

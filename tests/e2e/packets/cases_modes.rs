@@ -12,7 +12,14 @@ pub(crate) fn cases() -> Vec<Case> {
     SCENES
         .into_iter()
         .flat_map(|scene| {
-            [kept(scene), kept_errors(scene), direct(scene), direct_ends(scene), changed(scene)]
+            [
+                kept(scene),
+                kept_errors(scene),
+                direct(scene),
+                direct_ends(scene),
+                changed(scene),
+                shared(scene),
+            ]
         })
         .flatten()
         .collect()
@@ -225,6 +232,51 @@ fn direct_ends(scene: Scene) -> Vec<Case> {
     let reset =
         case.begun(&flow).forward(Outcome::Handshake, &flow, &flow.client_sends(RST, b"")).entries(0, 0);
     vec![closed, anew, reset]
+}
+
+/// One client port, one backend, two ways to it: what happens to the flow that is seen from one side is none of the
+/// other's business.
+fn shared(scene: Scene) -> Vec<Case> {
+    let host = scene.web(1);
+    let service = |name, vip, forwarding| {
+        let mut service = Service::over(name, SocketAddr::new(vip, 80), &[host]);
+        service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
+        Service { forwarding, ..service }
+    };
+    let services = vec![
+        service("direct", scene.vip(), Forwarding::Direct),
+        service("kept", scene.vip_b(), Forwarding::KeepSource),
+    ];
+    let setup = Setup::new(&[scene.vip(), scene.vip_b()], services);
+    let direct = flow(scene, Forwarding::Direct);
+    let kept = Flow {
+        service: SocketAddr::new(scene.vip_b(), 80),
+        backend_port: 80,
+        ..flow(scene, Forwarding::KeepSource)
+    };
+    let case = |sentence: &str| Case::new(scene, sentence, setup.clone());
+    let goes_on = |case: Case| {
+        case.back(Outcome::ToClient, &kept, &kept.backend_sends(ACK, b"answer")).forward(
+            Outcome::ToBackend,
+            &kept,
+            &kept.client_sends(ACK, b"more"),
+        )
+    };
+    let reset = opened_directly(
+        case("a flow that goes directly ends, one of the same ends by way of the node does not")
+            .opened(&kept),
+        &direct,
+    )
+    .forward(Outcome::ToBackend, &direct, &direct.client_sends(RST | ACK, b""))
+    .begun(&direct)
+    .with(Occurrence::TupleReused, 1);
+    let opened = opened_directly(
+        case("a flow that goes directly is established, one of the same ends in its handshake stays")
+            .answered(&kept),
+        &direct,
+    )
+    .forward(Outcome::Promoted, &kept, &kept.client_sends(ACK, b""));
+    vec![goes_on(reset).entries(2, 1), goes_on(opened).entries(3, 0)]
 }
 
 fn changed(scene: Scene) -> Vec<Case> {

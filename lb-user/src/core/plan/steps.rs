@@ -263,10 +263,13 @@ impl<'a> Planner<'a> {
 }
 
 impl Image {
-    /// Goes on with the turn of ids behind those that are there, in an image that was read back.
-    pub fn continue_ids(&mut self) {
-        self.next_backend_id = next_after(self.backends.keys().next_back());
-        self.next_service_id = next_after(self.services.values().map(|service| &service.id).max());
+    /// Goes on with the turn of ids behind those that are there, in an image that was read back, and behind those that still
+    /// have flows: their next owner would inherit them.
+    pub fn continue_ids(&mut self, busy_backend: Option<u32>, busy_service: Option<u32>) {
+        let backend = self.backends.keys().next_back().copied();
+        let service = self.services.values().map(|service| service.id).max();
+        self.next_backend_id = next_after(backend.max(busy_backend).as_ref());
+        self.next_service_id = next_after(service.max(busy_service).as_ref());
     }
 
     /// The image after a step was taken.

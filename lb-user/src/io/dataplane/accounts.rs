@@ -15,7 +15,8 @@ use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{Program, ProgramFd};
 use lb_ebpf::abi::{
-    Direction, FlowKey, FlowRecord, LimitedSource, NO_RULE, active_flows_of, service_account,
+    Direction, FlowKey, FlowRecord, LimitedSource, MAX_ACCOUNTS, MAX_BACKENDS, NO_RULE, active_flows_of,
+    service_account,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -115,6 +116,26 @@ impl Accounts {
         self.suspected = suspected;
         Ok(())
     }
+}
+
+/// The highest ids of a backend and of a service that have flows, also where neither is there any more.
+pub(super) fn last_busy(ebpf: &Ebpf) -> Result<[Option<u32>; 2], DataplaneError> {
+    let (counted, forgotten): (Array<MapData, u64>, Array<MapData, u64>) =
+        (open(ebpf, COUNTED)?, open(ebpf, FORGOTTEN)?);
+    let is_busy = |account: &u32| -> Result<bool, DataplaneError> {
+        let counted = counted.get(account, 0).map_err(failed(COUNTED))?;
+        Ok(active_flows_of(counted, forgotten.get(account, 0).map_err(failed(FORGOTTEN))?) > 0)
+    };
+    let last = |accounts: Range<u32>| -> Result<Option<u32>, DataplaneError> {
+        for account in accounts.rev() {
+            if is_busy(&account)? {
+                return Ok(Some(account));
+            }
+        }
+        Ok(None)
+    };
+    let service = last(MAX_BACKENDS..MAX_ACCOUNTS)?.map(|account| account - MAX_BACKENDS);
+    Ok([last(0..MAX_BACKENDS)?, service])
 }
 
 impl Dataplane {

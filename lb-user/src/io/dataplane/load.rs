@@ -157,7 +157,10 @@ impl Dataplane {
         note_kept_sizes(&ebpf, options, &mut report);
         maps::write_node(&mut ebpf, node(options.nat_ports))?;
         let mut image = maps::read_image(&ebpf)?;
-        image.continue_ids();
+        let taken_over = report.maps_taken_over;
+        let [busy_backend, busy_service] =
+            if taken_over { super::accounts::last_busy(&ebpf)? } else { [None; 2] };
+        image.continue_ids(busy_backend, busy_service);
         let firewall = FirewallImage::read(&ebpf)?;
         for name in [PROGRAM, SETTLE_PROGRAM] {
             program(&mut ebpf, name)?.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
