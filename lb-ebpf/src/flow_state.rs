@@ -11,6 +11,8 @@ use crate::wire::TcpFlags;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FlowState(u64);
 
+const BACKEND_SCALE_SHIFT: u32 = 16;
+
 impl FlowState {
     /// The client's SYN alone.
     pub const NEW: Self = Self(0);
@@ -33,6 +35,8 @@ impl FlowState {
     pub const ONE_WAY: Self = Self(128);
     /// The flow is of datagrams, which have no beginning and no end.
     pub const DATAGRAMS: Self = Self(256);
+    /// The client was answered with a SYN cookie: it counts the backend's bytes from another number than the backend.
+    pub const COOKIE: Self = Self(512);
 
     /// The state of a flow that begins.
     #[inline(always)]
@@ -77,6 +81,18 @@ impl FlowState {
     pub const fn may_go_on(self) -> bool {
         let one_way = Self::ONE_WAY.0 | Self::FIN_FROM_CLIENT.0;
         self.0 & (one_way | Self::RESET.0) == one_way
+    }
+
+    /// These bits, and the window scale of the backend of a flow that began with a cookie: four bits, added once.
+    #[inline(always)]
+    pub const fn with_backend_scale(self, scale: u8) -> Self {
+        Self(self.0 | (scale as u64 & 0x0f) << BACKEND_SCALE_SHIFT)
+    }
+
+    /// That scale; valid once the backend answered.
+    #[inline(always)]
+    pub const fn backend_scale(self) -> u8 {
+        (self.0 >> BACKEND_SCALE_SHIFT & 0x0f) as u8
     }
 
     /// Whether the flow is of datagrams.

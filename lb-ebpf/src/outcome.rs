@@ -67,6 +67,12 @@ outcomes! {
     IcmpUnrelated = "icmp_unrelated" Pass,
     /// A client's SYN, or first datagram: took a slot and, where the mode wants one, a NAT port.
     NewFlow = "new_flow" Transmit,
+    /// A client's SYN in a flood of them: answered with a SYN cookie, and not remembered.
+    CookieSent = "cookie_sent" Transmit,
+    /// A client's segment that brought a SYN cookie back: took a slot, and reached its backend as the SYN.
+    CookieAccepted = "cookie_accepted" Transmit,
+    /// A client's SYN to a backend that answers directly, in a flood of them: a hash chose the backend, and it is not remembered.
+    Unrecorded = "unrecorded" Transmit,
     /// A packet of a handshake that is not complete yet, or of datagrams before the client's first after an answer.
     Handshake = "handshake" Transmit,
     /// The client's ACK that completed a handshake, or its first datagram after an answer.
@@ -180,6 +186,8 @@ occurrences! {
     NextHopKept = "next_hop_kept",
     /// A client's ACK did not match the backend's sequence number and did not promote its flow.
     HandshakeMismatch = "handshake_mismatch",
+    /// A segment of no flow, while cookies are sent, brought none back that was good.
+    CookieMismatch = "cookie_mismatch",
     /// A flow that the firewall denies by now was forgotten.
     FlowCut = "flow_cut",
 }

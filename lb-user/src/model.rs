@@ -17,7 +17,7 @@ pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, RuleName, ServiceName,
 pub use self::prefix::{any_source, parse_prefix};
 pub use self::word::{
     AdminState, AtLimit, AttachMode, BackendHealth, DefaultPolicy, Family, FlowStateWord, HealthState, Mode,
-    Protocol, SchedulerKind, WhenDown,
+    Protocol, SchedulerKind, SynCookieMode, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

@@ -132,18 +132,22 @@ pub struct FlowRecord {
     pub address_delta: Delta,
     /// Checksum change of addresses and ports: what TCP's checksum sees.
     pub transport_delta: Delta,
-    /// Initial sequence number of the backend, host order; valid once the state says the backend answered.
+    /// Initial sequence number of the backend, host order; valid once the state says the backend answered. Until then, in
+    /// a flow that began with a cookie, that cookie.
     pub backend_isn: u32,
     /// Stable id of the backend.
     pub backend_id: u32,
-    /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN.
+    /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN. In a forward entry of
+    /// a flow that began with a cookie, until the backend answers: the client's initial sequence number.
     pub fin_end: u32,
     /// The service's id in 13 bits, a [`Forwarding`]'s number in two, then 0 forward or 1 reverse.
     kind: u16,
     /// Id of the firewall rule that limits this flow's source; [`NO_RULE`] is none.
     pub limit_rule: u16,
-    /// What is added to the client's TCP timestamps, and taken from their echo; 0 is nothing.
-    pub timestamp_shift: u32,
+    /// What is added to the client's TCP timestamps, and taken from their echo; 0 is nothing. Of a flow that began with a
+    /// cookie, which has no timestamps: what is added to the client's acknowledgements, and taken from the backend's
+    /// sequence numbers.
+    pub shift: u32,
 }
 
 impl FlowRecord {
@@ -186,7 +190,7 @@ impl FlowRecord {
         self.new_source_port = key.destination_port;
         self.new_destination_port = key.source_port;
         self.backend_id = forward.backend_id;
-        self.timestamp_shift = forward.timestamp_shift;
+        self.shift = forward.shift;
         self.begin(Direction::Reverse, forward.forwarding(), forward.kind, key);
         self.follow_port_of(forward);
     }
@@ -205,6 +209,23 @@ impl FlowRecord {
         self.kind =
             (direction as u16) << 15 | (forwarding as u16) << FORWARDING_SHIFT | service_id & SERVICE_ID_MASK;
         self.limit_rule = NO_RULE;
+    }
+
+    /// Makes this entry, which was just written, one of a flow that began with a cookie, if that is the state; with zeros it
+    /// stays as it is.
+    #[inline(always)]
+    pub const fn begin_with_cookie(&mut self, state: u64, cookie: u32, client_isn: u32) {
+        self.state |= state;
+        self.backend_isn = cookie;
+        self.fin_end = client_isn;
+    }
+
+    /// Notes the answer of the backend of a flow that began with a cookie: its sequence number and window scale.
+    #[inline(always)]
+    pub const fn splice(&mut self, backend_isn: u32, backend_scale: u8) {
+        self.shift = backend_isn.wrapping_sub(self.backend_isn);
+        self.backend_isn = backend_isn;
+        self.state = self.state().with(FlowState::ANSWERED).with_backend_scale(backend_scale).bits();
     }
 
     /// Which way this entry's packets travel.

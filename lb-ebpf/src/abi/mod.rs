@@ -5,6 +5,7 @@
 //! of a layout, of a map's meaning or of a map's key needs a new [`ABI_VERSION`].
 
 mod address;
+mod cookie;
 mod explanation;
 mod firewall;
 mod flow;
@@ -12,6 +13,7 @@ mod service;
 mod trace;
 
 pub use address::Address;
+pub use cookie::{COOKIE_LIFETIME_NS, PRESSURE_WINDOW_NS, Pressure, SynCookies};
 pub use explanation::{Explanation, NO_BACKEND, NO_SERVICE};
 pub use firewall::{
     Decision, DecisionKey, Judgement, LimitedSource, MAX_DECISIONS, MAX_LIMITED_SOURCES, MAX_PREFIXES,
@@ -25,7 +27,7 @@ pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;
@@ -54,9 +56,10 @@ pub const fn ticks(clock_ns: u64) -> u32 {
     (clock_ns >> 20) as u32 | 1
 }
 
-/// How long a datagram's NAT port belongs to a flow that has one packet each way and may never see another, in ns.
-/// Queries of name servers are such flows; with a port each for a minute, 28,000 ports would be 470 queries a second.
-pub const DATAGRAM_PORT_REST_NS: u64 = 5_000_000_000;
+/// How long a NAT port belongs to a flow that is not established and silent, in ns: datagrams of which there may never be
+/// another, handshakes that nobody goes on with. Queries of name servers are such flows, and forged SYNs; with a port each
+/// for a minute, 28,000 ports would be 470 of them a second.
+pub const PORT_REST_NS: u64 = 5_000_000_000;
 
 /// Position of an address in a filter: word index and bit in it.
 #[inline(always)]

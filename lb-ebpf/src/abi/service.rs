@@ -106,6 +106,14 @@ impl Service {
             _ => Scheduler::RoundRobin,
         }
     }
+
+    /// Lets a hash find the slots of flows that are not recorded, and must find theirs again.
+    #[inline(always)]
+    pub const fn steer_by_hash(&mut self) {
+        if self.scheduler != Scheduler::SourceHash as u8 {
+            self.scheduler = Scheduler::Maglev as u8;
+        }
+    }
 }
 
 /// One address of one backend.

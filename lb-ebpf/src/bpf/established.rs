@@ -5,6 +5,7 @@ use super::{
     explain, firewall, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
+    splice,
 };
 use crate::abi::{Address, Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::FlowState;
@@ -48,7 +49,7 @@ pub(super) fn process<I: Rewritable>(
     let news = state_added(record, &segment.tcp);
     if news.has_fin() || !record.state().has(news) {
         let segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
-        close(key, record, news, segment.tcp.fin_end(segment_bytes));
+        close(key, record, news, splice::fin_end(record, segment.tcp.fin_end(segment_bytes)));
     }
     Ok(Sent { outcome, ifindex })
 }

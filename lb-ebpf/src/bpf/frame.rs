@@ -1,6 +1,10 @@
 //! The one way to a packet's bytes.
 
-use aya_ebpf::{helpers::bpf_xdp_get_buff_len, programs::XdpContext};
+use crate::outcome::Outcome;
+use aya_ebpf::{
+    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    programs::XdpContext,
+};
 
 /// A frame's bounds. Holds no reference: every view is checked anew, as the verifier wants it.
 #[derive(Clone, Copy)]
@@ -44,5 +48,17 @@ impl Frame {
         }
         // SAFETY: `ctx` is the context this program was called with.
         unsafe { bpf_xdp_get_buff_len(ctx.ctx) as u32 }
+    }
+
+    /// Makes the frame so many bytes long. No view of it, and no `Frame`, is of use afterwards.
+    #[inline(always)]
+    pub(super) fn resize(self, ctx: &XdpContext, bytes: usize) -> Result<(), Outcome> {
+        let difference = bytes as i32 - self.bytes(ctx, u32::MAX) as i32;
+        if difference == 0 {
+            return Ok(());
+        }
+        // SAFETY: the context is this run's; whoever asks takes a new view of the packet after the call.
+        let resized = unsafe { bpf_xdp_adjust_tail(ctx.ctx, difference) };
+        if resized == 0 { Ok(()) } else { Err(Outcome::Internal) }
     }
 }

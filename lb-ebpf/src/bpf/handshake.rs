@@ -1,9 +1,10 @@
 //! Packets of flows whose handshake is not complete.
 
 use super::{
-    established, explain, firewall, limits, maps, next_hop,
+    cookies, established, explain, firewall, limits, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
+    splice,
 };
 use crate::abi::{Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::{FlowState, completes_handshake};
@@ -40,7 +41,7 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     explain::note_flow(key, record, 1);
-    let tcp = segment.tcp;
+    let tcp = splice::as_backend_sees(record, &segment.tcp);
     if confirms(record, TcpFlags::new(tcp.flags)) {
         stay_within_limits(key, record)?;
     }
@@ -146,10 +147,10 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
     let flags = TcpFlags::new(tcp.flags);
     if flags.has(TcpFlags::RST) {
         if matches!(record.direction(), Direction::Reverse) {
-            maps::account(record.backend_id, |stats| stats.flows_refused += 1);
-            maps::tell_of_refusal(record.backend_id);
+            note_refusal(key, record);
+        } else {
+            remove(key, record);
         }
-        remove(key, record);
         return Outcome::Handshake;
     }
     match record.direction() {
@@ -175,6 +176,14 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
             promote(key, record)
         }
     }
+}
+
+/// A backend refused the flow with RST: it is over.
+#[inline(never)]
+pub(super) fn note_refusal(key: &FlowKey, record: &FlowRecord) {
+    maps::account(record.backend_id, |stats| stats.flows_refused += 1);
+    maps::tell_of_refusal(record.backend_id);
+    remove(key, record);
 }
 
 /// The client is known to have seen an answer. Where nobody here could see it, this is how we know of it.
@@ -224,7 +233,7 @@ fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u3
 }
 
 /// Moves a flow to the established table. The reverse entry goes first, so that no answer can miss.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     let twin_key = record.twin_key(key);
     let has_twin = !rewrite::is_direct(record);
@@ -258,6 +267,10 @@ pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
         }
     }
     maps::account(record.backend_id, |stats| stats.flows_established += 1);
+    // One that began with a cookie was completed when that came back.
+    if !record.state().is_of_datagrams() && !splice::is_spliced(record) {
+        cookies::note_completed(record.forwarding());
+    }
     remove(key, record);
     Outcome::Promoted
 }

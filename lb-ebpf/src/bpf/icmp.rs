@@ -10,8 +10,9 @@ use super::{
     maps, next_hop, now_ns,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
+    splice,
 };
-use crate::abi::{Address, FlowKey, FlowRecord};
+use crate::abi::{Address, Direction, FlowKey, FlowRecord};
 use crate::csum::Delta;
 use crate::outcome::Outcome;
 use crate::wire::{
@@ -155,6 +156,12 @@ fn translate<I: IcmpFamily>(
     let mut delta = addresses.and(ports).replace(&old_checksum, &quote.checksum());
     ports_quoted.source_port = record.new_destination_port();
     ports_quoted.destination_port = record.new_source_port();
+    // What this entry's packets answer came from the backend, with other numbers than its client knows.
+    let mut sequence = Delta::ZERO;
+    if splice::is_spliced(record) && matches!(record.direction(), Direction::Forward) {
+        sequence = splice::shift_quoted(ports_quoted, record.shift);
+        delta = delta.and(sequence);
+    }
     // Most quotes are long enough to hold TCP's own checksum, which must fit the translated packet too; UDP's always is
     // there, unless it is none.
     let quoted_checksum = if answer.protocol() == PROTOCOL_UDP {
@@ -164,7 +171,7 @@ fn translate<I: IcmpFamily>(
     };
     if let Some(checksum) = quoted_checksum {
         let old = *checksum;
-        *checksum = addresses.and(ports).apply(old);
+        *checksum = addresses.and(ports).and(sequence).apply(old);
         delta = delta.replace(&old, checksum);
     }
 

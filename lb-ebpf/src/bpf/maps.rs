@@ -3,6 +3,7 @@
 //! Sizes given here are defaults; the agent sets those of the flow tables from its configuration.
 
 use super::explain::explains;
+use super::options::OptionBytes;
 use super::pipeline::Opening;
 use crate::abi::{
     Address, Backend, BackendStats, FILTER_WORDS, FlowKey, FlowRecord, MAX_ACCOUNTS, MAX_BACKENDS,
@@ -75,6 +76,7 @@ pub struct Scratch {
     pub(super) reverse: FlowRecord,
     pub(super) from_backend: FlowKey,
     pub(super) opening: Opening,
+    pub(super) options: OptionBytes,
 }
 
 /// Counts a packet's outcome.

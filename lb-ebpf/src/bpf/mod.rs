@@ -3,6 +3,7 @@
 //! `pipeline` decides, `maps` remembers, `rewrite` changes bytes, `next_hop` asks the kernel's routing
 //! tables, `frame` is the one way to a packet's bytes.
 
+mod cookies;
 mod established;
 pub mod explain;
 pub mod firewall;
@@ -13,9 +14,11 @@ mod limits;
 pub mod maps;
 mod new_flow;
 mod next_hop;
+mod options;
 pub mod pipeline;
 mod reset;
 mod rewrite;
+mod splice;
 mod timestamps;
 pub mod trace;
 

@@ -6,44 +6,57 @@ use super::{
     limits,
     maps::{self, Scratch},
     next_hop,
-    pipeline::{Result, Sent},
+    pipeline::{Result, Sent, Way},
     random, reset,
     rewrite::{self, Rewritable},
-    timestamps,
+    splice, timestamps,
 };
 use crate::abi::{
-    Backend, DATAGRAM_PORT_REST_NS, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, Scheduler,
-    Service,
+    Backend, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, PORT_REST_NS, Scheduler, Service,
 };
+use crate::cookie::Offer;
+use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
 use crate::steer;
 use crate::wire::{IpFrame, TcpFrame, UdpFrame};
 use aya_ebpf::programs::XdpContext;
 
-/// Begins a flow with a client's SYN.
+/// Begins a flow with a client's SYN, or with what came in its place.
 #[inline(always)]
 pub(super) fn process<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
     let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    if matches!(scratch.opening.service.forwarding(), Forwarding::Nat) {
+    let (way, client_isn) = (scratch.opening.way, scratch.opening.client_isn);
+    let is_syn_of_nat =
+        matches!((way, scratch.opening.service.forwarding()), (Way::Recorded, Forwarding::Nat));
+    scratch.forward.shift = if is_syn_of_nat {
         let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
-        scratch.forward.timestamp_shift = timestamps::shift_of(ctx, segment, scratch.opening.now);
+        timestamps::shift_of(ctx, segment, scratch.opening.now)
     } else {
-        scratch.forward.timestamp_shift = 0;
-    }
+        0
+    };
     match begin::<I>(ctx, frame, key) {
         Err(Outcome::AtLimit) => return reset::answer::<I>(ctx, frame, Outcome::AtLimit),
         begun => begun?,
     }
-    let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
+    let outcome = match way {
+        Way::Proved => {
+            splice::restore_syn::<I>(ctx, client_isn, Offer::of(scratch.opening.cookie))?;
+            Outcome::CookieAccepted
+        }
+        Way::Unrecorded => Outcome::Unrecorded,
+        Way::Recorded | Way::Late => Outcome::NewFlow,
+    };
+    let segment = Frame::new(ctx).view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
     rewrite::forward(ctx, segment, &scratch.forward)?;
-    Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+    Ok(Sent { outcome, ifindex: scratch.forward.next_hop.ifindex })
 }
 
 /// Begins a flow with a client's first datagram.
 #[inline(always)]
 pub(super) fn process_datagram<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
     let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    scratch.forward.timestamp_shift = 0;
+    scratch.forward.shift = 0;
+    scratch.opening.way = Way::Recorded;
     match begin::<I>(ctx, frame, key) {
         // There is no such answer to a datagram.
         Err(Outcome::AtLimit) => return Err(Outcome::AtLimitDropped),
@@ -74,9 +87,12 @@ fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::
     forward.backend_id = backend_id;
     forward.policy_generation = opening.generation;
     forward.limit_rule = opening.limit_rule;
+    // Nothing, where there is none. Asked for here, it would double what the verifier has to follow.
+    forward.begin_with_cookie(opening.state_of_cookie, opening.cookie, opening.client_isn);
     next_hop::resolve::<I>(ctx, key, forward, now)?;
     if !matches!(forwarding, Forwarding::Direct) {
         scratch.reverse.write_answers(key, &scratch.forward);
+        scratch.reverse.begin_with_cookie(opening.state_of_cookie, opening.cookie, opening.client_isn);
         scratch.reverse.policy_generation = opening.generation;
         scratch.reverse.last_seen_ns = now;
         // Until the first answer asks the routing tables, the way back is where the packet came from.
@@ -95,6 +111,9 @@ fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::
     }
 
     explain::note_flow(key, &scratch.forward, 3);
+    if matches!(scratch.opening.way, Way::Unrecorded) {
+        return Ok(());
+    }
     // The packet is counted before the entry is copied into the table, so that the table has the count.
     established::account(&mut scratch.forward, packet.ip.packet_bytes(), now);
     maps::account(backend_id, |stats| stats.flows_new += 1);
@@ -137,7 +156,7 @@ fn schedule(service: &Service, key: &FlowKey) -> core::result::Result<u32, Outco
 /// Finds a free NAT port, and takes it by inserting the reverse entry under it: whoever inserts first
 /// has it.
 #[inline(never)]
-fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result<(), Outcome> {
+pub(super) fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result<(), Outcome> {
     let node = maps::node().ok_or(Outcome::Internal)?;
     if node.nat_port_count == 0 {
         return Err(Outcome::PortsExhausted);
@@ -159,13 +178,14 @@ fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result<(), Outcom
     Err(Outcome::PortsExhausted)
 }
 
-/// Takes the port from datagrams that have rested, if it is theirs. Ports are taken in turn, so this one's flow is among
-/// the oldest; should it go on after all, it gets another port.
+/// Takes the port from datagrams, or a handshake, that have rested, if it is theirs. Ports are taken in turn, so this one's flow
+/// is among the oldest; should it go on after all, it gets another port.
 #[inline(never)]
 fn take_over(scratch: &mut Scratch, now: u64) -> bool {
-    let rests = |record: &FlowRecord| now.wrapping_sub(record.last_seen_ns) >= DATAGRAM_PORT_REST_NS;
+    let rests = |record: &FlowRecord| now.wrapping_sub(record.last_seen_ns) >= PORT_REST_NS;
     let Some(owner) = maps::embryonic(&scratch.from_backend) else { return false };
-    if !owner.state().is_of_datagrams() || !rests(owner) {
+    // A flow that is complete is here because the established table was full.
+    if owner.state().has(FlowState::CONFIRMED) || !rests(owner) {
         return false;
     }
     // The client's entry may have given way, and the client's datagrams have another flow by now.

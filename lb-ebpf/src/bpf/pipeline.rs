@@ -3,14 +3,15 @@
 //! Nothing is written to a packet before it is known to be ours.
 
 use super::{
-    established, explain, firewall, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset,
-    rewrite::Rewritable,
+    cookies, established, explain, firewall, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset,
+    rewrite::Rewritable, splice,
 };
-use crate::abi::{Address, Decision, FlowKey, NO_RULE, Policy, Service, ServiceKey};
+use crate::abi::{Address, Decision, FlowKey, Forwarding, NO_RULE, Policy, Service, ServiceKey};
+use crate::flow_state::FlowState;
 use crate::outcome::{Outcome, Verdict};
 use crate::wire::{
     ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame, Ipv4, Ipv6,
-    PROTOCOL_TCP, PROTOCOL_UDP, TcpFlags, TcpFrame, UdpFrame,
+    PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
 };
 use aya_ebpf::programs::XdpContext;
 
@@ -32,8 +33,28 @@ pub struct Opening {
     pub(super) generation: u32,
     /// The firewall's rule that limits how many flows the source may have; `NO_RULE` is none.
     pub(super) limit_rule: u16,
+    /// How it goes on.
+    pub(super) way: Way,
+    /// The cookie that was brought back, and the sequence number of the SYN that it answered; or zeros.
+    pub(super) cookie: u32,
+    pub(super) client_isn: u32,
+    /// What the flow's state says of that.
+    pub(super) state_of_cookie: u64,
     /// The clock.
     pub(super) now: u64,
+}
+
+/// How a flow begins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// With a SYN or a datagram, and a record.
+    Recorded,
+    /// With a cookie that was brought back, and a record.
+    Proved,
+    /// With a SYN, of which nothing is kept.
+    Unrecorded,
+    /// With what follows such a SYN, and a record.
+    Late,
 }
 
 /// A packet that leaves, or the outcome of one that does not.
@@ -70,7 +91,8 @@ fn process_family<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result
     if policy.judges_host | policy.judges_services == 0 || policy.judges_host == 0 && !outcome.is_at_vip() {
         return Err(outcome);
     }
-    Err(firewall::judge_passing::<I>(&policy, frame, outcome, now_ns()))
+    // A frame of its own: the verifier cannot know that one which was resized does not come here.
+    Err(firewall::judge_passing::<I>(&policy, Frame::new(ctx), outcome, now_ns()))
 }
 
 #[inline(always)]
@@ -132,11 +154,15 @@ fn process_tcp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
             if record.policy_generation != policy.generation {
                 firewall::judge_again::<I>(&policy, &key, record, false)?;
             }
-            return handshake::process::<I>(ctx, segment, &key, record, now);
+            return if splice::is_of_handshake(record, flags) {
+                splice::process::<I>(ctx, segment, &key, record, now)
+            } else {
+                handshake::process::<I>(ctx, segment, &key, record, now)
+            };
         }
         handshake::forget(&key);
     }
-    if opens {
+    if opens || makes_up::<I>(&key, &segment.tcp, &policy, now)? {
         open::<I>(ctx, frame, &key)
     } else {
         process_unknown::<I>(ctx, frame, segment, &key, &policy, now)
@@ -225,22 +251,41 @@ fn is_to_service<I: icmp::IcmpFamily>(
     explain::note_service(service);
     let decision = firewall::judge::<I>(policy, &key.source, service)?;
     let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
-    *opening =
-        Opening { service: *service, decision, generation: policy.generation, limit_rule: NO_RULE, now };
+    *opening = Opening {
+        service: *service,
+        decision,
+        generation: policy.generation,
+        limit_rule: NO_RULE,
+        way: Way::Recorded,
+        cookie: 0,
+        client_isn: 0,
+        state_of_cookie: 0,
+        now,
+    };
     Ok(true)
 }
 
-/// A SYN to a service, of no flow.
+/// A SYN to a service, of no flow; or a segment that comes after one that was answered, or let go by, without a record.
 #[inline(always)]
 fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
-    let opening = &maps::scratch().ok_or(Outcome::Internal)?.opening;
+    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
     if opening.service.slots_len == 0 {
         if opening.service.when_down != 0 {
             return Err(Outcome::NoBackendDropped);
         }
         return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
     }
-    admit(key)?;
+    let forwarding = opening.service.forwarding();
+    if matches!(opening.way, Way::Recorded) && cookies::are_wanted(forwarding, opening.now) {
+        if !matches!(forwarding, Forwarding::Direct) {
+            return cookies::answer::<I>(ctx, frame, key);
+        }
+        // Its rule's limits are for what comes next: this source may be forged.
+        opening.way = Way::Unrecorded;
+        opening.service.steer_by_hash();
+    } else {
+        admit(key)?;
+    }
     new_flow::process::<I>(ctx, frame, key)
 }
 
@@ -290,4 +335,41 @@ fn process_unknown<I: icmp::IcmpFamily>(
     } else {
         reset::answer::<I>(ctx, frame, Outcome::UnknownFlow)
     }
+}
+
+/// Whether a segment to a service, of no flow, follows a SYN of which no record was made, and makes up for it. Then its opening is
+/// in the scratch space.
+#[inline(always)]
+fn makes_up<I: icmp::IcmpFamily>(
+    key: &FlowKey,
+    tcp: &Tcp,
+    policy: &Policy,
+    now: u64,
+) -> core::result::Result<bool, Outcome> {
+    let flags = TcpFlags::new(tcp.flags);
+    // The look-up is for a flow that was promoted on another CPU meanwhile.
+    if !flags.has(TcpFlags::ACK)
+        || flags.has(TcpFlags::SYN | TcpFlags::RST)
+        || !cookies::may_come(now)
+        || maps::established(key).is_some()
+        || !is_to_service::<I>(policy, key, now)?
+    {
+        return Ok(false);
+    }
+    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    let forwarding = opening.service.forwarding();
+    if matches!(forwarding, Forwarding::Direct) {
+        opening.way = Way::Late;
+        opening.service.steer_by_hash();
+        return Ok(true);
+    }
+    let (client_isn, good) = cookies::check(key, tcp);
+    if good {
+        opening.way = Way::Proved;
+        opening.state_of_cookie = FlowState::COOKIE.bits();
+        opening.client_isn = client_isn;
+        opening.cookie = u32::from_be_bytes(tcp.acknowledgement).wrapping_sub(1);
+        cookies::note_completed(forwarding);
+    }
+    Ok(good)
 }

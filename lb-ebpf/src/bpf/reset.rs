@@ -7,7 +7,7 @@ use super::{
 };
 use crate::outcome::Outcome;
 use crate::wire::{PROTOCOL_TCP, TcpFlags, TcpFrame};
-use aya_ebpf::{helpers::bpf_xdp_adjust_tail, programs::XdpContext};
+use aya_ebpf::programs::XdpContext;
 
 /// Turns the frame into the RST that answers it, to go back where it came from.
 #[inline(never)]
@@ -48,14 +48,9 @@ pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, outcome: Out
     let ethernet = &mut segment.ethernet;
     (ethernet.source, ethernet.destination) = (ethernet.destination, ethernet.source);
 
-    let wanted = core::mem::size_of::<TcpFrame<I>>() as i32;
-    let surplus = frame.bytes(ctx, u32::MAX) as i32 - wanted;
-    if surplus > 0 {
-        // SAFETY: the context is this run's; no view of the packet is used after the call.
-        let shrunk = unsafe { bpf_xdp_adjust_tail(ctx.ctx, -surplus) };
-        if shrunk != 0 {
-            return Err(Outcome::Internal);
-        }
+    let wanted = core::mem::size_of::<TcpFrame<I>>();
+    if frame.bytes(ctx, u32::MAX) as usize > wanted {
+        frame.resize(ctx, wanted)?;
     }
     Ok(Sent { outcome, ifindex: 0 })
 }

@@ -1,6 +1,6 @@
 //! Changes a packet's bytes as its flow entry says.
 
-use super::{next_hop::Routed, timestamps};
+use super::{next_hop::Routed, splice, timestamps};
 use crate::abi::{Address, Direction, FlowRecord, Forwarding};
 use crate::csum::{Delta, Sum};
 use crate::outcome::Outcome;
@@ -23,6 +23,8 @@ pub(super) trait Rewritable: Routed {
     fn decrement_hops(&mut self);
     /// Swaps source and destination and makes this the header of an answer with a payload of so many bytes.
     fn make_answer(&mut self, payload_bytes: u16);
+    /// Another length of the payload.
+    fn set_payload_bytes(&mut self, payload_bytes: u16);
 }
 
 impl Rewritable for Ipv4 {
@@ -83,6 +85,13 @@ impl Rewritable for Ipv4 {
             .plus(&self.destination)
             .finish();
     }
+
+    #[inline(always)]
+    fn set_payload_bytes(&mut self, payload_bytes: u16) {
+        let total_length = (payload_bytes + 20).to_be_bytes();
+        self.checksum = Delta::ZERO.replace(&self.total_length, &total_length).apply(self.checksum);
+        self.total_length = total_length;
+    }
 }
 
 impl Rewritable for Ipv6 {
@@ -127,6 +136,11 @@ impl Rewritable for Ipv6 {
         self.hop_limit = 64;
         self.version_class_label = [0x60, 0, 0, 0];
     }
+
+    #[inline(always)]
+    fn set_payload_bytes(&mut self, payload_bytes: u16) {
+        self.payload_length = payload_bytes.to_be_bytes();
+    }
 }
 
 /// Rewrites a TCP segment and points it at its next hop.
@@ -141,7 +155,11 @@ pub(super) fn forward<I: Rewritable>(
         frame.tcp.source_port = record.new_source_port();
         frame.tcp.destination_port = record.new_destination_port();
         frame.tcp.checksum = record.transport_delta.apply(frame.tcp.checksum);
-        timestamps::shift::<I>(ctx, &mut frame.tcp, record);
+        if splice::is_spliced(record) {
+            splice::shift::<I>(ctx, &mut frame.tcp, record);
+        } else {
+            timestamps::shift::<I>(ctx, &mut frame.tcp, record);
+        }
     }
     Ok(())
 }
@@ -169,6 +187,12 @@ pub(super) fn forward_datagram<I: Rewritable>(
 #[inline(always)]
 pub(super) fn is_direct(record: &FlowRecord) -> bool {
     matches!(record.forwarding(), Forwarding::Direct)
+}
+
+/// Whether this is the IPv6 half of code that is there for both families.
+#[inline(always)]
+pub(super) const fn is_v6<I: Rewritable>() -> bool {
+    I::BYTES == 40
 }
 
 /// Whether a packet may take one more hop. To a backend that is reached directly it takes none: the VIP is there, too.

@@ -6,18 +6,19 @@
 //! goes up; in answers the echo is shifted back. Without it, half of the SYNs on a port used within the last minute
 //! would wait for the client's retransmission, a second later.
 
-use super::frame::Frame;
+use super::{frame::Frame, options};
 use crate::abi::{Direction, FlowRecord};
 use crate::csum::Delta;
 use crate::wire::{ETHERNET_BYTES, IpHeader, Tcp, TcpFrame};
 use aya_ebpf::programs::XdpContext;
 
+/// Kind and length of the option.
+const KIND: u8 = 8;
+const LENGTH: u8 = 10;
 /// Two NOPs, then kind 8 and length 10: how nearly every stack lays out segments after the handshake.
 const USUAL: [u8; 4] = [1, 1, 8, 10];
 /// Header length with just that, in bytes.
 const USUAL_HEADER_BYTES: u32 = 32;
-/// A TCP header has at most 40 bytes of options: before the ten bytes of this one, at most 30 of one byte each.
-const OPTIONS_LOOKED_AT: usize = 31;
 
 #[repr(C, align(2))]
 #[derive(Clone, Copy)]
@@ -40,7 +41,7 @@ struct Timestamps {
 #[inline(always)]
 pub(super) fn shift_of<I: IpHeader>(ctx: &XdpContext, syn: &TcpFrame<I>, now_ns: u64) -> u32 {
     let frame = Frame::new(ctx);
-    let at = find(frame, ETHERNET_BYTES + I::BYTES, syn.tcp.header_bytes());
+    let at = options::find::<KIND, LENGTH>(frame, ETHERNET_BYTES + I::BYTES, syn.tcp.header_bytes());
     match frame.view_at::<Timestamps>(at) {
         Some(option) if at != 0 => {
             ((now_ns / 1_000_000) as u32).wrapping_sub(u32::from_be_bytes(option.value))
@@ -53,7 +54,7 @@ pub(super) fn shift_of<I: IpHeader>(ctx: &XdpContext, syn: &TcpFrame<I>, now_ns:
 #[inline(always)]
 pub(super) fn shift<I: IpHeader>(ctx: &XdpContext, tcp: &mut Tcp, record: &FlowRecord) {
     let header_bytes = tcp.header_bytes();
-    if record.timestamp_shift == 0 || header_bytes < USUAL_HEADER_BYTES {
+    if record.shift == 0 || header_bytes < USUAL_HEADER_BYTES {
         return;
     }
     let frame = Frame::new(ctx);
@@ -71,7 +72,7 @@ pub(super) fn shift<I: IpHeader>(ctx: &XdpContext, tcp: &mut Tcp, record: &FlowR
 /// The same wherever the option stands: handshakes, and stacks with a layout of their own.
 #[inline(never)]
 fn shift_unusual(frame: Frame, tcp_at: usize, tcp: &mut Tcp, record: &FlowRecord) {
-    let at = find(frame, tcp_at, tcp.header_bytes());
+    let at = options::find::<KIND, LENGTH>(frame, tcp_at, tcp.header_bytes());
     if at == 0 {
         return;
     }
@@ -86,32 +87,10 @@ fn shift_unusual(frame: Frame, tcp_at: usize, tcp: &mut Tcp, record: &FlowRecord
 #[inline(always)]
 fn shift_one(value: &mut [u8; 4], echo: &mut [u8; 4], record: &FlowRecord) -> Delta {
     let (field, shift) = match record.direction() {
-        Direction::Forward => (value, record.timestamp_shift),
-        Direction::Reverse => (echo, record.timestamp_shift.wrapping_neg()),
+        Direction::Forward => (value, record.shift),
+        Direction::Reverse => (echo, record.shift.wrapping_neg()),
     };
     let old = *field;
     *field = u32::from_be_bytes(old).wrapping_add(shift).to_be_bytes();
     Delta::ZERO.replace(&old, field)
-}
-
-/// Offset in the frame of the timestamps option; 0 if there is none.
-#[inline(never)]
-fn find(frame: Frame, tcp_at: usize, header_bytes: u32) -> usize {
-    // The masks say nothing new; they let the verifier see the bounds.
-    let end = (tcp_at & 0x7f) + (header_bytes & 0x3f) as usize;
-    let mut at = (tcp_at & 0x7f) + core::mem::size_of::<Tcp>();
-    for _ in 0..OPTIONS_LOOKED_AT {
-        if at + core::mem::size_of::<Timestamps>() > end {
-            return 0;
-        }
-        let Some(option) = frame.view_at::<[u8; 2]>(at) else { return 0 };
-        match *option {
-            [8, 10] => return at,
-            [0, _] => return 0,
-            [1, _] => at += 1,
-            [_, length] if length >= 2 => at += (length & 0x3f) as usize,
-            _ => return 0,
-        }
-    }
-    0
 }

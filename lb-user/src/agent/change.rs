@@ -3,7 +3,7 @@
 use super::firewall::{Files, Unconfirmed};
 use super::state::Agent;
 use super::sweeping::Order;
-use super::{AgentError, firewall};
+use super::{AgentError, dataplane_options, firewall};
 use crate::api::{
     ApiError, ApplyReport, ApplyRequest, BackendSpec, ChangeOptions, ErrorKind, EventKind, Mutation,
     ServicePatch, ServiceSpec,
@@ -257,7 +257,8 @@ impl Agent {
     fn steer_under(&mut self, ruleset: &Ruleset) -> Result<(), AgentError> {
         self.put_rules(ruleset)?;
         self.steer()?;
-        Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?)
+        self.dataplane.set_nat_ports(self.config.node.nat_ports)?;
+        Ok(self.dataplane.set_syn_cookies(&dataplane_options(&self.config))?)
     }
 
     /// Steers the dataplane back to what it did before a change that it took in part.
@@ -266,6 +267,7 @@ impl Agent {
         let back = steps
             .and_then(|steps| Ok(self.dataplane.take(&steps)?))
             .and_then(|()| Ok(self.dataplane.set_nat_ports(self.config.node.nat_ports)?))
+            .and_then(|()| Ok(self.dataplane.set_syn_cookies(&dataplane_options(&self.config))?))
             .and_then(|()| Ok(self.dataplane.put_rules(&self.ruleset)?));
         self.desired = desired;
         let Err(error) = back else { return ApiError::new(ErrorKind::Conflict, reason.to_string()) };

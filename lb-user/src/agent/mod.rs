@@ -9,6 +9,7 @@ mod change;
 mod checks;
 mod explain;
 mod firewall;
+mod flood;
 mod host;
 mod journal;
 mod probe;
@@ -89,6 +90,7 @@ pub fn dataplane_options(config: &Config) -> Options {
         limited_sources: config.dataplane.limited_sources,
         prefixes: config.dataplane.prefixes,
         nat_ports: config.node.nat_ports,
+        syn_cookies: config.dataplane.syn_cookies,
     }
 }
 

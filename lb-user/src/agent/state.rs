@@ -8,6 +8,7 @@ use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
 use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
 use crate::config::Config;
+use crate::core::flood::FloodWatch;
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
@@ -58,6 +59,7 @@ pub(super) struct Agent {
     pub(super) holding: Holding,
     pub(super) vips_tried: Instant,
     pub(super) started: Instant,
+    pub(super) flood: FloodWatch,
     fill_warned: bool,
     neighbours_resolved: Option<Instant>,
 }
@@ -99,6 +101,7 @@ impl Agent {
             holding: Holding::default(),
             vips_tried: Instant::now(),
             started: Instant::now(),
+            flood: FloodWatch::new(Instant::now()),
             fill_warned: false,
             neighbours_resolved: None,
         }
@@ -273,6 +276,7 @@ impl Agent {
             self.steer_or_record();
         }
         self.take_back_unconfirmed().await;
+        self.watch_floods();
         if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
             self.neighbours_resolved = Some(Instant::now());
             self.resolve_unchecked();

@@ -32,7 +32,8 @@ impl Agent {
     fn all_warnings(&self, tables: &[TableView]) -> Vec<String> {
         let waiting = self.waiting.iter().map(|change| super::change::waits(change));
         let full = tables.iter().filter_map(fill_warning);
-        self.warnings.iter().cloned().chain(waiting).chain(self.holding.warnings()).chain(full).collect()
+        let own = self.warnings.iter().cloned().chain(self.flood_warning());
+        own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 
     fn tables(&self) -> Result<Vec<TableView>, DataplaneError> {

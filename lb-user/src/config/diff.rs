@@ -10,7 +10,7 @@ mod show;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{AttachMode, Backend, Config, FlowTimeouts, HealthCheck, Service, Vip};
+use super::{AttachMode, Backend, Config, FlowTimeouts, HealthCheck, Service, SynCookieMode, Vip};
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
     ServiceName, VipName, Weight, WhenDown,
@@ -55,6 +55,8 @@ pub enum Change {
     LimitedSources(Replaced<u32>),
     /// The size of the tables of prefixes.
     Prefixes(Replaced<u32>),
+    /// When SYNs are answered with cookies.
+    SynCookies(Replaced<SynCookieMode>),
     /// After which silence flows are forgotten.
     Timeouts(Replaced<FlowTimeouts>),
     /// A VIP that was not there.
@@ -130,6 +132,7 @@ impl Change {
             | Self::Group(_)
             | Self::OthersMayRead(_) => true,
             Self::NatPorts(_)
+            | Self::SynCookies(_)
             | Self::Timeouts(_)
             | Self::VipAdded(..)
             | Self::VipRemoved(_)
@@ -165,6 +168,7 @@ fn step(config: &mut Config, change: Change) {
         Change::EmbryonicFlows(flows) => config.dataplane.embryonic_flows = flows.new,
         Change::LimitedSources(sources) => config.dataplane.limited_sources = sources.new,
         Change::Prefixes(prefixes) => config.dataplane.prefixes = prefixes.new,
+        Change::SynCookies(cookies) => config.dataplane.syn_cookies = cookies.new,
         Change::Timeouts(timeouts) => config.dataplane.timeouts = timeouts.new,
         Change::VipAdded(name, vip) => drop(config.vips.insert(name, vip)),
         Change::VipRemoved(name) => drop(config.vips.remove(&name)),

@@ -56,6 +56,7 @@ pub(super) struct FileDataplane {
     pub(super) embryonic_flows: Option<i64>,
     pub(super) limited_sources: Option<i64>,
     pub(super) prefixes: Option<i64>,
+    pub(super) syn_cookies: Option<String>,
     #[serde(default)]
     pub(super) timeouts: FileTimeouts,
 }

@@ -172,17 +172,27 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         embryonic: times[3],
         udp: times[4],
     });
-    let dataplane = ("/p/[ab]", 1024..1027_u32, 16384..16387_u32, (1024..1027_u32, 1024..1027_u32), timeouts)
-        .prop_map(|(pin_dir, established_flows, embryonic_flows, (limited_sources, prefixes), timeouts)| {
+    let cookies =
+        prop_oneof![Just(SynCookieMode::Auto), Just(SynCookieMode::Always), Just(SynCookieMode::Never)];
+    let sizes = (1024..1027_u32, 16384..16387_u32, 1024..1027_u32, 1024..1027_u32);
+    let dataplane = ("/p/[ab]", sizes, cookies, timeouts).prop_map(
+        |(
+            pin_dir,
+            (established_flows, embryonic_flows, limited_sources, prefixes),
+            syn_cookies,
+            timeouts,
+        )| {
             Dataplane {
                 pin_dir: PathBuf::from(pin_dir),
                 established_flows,
                 embryonic_flows,
                 limited_sources,
                 prefixes,
+                syn_cookies,
                 timeouts,
             }
-        });
+        },
+    );
     let parts = (node, control, dataplane, vips(), services(), firewall());
     parts.prop_map(|(node, control, dataplane, vips, services, firewall)| {
         let mut port = 80;
@@ -218,7 +228,8 @@ pub(super) fn write_without_services(config: &Config) -> String {
     writeln!(text, "established_flows = {}", dataplane.established_flows).unwrap();
     writeln!(text, "embryonic_flows = {}", dataplane.embryonic_flows).unwrap();
     writeln!(text, "limited_sources = {}", dataplane.limited_sources).unwrap();
-    writeln!(text, "prefixes = {}\n[dataplane.timeouts]", dataplane.prefixes).unwrap();
+    writeln!(text, "prefixes = {}\nsyn_cookies = \"{}\"", dataplane.prefixes, dataplane.syn_cookies).unwrap();
+    writeln!(text, "[dataplane.timeouts]").unwrap();
     let timeouts = &dataplane.timeouts;
     writeln!(
         text,

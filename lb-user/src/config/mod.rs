@@ -26,11 +26,11 @@ pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::write::write_atomically;
-pub use crate::model::AttachMode;
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Family, Mode, NodeName, PortRange, Protocol,
     SchedulerKind, ServiceName, VipName, Weight, WhenDown,
 };
+pub use crate::model::{AttachMode, SynCookieMode};
 
 /// The control socket when the file names none.
 pub const DEFAULT_SOCKET: &str = "/run/lbctl/lbctl.sock";
@@ -95,6 +95,8 @@ pub struct Dataplane {
     pub limited_sources: u32,
     /// How many prefixes of each family the firewall's rules may have.
     pub prefixes: u32,
+    /// When SYNs are answered with cookies.
+    pub syn_cookies: SynCookieMode,
     /// After which silence a flow is forgotten.
     pub timeouts: FlowTimeouts,
 }

@@ -6,6 +6,7 @@
 pub mod announce;
 pub mod expiry;
 pub mod explain;
+pub mod flood;
 pub mod frame_text;
 pub mod health;
 pub mod plan;

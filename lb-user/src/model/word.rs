@@ -161,6 +161,16 @@ words! {
         Deny = "deny",
     }
 
+    /// When SYNs are answered with cookies.
+    SynCookieMode is a "mode of SYN cookies" {
+        /// When more handshakes are unfinished than can be remembered.
+        Auto = "auto",
+        /// Always.
+        Always = "always",
+        /// Never: a flood of SYNs then keeps new clients out.
+        Never = "never",
+    }
+
     /// Where in the interface's receive path the program is attached.
     AttachMode is a "attach mode" {
         /// In the driver where it can, otherwise generic, with a warning.

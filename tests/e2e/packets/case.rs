@@ -9,7 +9,7 @@ use lb_ebpf::abi::{Forwarding, RuleHits};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::core::plan::firewall::{ReadyRule, Ruleset};
 use lb_user::io::dataplane::BackendTotals;
-use lb_user::model::{AtLimit, DefaultPolicy, Protocol, SchedulerKind, WhenDown};
+use lb_user::model::{AtLimit, DefaultPolicy, Protocol, SchedulerKind, SynCookieMode, WhenDown};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -50,12 +50,20 @@ pub(crate) struct Setup {
     pub(crate) nat_ports: (u16, u16),
     pub(crate) established_flows: u32,
     pub(crate) firewall: Ruleset,
+    pub(crate) syn_cookies: SynCookieMode,
 }
 
 impl Setup {
     pub(crate) fn new(vips: &[IpAddr], services: Vec<Service>) -> Self {
         let nat_ports = (FIRST_NAT_PORT, FIRST_NAT_PORT + 999);
-        Self { vips: vips.to_vec(), services, nat_ports, established_flows: 64, firewall: Ruleset::default() }
+        Self {
+            vips: vips.to_vec(),
+            services,
+            nat_ports,
+            established_flows: 64,
+            firewall: Ruleset::default(),
+            syn_cookies: SynCookieMode::Never,
+        }
     }
 
     /// The VIP's port 80 with these hosts behind it, port 8080, a slot each.
@@ -74,6 +82,11 @@ impl Setup {
     pub(crate) fn with(mut self, change: impl Fn(&mut Service)) -> Self {
         self.services.iter_mut().for_each(change);
         self
+    }
+
+    /// The same in a flood without end.
+    pub(crate) fn with_cookies(self) -> Self {
+        Self { syn_cookies: SynCookieMode::Always, ..self }
     }
 
     /// The same behind these rules.

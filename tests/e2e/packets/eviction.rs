@@ -11,7 +11,7 @@ use super::scene::{Flow, IcmpKind, Port, SCENES, Scene};
 use anyhow::{Context as _, Result, ensure};
 use lb_user::core::plan::steps;
 use lb_user::io::dataplane::{Dataplane, Options, detach, monotonic_now};
-use lb_user::model::{AttachMode, PortRange, Protocol};
+use lb_user::model::{AttachMode, PortRange, Protocol, SynCookieMode};
 use std::time::{Duration, Instant};
 
 /// Far more ports than the small embryonic table can hold flows.
@@ -84,6 +84,7 @@ fn dataplane(environment: &Environment, setup: &Setup) -> Result<Dataplane> {
         established_flows: setup.established_flows,
         embryonic_flows: EMBRYONIC_FLOWS,
         limited_sources: 1024,
+        syn_cookies: SynCookieMode::Never,
         prefixes: 1024,
         nat_ports: PortRange::new(setup.nat_ports.0, setup.nat_ports.1)?,
     };

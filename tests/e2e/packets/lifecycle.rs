@@ -7,7 +7,7 @@ use lb_ebpf::abi::{Address, FlowKey, FlowRecord, Forwarding};
 use lb_ebpf::flow_state::FlowState;
 use lb_user::core::plan::{Desired, steps};
 use lb_user::io::dataplane::{Dataplane, Options, monotonic_now};
-use lb_user::model::{AttachMode, PortRange};
+use lb_user::model::{AttachMode, PortRange, SynCookieMode};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ pub(super) fn options(environment: &Environment, interfaces: &[&str]) -> Result<
         established_flows: 4096,
         embryonic_flows: 16384,
         limited_sources: 1024,
+        syn_cookies: SynCookieMode::Never,
         prefixes: 1024,
         nat_ports: PortRange::new(2048, 4095)?,
     })
@@ -69,7 +70,7 @@ fn the_verifier_needs_a_fraction_of_what_it_allows_itself() {
         let (dataplane, _) = Dataplane::open(&options(environment, &[])?)?;
         // Kernels differ in how well they see that two paths are one.
         let verified = dataplane.verified_instructions().unwrap_or(0);
-        ensure!(verified < 500_000, "{verified} instructions are verified, of a million");
+        ensure!(verified < 600_000, "{verified} instructions are verified, of a million");
         Ok(())
     });
 }

@@ -2,7 +2,7 @@
 //!
 //! Each case says in a sentence why a packet must end as it does, and gives the packet, the XDP action, the
 //! one outcome that is counted, and the exact bytes afterwards. Cases run in the kernel (BPF_PROG_TEST_RUN)
-//! in namespaces of their own, against empty tables, with the built-in object and, where
+//! in namespaces of their own, against emptied tables, with the built-in object and, where
 //! `LBCTL_FRESH_OBJECT_DIR` names a folder, with the `lb-xdp.o` there. They need root.
 //!
 //! Owns the table. Never attaches the program to an interface and never sends a packet.
@@ -11,6 +11,7 @@ mod attachment;
 mod builder;
 mod case;
 mod cases_closing;
+mod cases_cookies;
 mod cases_datagrams;
 mod cases_established;
 mod cases_firewall;
@@ -31,6 +32,7 @@ mod lifecycle;
 mod runner;
 mod scale;
 mod scene;
+mod shares;
 
 use case::{Act, Case};
 use lb_ebpf::outcome::{Occurrence, Outcome};
@@ -53,6 +55,7 @@ fn all_cases() -> Vec<Case> {
         cases_modes::cases,
         cases_datagrams::cases,
         cases_limits::cases,
+        cases_cookies::cases,
         cases_timestamps::cases,
         cases_icmp::cases,
         cases_routing::cases,
@@ -96,75 +99,80 @@ fn every_outcome_and_occurrence_that_packets_can_cause_has_a_case() {
 
 #[test]
 fn frames_that_are_not_ours_reach_the_host_untouched() {
-    runner::run(cases_frames::cases());
+    shares::run(cases_frames::cases());
 }
 
 #[test]
 fn wrong_and_unwanted_headers_are_dropped_by_their_reason() {
-    runner::run(cases_headers::cases());
+    shares::run(cases_headers::cases());
 }
 
 #[test]
 fn handshakes_make_flows_and_only_proof_establishes_them() {
-    runner::run(cases_handshake::cases());
+    shares::run(cases_handshake::cases());
 }
 
 #[test]
 fn established_flows_keep_every_byte_that_is_not_ours() {
-    runner::run(cases_established::cases());
+    shares::run(cases_established::cases());
 }
 
 #[test]
 fn flows_end_and_their_tuples_are_used_again() {
-    runner::run(cases_closing::cases());
+    shares::run(cases_closing::cases());
 }
 
 #[test]
 fn backends_see_their_clients_and_answer_by_way_of_the_node_or_directly() {
-    runner::run(cases_modes::cases());
+    shares::run(cases_modes::cases());
 }
 
 #[test]
 fn datagrams_are_steered_in_all_modes() {
-    runner::run(cases_datagrams::cases());
+    shares::run(cases_datagrams::cases());
 }
 
 #[test]
 fn limits_of_backends_and_services_hold() {
-    runner::run(cases_limits::cases());
+    shares::run(cases_limits::cases());
+}
+
+#[test]
+fn floods_are_answered_with_cookies_and_cookies_become_flows() {
+    shares::run(cases_cookies::cases());
 }
 
 #[test]
 fn segments_of_no_flow_are_answered_with_reset() {
-    runner::run(cases_reset::cases());
+    shares::run(cases_reset::cases());
 }
 
 #[test]
 fn new_flows_are_steered_exactly_in_turn() {
-    runner::run(cases_steering::cases());
+    shares::run(cases_steering::cases());
 }
 
 #[test]
 fn schedulers_pick_by_load_or_hash_and_active_flows_are_exact() {
-    runner::run(cases_schedulers::cases());
+    shares::run(cases_schedulers::cases());
 }
 
 #[test]
 fn the_firewall_decides_by_the_first_rule_that_matches() {
-    runner::run(cases_firewall::cases());
+    shares::run(cases_firewall::cases());
 }
 
 #[test]
 fn client_timestamps_are_shifted_to_one_clock_and_their_echo_back() {
-    runner::run(cases_timestamps::cases());
+    shares::run(cases_timestamps::cases());
 }
 
 #[test]
 fn icmp_errors_reach_the_side_that_must_know() {
-    runner::run(cases_icmp::cases());
+    shares::run(cases_icmp::cases());
 }
 
 #[test]
 fn packets_leave_by_the_next_hop_the_kernel_knows() {
-    runner::run(cases_routing::cases());
+    shares::run(cases_routing::cases());
 }

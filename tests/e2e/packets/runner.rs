@@ -11,64 +11,23 @@ use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::core::plan::firewall::{Ruleset, tightens};
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
 use lb_user::io::dataplane::{
-    BackendTotals, Counter, Counters, Dataplane, Explainer, Options, PROGRAM_OBJECT, RunResult, Timeouts,
-    detach, monotonic_now,
+    BackendTotals, Counter, Counters, Dataplane, Explainer, Options, RunResult, Timeouts, detach,
+    monotonic_now,
 };
 use lb_user::model::{AttachMode, BackendName, DefaultPolicy, Family, PortRange, RuleName, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
-/// The folder of a freshly built object, where the caller wants that tested too.
-const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
 const EMBRYONIC_FLOWS: u32 = 4096;
+/// The cases know what cookies will be.
+pub(crate) const COOKIE_KEYS: [[u64; 2]; 2] = [[1, 2], [3, 4]];
 const LONG: Duration = Duration::from_secs(86_400);
 pub(crate) const NEVER: Timeouts =
     Timeouts { established: LONG, half_closed: LONG, closed: LONG, embryonic: LONG, udp: LONG };
 
-/// Runs a group of cases, each on empty tables, with the built-in object and, where there is one, with the
-/// freshly built one. Panics with all that went wrong. Most of the time goes into loading the program for each case, so
-/// every processor takes a share of them, in a namespace of its own.
-pub(crate) fn run(cases: Vec<Case>) {
-    let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
-    let mut shares: Vec<Vec<Case>> = std::iter::repeat_with(Vec::new).take(processors).collect();
-    for (number, case) in cases.into_iter().enumerate() {
-        shares[number % processors].push(case);
-    }
-    let threads: Vec<_> =
-        shares.into_iter().map(|share| std::thread::spawn(move || run_share(&share))).collect();
-    let mut failures = Vec::new();
-    for thread in threads {
-        match thread.join() {
-            Ok(Ok(found)) => failures.extend(found),
-            Ok(Err(error)) => panic!("the environment of the packet cases: {error:#}"),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    }
-    assert!(failures.is_empty(), "{} cases failed\n\n{}\n", failures.len(), failures.join("\n\n"));
-}
-
-fn run_share(cases: &[Case]) -> Result<Vec<String>> {
-    let environment = Environment::enter()?;
-    let mut failures = all(&environment, "built-in object", PROGRAM_OBJECT, cases);
-    if let Some(dir) = std::env::var_os(FRESH_VARIABLE) {
-        let path = Path::new(&dir).join("lb-xdp.o");
-        let object = std::fs::read(&path).with_context(|| path.display().to_string())?;
-        failures.extend(all(&environment, "fresh object", &object, cases));
-    }
-    Ok(failures)
-}
-
-fn all(environment: &Environment, program: &str, object: &[u8], cases: &[Case]) -> Vec<String> {
-    let fails = |case: &Case| {
-        let error = Run::begin(environment, case, object).and_then(|run| run.case(case)).err()?;
-        Some(format!("case \"{}\" ({program}):\n  {error:#}", case.name))
-    };
-    cases.iter().filter_map(fails).collect()
-}
-
-struct Run<'a> {
+/// A loaded program, and the cases that are run with it.
+pub(super) struct Run<'a> {
     environment: &'a Environment,
     dataplane: Dataplane,
     explainer: Explainer,
@@ -78,7 +37,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn begin(environment: &'a Environment, case: &Case, object: &[u8]) -> Result<Self> {
+    pub(super) fn begin(environment: &'a Environment, case: &Case, object: &[u8]) -> Result<Self> {
         detach(&environment.pin_dir())?;
         let options = Options {
             pin_dir: environment.pin_dir(),
@@ -88,17 +47,29 @@ impl<'a> Run<'a> {
             established_flows: case.setup.established_flows,
             embryonic_flows: EMBRYONIC_FLOWS,
             limited_sources: 1024,
+            syn_cookies: case.setup.syn_cookies,
             prefixes: 1024,
             nat_ports: PortRange::new(case.setup.nat_ports.0, case.setup.nat_ports.1)?,
         };
-        let (dataplane, _) = Dataplane::open_object(&options, object)?;
+        let (mut dataplane, _) = Dataplane::open_object(&options, object)?;
+        dataplane.set_cookie_keys(COOKIE_KEYS)?;
         let explainer = Explainer::load_object(&environment.pin_dir(), object)?;
-        let timed = |act: &Act| !matches!(act, Act::Send(_) | Act::Desire(_));
-        let bytes_depend_on_time = case.acts.iter().any(timed);
         let ruleset = Ruleset::default();
-        let mut run = Self { environment, dataplane, explainer, bytes_depend_on_time, ruleset };
-        run.desire(&case.setup)?;
-        Ok(run)
+        Ok(Self { environment, dataplane, explainer, bytes_depend_on_time: false, ruleset })
+    }
+
+    /// Leaves nothing of a case in the tables.
+    pub(super) fn clear(&mut self) -> Result<()> {
+        let nothing = steps(self.dataplane.image(), &Desired::default())?;
+        self.dataplane.take(&nothing)?;
+        let zero = Duration::ZERO;
+        let at_once =
+            Timeouts { established: zero, half_closed: zero, closed: zero, embryonic: zero, udp: zero };
+        let mut sweeper = self.dataplane.sweeper()?;
+        sweeper.sweep(at_once, monotonic_now() + Duration::from_secs(1))?;
+        let left = self.dataplane.read_flows()?.len();
+        ensure!(left == 0, "{left} entries are left of the case before");
+        Ok(())
     }
 
     fn desire(&mut self, setup: &Setup) -> Result<()> {
@@ -117,7 +88,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn case(mut self, case: &Case) -> Result<()> {
+    pub(super) fn case(&mut self, case: &Case) -> Result<()> {
+        let timed = |act: &Act| !matches!(act, Act::Send(_) | Act::Desire(_));
+        self.bytes_depend_on_time = case.acts.iter().any(timed);
+        self.desire(&case.setup)?;
         let mut clock_ms = 0;
         for (number, act) in case.acts.iter().enumerate() {
             let done = match act {
@@ -229,7 +203,7 @@ impl<'a> Run<'a> {
             record.state = FlowState::ANSWERED.bits();
             record.last_seen_ns = now;
             record.next_hop_at_ticks = looked_up;
-            record.timestamp_shift = plant.timestamp_shift;
+            record.shift = plant.timestamp_shift;
             let source = flow.backend.port.mac();
             record.next_hop = NextHop { destination: plant.next_hop, source, ifindex, mtu_bytes: 0 };
             (key, record)

@@ -16,7 +16,7 @@ use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps}
 use lb_user::io::dataplane::{Dataplane, Options, monotonic_now};
 use lb_user::model::{
     AtLimit, AttachMode, BackendName, DefaultPolicy, Family, PortRange, Protocol, RuleName, SchedulerKind,
-    ServiceName, WhenDown,
+    ServiceName, SynCookieMode, WhenDown,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,6 +179,7 @@ fn options(environment: &Environment) -> Result<Options> {
         established_flows: FLOWS + FLOWS / 8,
         embryonic_flows: 16384,
         limited_sources: 1024,
+        syn_cookies: SynCookieMode::Never,
         prefixes: 1 << 17,
         nat_ports: PortRange::new(2048, 32767)?,
     })

@@ -14,7 +14,7 @@ use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps}
 use lb_user::io::dataplane::{Dataplane, Options, TrivialProgram, detach, monotonic_now};
 use lb_user::model::{
     AtLimit, AttachMode, BackendName, DefaultPolicy, Family, PortRange, Protocol, SchedulerKind, ServiceName,
-    WhenDown,
+    SynCookieMode, WhenDown,
 };
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -79,6 +79,7 @@ impl Environment {
             established_flows,
             embryonic_flows,
             limited_sources: 1024,
+            syn_cookies: SynCookieMode::Never,
             prefixes: 1 << 17,
             nat_ports: PortRange::new(2048, 32767)?,
         };

@@ -47,6 +47,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&a.embryonic_flows, &b.embryonic_flows).map(Change::EmbryonicFlows));
     changes.extend(replaced(&a.limited_sources, &b.limited_sources).map(Change::LimitedSources));
     changes.extend(replaced(&a.prefixes, &b.prefixes).map(Change::Prefixes));
+    changes.extend(replaced(&a.syn_cookies, &b.syn_cookies).map(Change::SynCookies));
     changes.extend(replaced(&a.timeouts, &b.timeouts).map(Change::Timeouts));
 }
 

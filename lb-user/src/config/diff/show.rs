@@ -35,6 +35,7 @@ impl Display for Change {
             Self::EmbryonicFlows(flows) => write!(f, "dataplane: embryonic_flows {flows}"),
             Self::LimitedSources(sources) => write!(f, "dataplane: limited_sources {sources}"),
             Self::Prefixes(prefixes) => write!(f, "dataplane: prefixes {prefixes}"),
+            Self::SynCookies(cookies) => write!(f, "dataplane: syn_cookies {cookies}"),
             Self::Timeouts(timeouts) => {
                 write!(f, "dataplane: timeouts: {}", timeout_parts(&timeouts.old, &timeouts.new).join(", "))
             }

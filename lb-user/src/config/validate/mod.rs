@@ -17,7 +17,7 @@ use super::error::{ConfigError, ConfigErrors};
 use super::file::{File, FileControl, FileDataplane, FileNode, FileTimeouts, OneOrMany};
 use super::locate::{Complaint, Path, Source};
 use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Node, default_pin_dir};
-use crate::model::{AttachMode, NodeName, PortRange};
+use crate::model::{AttachMode, NodeName, PortRange, SynCookieMode};
 
 /// What the kernel itself hands out to this machine's own connections.
 const EPHEMERAL_PORTS: (u16, u16) = (32768, 60999);
@@ -199,6 +199,10 @@ impl Validator<'_> {
             1024..=1_048_576,
             "a whole number from 1024 to 1048576",
         );
+        let syn_cookies = match &file.syn_cookies {
+            Some(word) => self.parsed(&path.key("syn_cookies"), word),
+            None => Some(SynCookieMode::Auto),
+        };
         let timeouts = self.timeouts(&path.key("timeouts"), &file.timeouts);
         Some(Dataplane {
             pin_dir: pin_dir?,
@@ -206,6 +210,7 @@ impl Validator<'_> {
             embryonic_flows: embryonic?,
             limited_sources: limited_sources?,
             prefixes: prefixes?,
+            syn_cookies: syn_cookies?,
             timeouts: timeouts?,
         })
     }

@@ -53,6 +53,17 @@ impl Dataplane {
         Ok(counters)
     }
 
+    /// SYNs that were answered with cookies, or steered without a record.
+    pub fn syns_not_remembered(&self) -> Result<u64, DataplaneError> {
+        let outcomes: PerCpu<'_, u64> = read_view(&self.ebpf, "OUTCOMES")?;
+        let mut count = 0;
+        for outcome in [Outcome::CookieSent, Outcome::Unrecorded] {
+            let values = outcomes.get(&(outcome as u32), 0).map_err(failed("OUTCOMES"))?;
+            count += values.iter().sum::<u64>();
+        }
+        Ok(count)
+    }
+
     /// The next tickets of all services that drew any, and of all backends' NAT ports.
     pub fn cursors(&self) -> Result<Vec<u64>, DataplaneError> {
         let ports: Array<&MapData, u64> = read_view(&self.ebpf, "PORT_CURSORS")?;

@@ -2,7 +2,7 @@
 
 use super::firewall::FirewallImage;
 use super::{Dataplane, DataplaneError, attach, maps};
-use crate::model::{AttachMode, PortRange};
+use crate::model::{AttachMode, PortRange, SynCookieMode};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
@@ -38,6 +38,8 @@ pub struct Options {
     pub prefixes: u32,
     /// NAT ports of this node.
     pub nat_ports: PortRange,
+    /// When SYNs are answered with cookies.
+    pub syn_cookies: SynCookieMode,
 }
 
 /// What loading found.
@@ -156,6 +158,7 @@ impl Dataplane {
         let mut ebpf = load(options, object, maps_dir)?;
         note_kept_sizes(&ebpf, options, &mut report);
         maps::write_node(&mut ebpf, node(options.nat_ports))?;
+        super::cookies::set_up(&mut ebpf, options)?;
         let mut image = maps::read_image(&ebpf)?;
         let taken_over = report.maps_taken_over;
         let [busy_backend, busy_service] =

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod attach;
+mod cookies;
 mod counters;
 mod explain;
 mod firewall;

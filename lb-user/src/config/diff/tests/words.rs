@@ -38,6 +38,8 @@ fn changes_of_control_and_dataplane_have_their_words() {
         "dataplane: prefixes 262144 → 4096",
     ];
     say("[node]", sizes, &expected);
+    let cookies = "[dataplane]\nsyn_cookies = \"always\"\n[node]";
+    say("[node]", cookies, &["dataplane: syn_cookies auto → always"]);
     let timeouts = "[dataplane.timeouts]\nclosed = \"5s\"\nembryonic = \"30s\"\n[node]";
     say("[node]", timeouts, &["dataplane: timeouts: closed 10s → 5s, embryonic 1m → 30s"]);
 }

@@ -1,0 +1,191 @@
+//! SYN cookies: when SYNs are answered here, the answers, and the segments that bring them back.
+//!
+//! Owns the secrets' map and the accounts of handshakes that say whether there is a flood. What follows an accepted cookie,
+//! `new_flow` begins and `splice` goes on with.
+
+use super::{
+    explain::explains,
+    frame::Frame,
+    maps,
+    options::{self, KIND_SACK_PERMITTED, KIND_SEGMENT_BYTES, KIND_WINDOW_SCALE},
+    pipeline::{Result, Sent},
+    rewrite::{self, Rewritable},
+};
+use crate::abi::{COOKIE_LIFETIME_NS, FlowKey, Forwarding, PRESSURE_WINDOW_NS, Pressure, SynCookies};
+use crate::cookie::{Offer, announced_segment_bytes};
+use crate::csum::Sum;
+use crate::outcome::{Occurrence, Outcome};
+use crate::wire::{Ethernet, PROTOCOL_TCP, Tcp, TcpFlags, TcpFrame};
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, PerCpuArray},
+    programs::XdpContext,
+};
+
+#[map]
+static SYN_COOKIES: Array<SynCookies> = Array::pinned(1, 0);
+// Handshakes whose answers are seen here; behind them, those of backends that answer directly: their clients prove nothing.
+#[map]
+static PRESSURE: PerCpuArray<Pressure> = PerCpuArray::pinned(2, 0);
+// When the last cookie was sent, or the last SYN went by without a record: in ns, but not by the ns.
+#[map]
+static COOKIE_SENT_AT: Array<u64> = Array::pinned(1, 0);
+
+/// Bytes of the options in the SYNs and the answers that are made here.
+const OPTIONS_BYTES: usize = 12;
+/// Bytes of their TCP headers.
+pub(super) const OPEN_HEADER_BYTES: u16 = 20 + OPTIONS_BYTES as u16;
+/// The same as a data offset.
+const OPEN_DATA_OFFSET: u8 = (OPEN_HEADER_BYTES as u8 / 4) << 4;
+/// The front of a frame that carries a SYN, or its answer, made here.
+#[repr(C, align(2))]
+#[derive(Clone, Copy)]
+pub(super) struct OpenFrame<I> {
+    pub(super) ethernet: Ethernet,
+    pub(super) ip: I,
+    pub(super) tcp: Tcp,
+    options: [u8; OPTIONS_BYTES],
+}
+
+impl<I: Rewritable> OpenFrame<I> {
+    /// Writes header length, options and checksum; all else of the header is there, and both addresses, in either order.
+    #[inline(always)]
+    pub(super) fn complete(&mut self, segment_bytes: u16, offer: Offer, scale: u8) {
+        let [high, low] = segment_bytes.to_be_bytes();
+        let [sack, sack_bytes] = if offer.has_sack() { [KIND_SACK_PERMITTED, 2] } else { [1, 1] };
+        let [kind, bytes, value] = match offer.window_scale() {
+            Some(_) => [KIND_WINDOW_SCALE, 3, scale],
+            None => [1, 1, 1],
+        };
+        self.options = [KIND_SEGMENT_BYTES, 4, high, low, sack, sack_bytes, 1, 1, kind, bytes, value, 1];
+        let tcp = &mut self.tcp;
+        tcp.data_offset = OPEN_DATA_OFFSET;
+        tcp.urgent = [0; 2];
+        tcp.checksum = checksum(&self.ip, tcp, OPEN_HEADER_BYTES, &self.options);
+    }
+}
+
+/// TCP's checksum over the header and what stands behind it, so many bytes in all. Urgent data there is none.
+#[inline(always)]
+pub(super) fn checksum<I: Rewritable, const N: usize>(
+    ip: &I,
+    tcp: &Tcp,
+    segment_bytes: u16,
+    behind: &[u8; N],
+) -> [u8; 2] {
+    let sum: Sum = ip.address_sum();
+    sum.plus(&[0, PROTOCOL_TCP])
+        .plus(&segment_bytes.to_be_bytes())
+        .plus(&tcp.source_port)
+        .plus(&tcp.destination_port)
+        .plus(&tcp.sequence)
+        .plus(&tcp.acknowledgement)
+        .plus(&[tcp.data_offset, tcp.flags])
+        .plus(&tcp.window)
+        .plus(behind)
+        .finish()
+}
+
+/// Which account of handshakes a service's are in.
+#[inline(always)]
+const fn account_of(forwarding: Forwarding) -> u32 {
+    matches!(forwarding, Forwarding::Direct) as u32
+}
+
+/// Whether there are more unfinished handshakes than can be remembered. Counts one more.
+#[inline(always)]
+pub(super) fn are_wanted(forwarding: Forwarding, now: u64) -> bool {
+    let Some(cookies) = SYN_COOKIES.get(0) else { return false };
+    let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) else { return false };
+    // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
+    let pressure = unsafe { &mut *pressure };
+    if explains() {
+        // As it would stand after the turn, which is not made.
+        let age = now.wrapping_sub(pressure.began_ns);
+        return cookies.threshold == 0 || age < PRESSURE_WINDOW_NS && pressure.is_over(cookies.threshold);
+    }
+    pressure.turn(now);
+    let are_wanted = pressure.is_over(cookies.threshold);
+    pressure.opened = pressure.opened.wrapping_add(1);
+    if are_wanted {
+        note_sent(now);
+    }
+    are_wanted
+}
+
+/// Counts a handshake that its client completed.
+#[inline(always)]
+pub(super) fn note_completed(forwarding: Forwarding) {
+    if explains() {
+        return;
+    }
+    if let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) {
+        // SAFETY: as in `are_wanted`.
+        unsafe { (*pressure).completed = (*pressure).completed.wrapping_add(1) };
+    }
+}
+
+/// Notes that answers of cookies may come. All CPUs write this word, so each does when it is worth it only.
+#[inline(always)]
+fn note_sent(now: u64) {
+    if let Some(sent_at) = COOKIE_SENT_AT.get_ptr_mut(0) {
+        // SAFETY: an aligned u64 of a live map value; any of several CPUs' values is right.
+        unsafe {
+            if now.wrapping_sub(sent_at.read_volatile()) >= PRESSURE_WINDOW_NS {
+                sent_at.write_volatile(now);
+            }
+        }
+    }
+}
+
+/// Whether a segment of no flow may bring a cookie back, or belong to a flow that was not recorded.
+#[inline(always)]
+pub(super) fn may_come(now: u64) -> bool {
+    match COOKIE_SENT_AT.get(0) {
+        Some(sent_at) => *sent_at != 0 && now.wrapping_sub(*sent_at) < COOKIE_LIFETIME_NS,
+        None => false,
+    }
+}
+
+/// Answers a SYN with a cookie. The window is closed: what its client would send could not be kept for a backend that has
+/// yet to hear of it.
+#[inline(never)]
+pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
+    let Some(cookies) = SYN_COOKIES.get(0) else { return Err(Outcome::Internal) };
+    let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Runt) };
+    let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
+    let client_isn = u32::from_be_bytes(segment.tcp.sequence);
+    let cookie = cookies.make(key, client_isn, offer);
+    frame.resize(ctx, core::mem::size_of::<OpenFrame<I>>())?;
+
+    let Some(answer) = Frame::new(ctx).view::<OpenFrame<I>>() else { return Err(Outcome::Internal) };
+    let tcp = &mut answer.tcp;
+    (tcp.source_port, tcp.destination_port) = (tcp.destination_port, tcp.source_port);
+    tcp.sequence = cookie.to_be_bytes();
+    tcp.acknowledgement = client_isn.wrapping_add(1).to_be_bytes();
+    tcp.flags = TcpFlags::SYN | TcpFlags::ACK;
+    tcp.window = [0; 2];
+    answer.complete(announced_segment_bytes(rewrite::is_v6::<I>()), offer, crate::cookie::ANNOUNCED_SCALE);
+    answer.ip.make_answer(OPEN_HEADER_BYTES);
+    let ethernet = &mut answer.ethernet;
+    (ethernet.source, ethernet.destination) = (ethernet.destination, ethernet.source);
+    Ok(Sent { outcome: Outcome::CookieSent, ifindex: 0 })
+}
+
+/// The sequence number of the SYN that a segment proves, and true, where it brings back its cookie. As a rule it is the
+/// one after; where that one was lost, a probe of the closed window, which repeats the SYN's own.
+#[inline(never)]
+pub(super) fn check(key: &FlowKey, tcp: &Tcp) -> (u32, bool) {
+    let Some(cookies) = SYN_COOKIES.get(0) else { return (0, false) };
+    let cookie = u32::from_be_bytes(tcp.acknowledgement).wrapping_sub(1);
+    let sequence = u32::from_be_bytes(tcp.sequence);
+    let client_isn = sequence.wrapping_sub(1);
+    if cookies.check(key, client_isn, cookie) {
+        return (client_isn, true);
+    }
+    if cookies.check(key, sequence, cookie) {
+        return (sequence, true);
+    }
+    maps::count(Occurrence::CookieMismatch);
+    (0, false)
+}

@@ -1,0 +1,385 @@
+//! SYN cookies: what a flood is answered with, and how a cookie that comes back becomes a flow of two halves that
+//! count the backend's bytes from different numbers.
+
+use super::builder::{ACK, CWR, ECE, FIN, PSH, Packet, RST, SYN};
+use super::case::{Act, Action, Case, Exchange, Setup};
+use super::cases_firewall::deny_client;
+use super::cases_reset::answer;
+use super::runner::COOKIE_KEYS;
+use super::scene::{FIRST_NAT_PORT, Flow, IcmpKind, SCENES, Scene};
+use lb_ebpf::abi::{FlowKey, Forwarding, SynCookies};
+use lb_ebpf::cookie::Offer;
+use lb_ebpf::outcome::{Occurrence, Outcome};
+use lb_user::io::dataplane::BackendTotals;
+use lb_user::model::AtLimit;
+
+/// What the clients' SYNs offer: as Linux does it.
+const CLIENT_SCALE: u8 = 8;
+/// What the backend scales its windows by, and what the node says it does.
+const BACKEND_SCALE: u8 = 10;
+const ANNOUNCED_SCALE: u8 = 7;
+
+pub(crate) fn cases() -> Vec<Case> {
+    let groups = [answers, openings, troubles, lives, other_modes, refusals];
+    SCENES.into_iter().flat_map(|scene| groups.iter().flat_map(move |group| group(scene))).collect()
+}
+
+/// A flow in a flood, and the cookie that it gets.
+#[derive(Clone, Copy)]
+struct Spliced {
+    flow: Flow,
+    cookie: u32,
+}
+
+fn segment_bytes(scene: Scene) -> u16 {
+    if scene.v6 { 1440 } else { 1460 }
+}
+
+fn cookie(flow: &Flow, offer: Offer) -> u32 {
+    let (client, service) = (flow.client, flow.service);
+    let ports = (client.port().to_be_bytes(), service.port().to_be_bytes());
+    let key = FlowKey::new(client.ip().into(), ports.0, service.ip().into(), ports.1, 6);
+    SynCookies { keys: COOKIE_KEYS, current: 0, threshold: 0 }.make(&key, flow.client_isn, offer)
+}
+
+impl Spliced {
+    fn of(flow: Flow) -> Self {
+        let offer = Offer::NONE.with_window_scale(CLIENT_SCALE).with_sack();
+        let offer = offer.with_segment_bytes(segment_bytes(flow.scene), flow.scene.v6);
+        Self { flow, cookie: cookie(&flow, offer) }
+    }
+
+    /// The same flow in its client's eyes: of a backend that begins with the cookie.
+    fn as_client_sees(&self) -> Flow {
+        Flow { backend_isn: self.cookie, ..self.flow }
+    }
+
+    fn options(&self, scale: u8) -> Vec<u8> {
+        let [high, low] = segment_bytes(self.flow.scene).to_be_bytes();
+        vec![2, 4, high, low, 4, 2, 1, 1, 3, 3, scale, 1]
+    }
+
+    /// The client's SYN, as Linux lays it out.
+    fn syn(&self) -> Packet {
+        let [high, low] = segment_bytes(self.flow.scene).to_be_bytes();
+        let options = vec![2, 4, high, low, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, CLIENT_SCALE];
+        self.flow.client_sends(SYN, b"").with_tcp(|tcp| tcp.options = options)
+    }
+
+    /// The cookie, on its way to the client.
+    fn answer(&self) -> Packet {
+        let options = self.options(ANNOUNCED_SCALE);
+        cookie_answer(&self.syn()).with_tcp(|tcp| {
+            tcp.sequence = self.cookie;
+            tcp.options = options;
+        })
+    }
+
+    fn client_sends(&self, flags: u8, payload: &[u8]) -> Packet {
+        self.as_client_sees().client_sends(flags, payload)
+    }
+
+    /// The SYN that a client's packet is made.
+    fn restored(&self, packet: &Packet) -> Packet {
+        packet.clone().with_tcp(|tcp| {
+            tcp.sequence = self.flow.client_isn;
+            tcp.acknowledgement = 0;
+            tcp.flags = SYN;
+            tcp.window = 0xffff;
+            tcp.options = self.options(CLIENT_SCALE);
+            tcp.payload = Vec::new();
+        })
+    }
+
+    fn backend_answer(&self) -> Packet {
+        let options = self.options(BACKEND_SCALE);
+        self.flow.backend_sends(SYN | ACK, b"").with_tcp(|tcp| tcp.options = options)
+    }
+
+    /// What the backend's answer is made, before it is sent back.
+    fn window_opened(&self) -> Packet {
+        self.backend_answer().with_tcp(|tcp| {
+            tcp.sequence = self.cookie;
+            tcp.flags = ACK;
+            tcp.options = Vec::new();
+            // 63 KiB in units of the backend, and those in units of the node.
+            tcp.window = (65160 >> BACKEND_SCALE) << (BACKEND_SCALE - ANNOUNCED_SCALE);
+            tcp.payload = vec![0];
+        })
+    }
+}
+
+/// The node's answer to a SYN, without its number and options.
+fn cookie_answer(syn: &Packet) -> Packet {
+    let packet = answer(syn);
+    let mut asked = syn.clone();
+    let isn = asked.tcp_mut().sequence;
+    packet.with_tcp(|tcp| {
+        tcp.acknowledgement = isn.wrapping_add(1);
+        tcp.flags = SYN | ACK;
+    })
+}
+
+impl Case {
+    /// The client's SYN is answered with a cookie.
+    fn asked(self, spliced: &Spliced) -> Self {
+        self.becomes(Outcome::CookieSent, spliced.syn().frame(), spliced.answer().frame())
+    }
+
+    /// The client brings it back, and its backend sees a SYN.
+    fn proved(self, spliced: &Spliced) -> Self {
+        let ack = spliced.client_sends(ACK, b"");
+        self.asked(spliced).makes(Outcome::CookieAccepted, spliced, &ack, &spliced.restored(&ack))
+    }
+
+    /// And the backend's answer opens the client's window.
+    fn connected(self, spliced: &Spliced) -> Self {
+        self.proved(spliced).answered_by_backend(spliced)
+    }
+
+    fn answered_by_backend(self, spliced: &Spliced) -> Self {
+        let (arrives, leaves) = (spliced.backend_answer(), spliced.flow.returned(&spliced.window_opened()));
+        self.becomes(Outcome::Handshake, arrives.frame(), leaves.frame())
+    }
+
+    /// And the client's answer completes the backend's handshake.
+    fn spliced(self, spliced: &Spliced) -> Self {
+        let ack = spliced.client_sends(ACK, b"");
+        self.connected(spliced).makes(Outcome::Promoted, spliced, &ack, &spliced.flow.client_sends(ACK, b""))
+    }
+
+    /// A client's packet leaves for the backend as another one.
+    fn makes(self, outcome: Outcome, spliced: &Spliced, packet: &Packet, other: &Packet) -> Self {
+        self.becomes(outcome, packet.frame(), spliced.flow.forwarded(other).frame())
+    }
+
+    /// A backend's packet leaves for the client with the client's numbers.
+    fn renumbers(self, outcome: Outcome, spliced: &Spliced, packet: &Packet) -> Self {
+        let seen = packet.clone().with_tcp(|tcp| {
+            tcp.sequence = tcp.sequence.wrapping_sub(spliced.flow.backend_isn).wrapping_add(spliced.cookie);
+            tcp.window = (u32::from(tcp.window) << (BACKEND_SCALE - ANNOUNCED_SCALE)).min(0xffff) as u16;
+        });
+        self.becomes(outcome, packet.frame(), spliced.flow.returned(&seen).frame())
+    }
+}
+
+fn flooded(scene: Scene, sentence: &str) -> (Spliced, Case) {
+    let setup = Setup::web(scene, &[scene.web(1)]).with_cookies();
+    (Spliced::of(scene.flow()), Case::new(scene, sentence, setup))
+}
+
+fn answers(scene: Scene) -> Vec<Case> {
+    let (spliced, case) = flooded(scene, "a SYN in a flood is answered with a cookie and leaves nothing");
+    let nothing = case.asked(&spliced).asked(&spliced).leaves(&[]).entries(0, 0);
+    let (_, case) = flooded(scene, "a cookie offers nothing that its SYN did not offer");
+    let flow = scene.flow();
+    let plain = flow.client_sends(SYN | ECE | CWR, b"");
+    let [high, low] = segment_bytes(scene).to_be_bytes();
+    let answered = cookie_answer(&plain).with_tcp(|tcp| {
+        tcp.sequence = cookie(&flow, Offer::NONE);
+        tcp.options = vec![2, 4, high, low, 1, 1, 1, 1, 1, 1, 1, 1];
+    });
+    let plain = case.becomes(Outcome::CookieSent, plain.frame(), answered.frame());
+    let (spliced, mut case) = flooded(scene, "no cookie is wasted on a source that is denied");
+    case.setup = case.setup.behind(&[deny_client(scene)]);
+    let denied = case.drops(Outcome::Denied, spliced.syn().frame());
+    let (spliced, case) = flooded(scene, "a cookie that nobody gave out begins no flow");
+    let wrong = spliced.client_sends(ACK, b"").with_tcp(|tcp| tcp.acknowledgement ^= 0x100);
+    let late = spliced.client_sends(ACK, b"").with_tcp(|tcp| tcp.sequence += 2);
+    let mut guessed = case.asked(&spliced);
+    for packet in [wrong, late] {
+        guessed = guessed
+            .becomes(Outcome::UnknownFlow, packet.frame(), answer(&packet).frame())
+            .with(Occurrence::CookieMismatch, 1);
+    }
+    vec![nothing, plain, denied, guessed.leaves(&[]).entries(0, 0)]
+}
+
+fn openings(scene: Scene) -> Vec<Case> {
+    let (spliced, case) = flooded(scene, "a cookie that comes back becomes the SYN, and then a flow");
+    let whole = case.spliced(&spliced).leaves(&[(&spliced.flow, "established")]).entries(2, 0);
+    let totals = BackendTotals {
+        flows_new: 1,
+        flows_established: 1,
+        forward_packets: 2,
+        forward_bytes: if scene.v6 { 120 } else { 80 },
+        reverse_packets: 1,
+        reverse_bytes: if scene.v6 { 72 } else { 52 },
+        ..BackendTotals::default()
+    };
+    let whole = whole.active(&spliced.flow, 1).totals(&spliced.flow, totals);
+    let (spliced, case) = flooded(scene, "a cookie also comes back with a probe of the closed window");
+    let probe = spliced.client_sends(ACK, b"").with_tcp(|tcp| tcp.sequence = spliced.flow.client_isn);
+    let probed = case
+        .asked(&spliced)
+        .makes(Outcome::CookieAccepted, &spliced, &probe, &spliced.restored(&probe))
+        .answered_by_backend(&spliced)
+        .leaves(&[(&spliced.flow, "established")]);
+    let (spliced, case) = flooded(scene, "whatever its client sends repeats a SYN that may be lost");
+    let data = spliced.client_sends(ACK | PSH, b"request");
+    let repeated = case
+        .proved(&spliced)
+        .makes(Outcome::Handshake, &spliced, &data, &spliced.restored(&data))
+        .answered_by_backend(&spliced)
+        .entries(0, 2);
+    let (spliced, case) = flooded(scene, "a backend's answer that is repeated opens the window again");
+    let again = case.connected(&spliced).answered_by_backend(&spliced);
+    let request = spliced.client_sends(ACK | PSH, b"request");
+    let again =
+        again.makes(Outcome::Promoted, &spliced, &request, &spliced.flow.client_sends(ACK | PSH, b"request"));
+    vec![whole, probed, repeated, again]
+}
+
+fn troubles(scene: Scene) -> Vec<Case> {
+    let (spliced, case) =
+        flooded(scene, "a backend that refuses resets a client that believes it is connected");
+    let refusal = spliced.flow.backend_sends(RST | ACK, b"").with_tcp(|tcp| {
+        tcp.sequence = 0;
+        tcp.window = 0;
+    });
+    let seen = refusal.clone().with_tcp(|tcp| tcp.sequence = spliced.cookie.wrapping_add(1));
+    let refused = case
+        .proved(&spliced)
+        .becomes(Outcome::Handshake, refusal.frame(), spliced.flow.returned(&seen).frame())
+        .leaves(&[])
+        .entries(0, 0);
+
+    let (spliced, case) =
+        flooded(scene, "a SYN goes by another port where the backend rests from a connection on the first");
+    let resting = spliced.flow.backend_sends(ACK, b"").with_tcp(|tcp| {
+        tcp.sequence = 7;
+        tcp.acknowledgement = 8;
+    });
+    let next = Spliced { flow: Flow { nat_port: FIRST_NAT_PORT + 1, ..spliced.flow }, ..spliced };
+    let ack = next.client_sends(ACK, b"");
+    let mut syn = next.flow.forwarded(&next.restored(&ack));
+    (syn.hops, syn.identification, syn.flow_label) = (64, 0, 0);
+    let elsewhere = case
+        .proved(&spliced)
+        .becomes(Outcome::Handshake, resting.frame(), syn.frame())
+        .with(Occurrence::PortCollision, 1)
+        .answered_by_backend(&next)
+        .makes(Outcome::Promoted, &next, &ack, &next.flow.client_sends(ACK, b""))
+        .leaves(&[(&next.flow, "established")])
+        .entries(2, 0);
+
+    let (spliced, case) = flooded(scene, "a client that gives up while its backend is asked ends its flow");
+    let reset = spliced.client_sends(RST, b"");
+    let given_up = case.proved(&spliced).makes(Outcome::Handshake, &spliced, &reset, &reset).entries(0, 0);
+    vec![refused, elsewhere, given_up]
+}
+
+fn lives(scene: Scene) -> Vec<Case> {
+    let (spliced, case) = flooded(scene, "data of a spliced flow keeps its bytes and changes its numbers");
+    let request = spliced.flow.client_sends(ACK | PSH, b"request");
+    let data = case
+        .spliced(&spliced)
+        .makes(Outcome::ToBackend, &spliced, &spliced.client_sends(ACK | PSH, b"request"), &request)
+        .renumbers(Outcome::ToClient, &spliced, &spliced.flow.backend_sends(ACK | PSH, b"answer"));
+
+    let (spliced, case) = flooded(scene, "selective acknowledgements are renumbered wherever they stand");
+    let blocks = |isn: u32, lead: &[u8]| {
+        let mut options = lead.to_vec();
+        options.extend([5, 18]);
+        for edge in [1, 100, 200, 300] {
+            options.extend(isn.wrapping_add(edge).to_be_bytes());
+        }
+        options.resize(24, 0);
+        options
+    };
+    let mut selective = case.spliced(&spliced);
+    for lead in [&[1, 1][..], &[1], &[]] {
+        let sent = spliced.client_sends(ACK, b"").with_tcp(|tcp| tcp.options = blocks(spliced.cookie, lead));
+        let seen = spliced.flow.client_sends(ACK, b"");
+        let seen = seen.with_tcp(|tcp| tcp.options = blocks(spliced.flow.backend_isn, lead));
+        selective = selective.makes(Outcome::ToBackend, &spliced, &sent, &seen);
+    }
+
+    let (spliced, case) = flooded(scene, "both FINs of a spliced flow are seen, and their acknowledgements");
+    let backend_fin = spliced.flow.backend_sends(FIN | ACK, b"");
+    let fin = |sees: &Flow| {
+        sees.client_sends(FIN | ACK, b"")
+            .with_tcp(|tcp| tcp.acknowledgement = sees.backend_isn.wrapping_add(2))
+    };
+    let last = spliced.flow.backend_sends(ACK, b"").with_tcp(|tcp| {
+        tcp.sequence += 1;
+        tcp.acknowledgement += 1;
+    });
+    let ended = case
+        .spliced(&spliced)
+        .renumbers(Outcome::ToClient, &spliced, &backend_fin)
+        .makes(Outcome::ToBackend, &spliced, &fin(&spliced.as_client_sees()), &fin(&spliced.flow))
+        .renumbers(Outcome::ToClient, &spliced, &last)
+        .with(Occurrence::FlowEnded, 1)
+        .leaves(&[])
+        .entries(0, 0);
+
+    let (spliced, case) =
+        flooded(scene, "an error about a segment to the client quotes the backend's number");
+    let sent = Packet { hops: 61, ..spliced.flow.backend_sends(ACK, b"answer") };
+    let seen = spliced.flow.returned(&sent).with_tcp(|tcp| tcp.sequence = spliced.cookie.wrapping_add(1));
+    let seen = Packet { hops: 61, ..seen };
+    // The quotes end before the checksum and the window: those are as they left.
+    let arrives = scene.error(scene.router(), IcmpKind::TooBig, &seen, 8);
+    let leaves = Packet {
+        to_mac: spliced.flow.backend.mac,
+        from_mac: spliced.flow.backend.port.mac(),
+        source: spliced.flow.service.ip(),
+        destination: spliced.flow.backend.address,
+        hops: 63,
+        ..scene.error(scene.router(), IcmpKind::TooBig, &sent, 8)
+    };
+    let error = case.spliced(&spliced).becomes(Outcome::IcmpError, arrives.frame(), leaves.frame());
+    vec![data, selective, ended, error]
+}
+
+fn other_modes(scene: Scene) -> Vec<Case> {
+    let sentence = "a cookie comes back to a backend that sees its client's own address";
+    let (_, mut case) = flooded(scene, sentence);
+    case.setup = case.setup.with(|service| service.forwarding = Forwarding::KeepSource);
+    let spliced = Spliced::of(Flow { forwarding: Forwarding::KeepSource, ..scene.flow() });
+    let kept = case.spliced(&spliced).entries(2, 0);
+
+    let sentence =
+        "a flood of what backends answer directly is steered by a hash, and the second segment recorded";
+    let (_, mut case) = flooded(scene, sentence);
+    case.setup = case.setup.with(|service| {
+        service.forwarding = Forwarding::Direct;
+        service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
+    });
+    let flow = Flow { forwarding: Forwarding::Direct, backend_port: 80, ..scene.flow() };
+    let direct = case
+        .forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
+        .forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
+        .forward(Outcome::NewFlow, &flow, &flow.client_sends(ACK, b""))
+        .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK | PSH, b"request"))
+        .entries(1, 0);
+    vec![kept, direct]
+}
+
+fn refusals(scene: Scene) -> Vec<Case> {
+    let (first, mut case) = flooded(scene, "a limit that is reached resets who brings a cookie back");
+    case.setup = case.setup.with(|service| {
+        service.max_flows = 1;
+        service.at_limit = AtLimit::Reset;
+    });
+    let second = Spliced::of(scene.flow().another(40001, FIRST_NAT_PORT + 1, scene.web(1)));
+    let ack = second.client_sends(ACK, b"");
+    let limited = case
+        .spliced(&first)
+        .asked(&second)
+        .becomes(Outcome::AtLimit, ack.frame(), answer(&ack).frame())
+        .leaves(&[(&first.flow, "established")]);
+
+    let (spliced, case) = flooded(scene, "without a backend who brings a cookie back is reset");
+    let mut calm = case.setup.clone();
+    calm.services[0].slots = Vec::new();
+    let reset = answer(&spliced.client_sends(ACK, b""));
+    let gone = case.asked(&spliced).act(Act::Desire(calm)).act(Act::Send(Exchange::new(
+        Action::Transmit,
+        Outcome::NoBackend,
+        spliced.client_sends(ACK, b"").frame(),
+        reset.frame(),
+    )));
+    vec![limited, gone]
+}
