@@ -1,5 +1,7 @@
 //! Which slot, which port: the arithmetic of steering, without maps.
 
+use crate::abi::PORT_ATTEMPTS;
+
 /// The slot a ticket draws. Consecutive tickets walk the slot table in order, so every full turn gives
 /// each backend exactly its share, whichever CPUs drew them. Slot 0 of an empty table, which callers do not
 /// ask for.
@@ -77,6 +79,15 @@ pub const fn nat_port(first: u16, count: u16, ticket: u64) -> u16 {
     first.wrapping_add((ticket % count as u64) as u16)
 }
 
+/// How far beyond the next port an attempt looks that follows several in vain, half the range: what began at one time, a flood's
+/// handshakes, has ports in a row. A range of few ports is looked through one by one.
+#[inline(always)]
+pub const fn port_leap(count: u16, attempt: u32) -> u64 {
+    // Without a branch or a product of two variables: the program calls it where its stack is deepest.
+    let leaps = attempt / (PORT_ATTEMPTS / 2);
+    (leaps * (count as u32 / 2 & !31)) as u64
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +109,13 @@ mod tests {
         }
         // 4096 expected; sixteen of a binomial's standard deviations of 62 would be no accident.
         assert!(counts.iter().all(|count| (3_800..4_400).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn after_four_ports_in_a_row_attempts_leap_over_half_the_range() {
+        let leaps: std::vec::Vec<u64> = (0..PORT_ATTEMPTS).map(|attempt| port_leap(1000, attempt)).collect();
+        assert_eq!(leaps, [0, 0, 0, 0, 480, 480, 480, 480]);
+        assert_eq!(port_leap(63, 7), 0, "few ports are tried in turn");
     }
 
     #[test]

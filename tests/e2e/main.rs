@@ -6,6 +6,7 @@ mod commands;
 mod explain;
 mod failures;
 mod firewall;
+mod flood;
 mod instances;
 mod limits;
 mod modes;

@@ -4,4 +4,5 @@
 //! is a thin shell around it. Never talks to the insides of the agent: only to its binary and API.
 
 pub mod bench;
+pub mod flood;
 pub mod lab;

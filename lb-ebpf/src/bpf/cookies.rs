@@ -156,7 +156,7 @@ pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKe
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let client_isn = u32::from_be_bytes(segment.tcp.sequence);
     let cookie = cookies.make(key, client_isn, offer);
-    frame.resize(ctx, core::mem::size_of::<OpenFrame<I>>())?;
+    frame.resize::<TcpFrame<I>>(ctx, core::mem::size_of::<OpenFrame<I>>())?;
 
     let Some(answer) = Frame::new(ctx).view::<OpenFrame<I>>() else { return Err(Outcome::Internal) };
     let tcp = &mut answer.tcp;

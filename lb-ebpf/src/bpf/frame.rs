@@ -1,10 +1,21 @@
 //! The one way to a packet's bytes.
 
+use super::maps;
 use crate::outcome::Outcome;
 use aya_ebpf::{
-    helpers::{bpf_xdp_adjust_tail, bpf_xdp_get_buff_len},
+    helpers::{
+        bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+        bpf_xdp_store_bytes,
+    },
     programs::XdpContext,
 };
+use core::ffi::c_void;
+
+/// The longest front that a frame may keep: Ethernet, IPv6 and TCP.
+const FRONT_BYTES_MAX: usize = 80;
+
+/// Room for a front.
+pub(super) type Front = [u8; FRONT_BYTES_MAX];
 
 /// A frame's bounds. Holds no reference: every view is checked anew, as the verifier wants it.
 #[derive(Clone, Copy)]
@@ -50,15 +61,38 @@ impl Frame {
         unsafe { bpf_xdp_get_buff_len(ctx.ctx) as u32 }
     }
 
-    /// Makes the frame so many bytes long. No view of it, and no `Frame`, is of use afterwards.
+    /// Cuts the frame off after so many bytes, if it is longer. No view of it, and no `Frame`, is of use afterwards.
     #[inline(always)]
-    pub(super) fn resize(self, ctx: &XdpContext, bytes: usize) -> Result<(), Outcome> {
+    pub(super) fn cut(self, ctx: &XdpContext, bytes: usize) -> Result<(), Outcome> {
         let difference = bytes as i32 - self.bytes(ctx, u32::MAX) as i32;
-        if difference == 0 {
+        if difference >= 0 {
             return Ok(());
         }
         // SAFETY: the context is this run's; whoever asks takes a new view of the packet after the call.
-        let resized = unsafe { bpf_xdp_adjust_tail(ctx.ctx, difference) };
-        if resized == 0 { Ok(()) } else { Err(Outcome::Internal) }
+        let cut = unsafe { bpf_xdp_adjust_tail(ctx.ctx, difference) };
+        if cut == 0 { Ok(()) } else { Err(Outcome::Internal) }
+    }
+
+    /// Makes the frame so many bytes long and keeps its front, which is a `T`. What was behind that is lost. As after `cut`, no view is of
+    /// use.
+    #[inline(always)]
+    pub(super) fn resize<T: Copy>(self, ctx: &XdpContext, bytes: usize) -> Result<(), Outcome> {
+        let difference = bytes as i32 - self.bytes(ctx, u32::MAX) as i32;
+        if difference <= 0 {
+            return self.cut(ctx, bytes);
+        }
+        // At the head there is room, which the kernel promises to XDP; at the tail there need be none.
+        let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+        const { assert!(core::mem::size_of::<T>() <= FRONT_BYTES_MAX) };
+        let (front, front_bytes) =
+            (scratch.front.as_mut_ptr().cast::<c_void>(), core::mem::size_of::<T>() as u32);
+        // SAFETY: the context is this run's, the scratch space holds a front, and whoever asks takes a new view of the packet after
+        // the calls.
+        let moved = unsafe {
+            bpf_xdp_load_bytes(ctx.ctx, 0, front, front_bytes) == 0
+                && bpf_xdp_adjust_head(ctx.ctx, -difference) == 0
+                && bpf_xdp_store_bytes(ctx.ctx, 0, front, front_bytes) == 0
+        };
+        if moved { Ok(()) } else { Err(Outcome::Internal) }
     }
 }

@@ -3,6 +3,7 @@
 //! Sizes given here are defaults; the agent sets those of the flow tables from its configuration.
 
 use super::explain::explains;
+use super::frame::Front;
 use super::options::OptionBytes;
 use super::pipeline::Opening;
 use crate::abi::{
@@ -77,6 +78,7 @@ pub struct Scratch {
     pub(super) from_backend: FlowKey,
     pub(super) opening: Opening,
     pub(super) options: OptionBytes,
+    pub(super) front: Front,
 }
 
 /// Counts a packet's outcome.

@@ -48,9 +48,6 @@ pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, outcome: Out
     let ethernet = &mut segment.ethernet;
     (ethernet.source, ethernet.destination) = (ethernet.destination, ethernet.source);
 
-    let wanted = core::mem::size_of::<TcpFrame<I>>();
-    if frame.bytes(ctx, u32::MAX) as usize > wanted {
-        frame.resize(ctx, wanted)?;
-    }
+    frame.cut(ctx, core::mem::size_of::<TcpFrame<I>>())?;
     Ok(Sent { outcome, ifindex: 0 })
 }

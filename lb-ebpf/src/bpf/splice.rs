@@ -97,7 +97,7 @@ pub(super) fn restore_syn<I: Rewritable>(
     client_isn: u32,
     offer: Offer,
 ) -> core::result::Result<(), Outcome> {
-    Frame::new(ctx).resize(ctx, core::mem::size_of::<OpenFrame<I>>())?;
+    Frame::new(ctx).resize::<TcpFrame<I>>(ctx, core::mem::size_of::<OpenFrame<I>>())?;
     let Some(syn) = Frame::new(ctx).view::<OpenFrame<I>>() else { return Err(Outcome::Internal) };
     let scale = offer.window_scale().unwrap_or(0);
     let window_bytes = u32::from(u16::from_be_bytes(syn.tcp.window)) << (scale & 0x0f);
@@ -135,7 +135,7 @@ fn open_window<I: Rewritable>(
     }
 
     const PAYLOAD_BYTES: u16 = 21;
-    frame.resize(ctx, core::mem::size_of::<TcpFrame<I>>() + 1)?;
+    frame.resize::<TcpFrame<I>>(ctx, core::mem::size_of::<TcpFrame<I>>() + 1)?;
     let frame = Frame::new(ctx);
     let Some(byte) = frame.view_at::<[u8; 1]>(core::mem::size_of::<TcpFrame<I>>()) else {
         return Err(Outcome::Internal);
@@ -194,7 +194,7 @@ fn go_by_another_port<I: Rewritable>(
     }
     maps::remove_embryonic(key);
 
-    Frame::new(ctx).resize(ctx, core::mem::size_of::<OpenFrame<I>>())?;
+    Frame::new(ctx).resize::<TcpFrame<I>>(ctx, core::mem::size_of::<OpenFrame<I>>())?;
     let Some(syn) = Frame::new(ctx).view::<OpenFrame<I>>() else { return Err(Outcome::Internal) };
     syn.tcp.destination_port = syn.tcp.source_port;
     syn.tcp.source_port = scratch.forward.new_source_port();
