@@ -98,6 +98,8 @@ outcomes! {
     UnknownReset = "unknown_reset" Drop,
     /// A datagram to a NAT port, of no flow: nothing to answer.
     UnknownDatagram = "unknown_datagram" Drop,
+    /// A client's segment in its handshake that does not acknowledge the backend's answer: a guess, or a stray.
+    HandshakeMismatch = "handshake_mismatch" Drop,
     /// A rule of the firewall denies it.
     Denied = "denied" Drop,
     /// No rule of the firewall allows it, and the service, or the host, wants one.
@@ -184,8 +186,6 @@ occurrences! {
     NextHopRefreshed = "next_hop_refreshed",
     /// The look-up failed and the old next hop was kept.
     NextHopKept = "next_hop_kept",
-    /// A client's ACK did not match the backend's sequence number and did not promote its flow.
-    HandshakeMismatch = "handshake_mismatch",
     /// A segment of no flow, while cookies are sent, brought none back that was good.
     CookieMismatch = "cookie_mismatch",
     /// A flow that the firewall denies by now was forgotten.

@@ -85,7 +85,7 @@ pub const fn nat_port(first: u16, count: u16, ticket: u64) -> u16 {
 pub const fn port_leap(count: u16, attempt: u32) -> u64 {
     // Without a branch or a product of two variables: the program calls it where its stack is deepest.
     let leaps = attempt / (PORT_ATTEMPTS / 2);
-    (leaps * (count as u32 / 2 & !31)) as u64
+    (leaps * ((count as u32 / 2) & !31)) as u64
 }
 
 #[cfg(test)]

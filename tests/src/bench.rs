@@ -5,6 +5,7 @@
 //! never a reason to fail.
 
 pub mod firewall;
+pub mod flood;
 pub mod load;
 pub mod report;
 pub mod traffic;
@@ -24,8 +25,9 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "xdp-packets" => xdp::run()?,
         "xdp-traffic" => traffic::run()?,
         "firewall" => firewall::run()?,
+        "flood" => flood::run()?,
         other => bail!(
-            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, and firewall"
+            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall and flood"
         ),
     };
     let report = Report::new(name, rows);

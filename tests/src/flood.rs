@@ -71,7 +71,7 @@ impl Flood {
             sent = (sent + BURST).min(self.packets);
             let due = Duration::from_secs(1) * sent / self.per_second.max(1);
             if let Some(early) = due.checked_sub(begun.elapsed()) {
-                std::thread::sleep(early);
+                std::thread::sleep(early); // poll: the clock; this is the flood's rate, nothing is waited for
             }
         }
         Ok(sent)

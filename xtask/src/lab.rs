@@ -31,9 +31,10 @@ const BENCH: &[Package] = &[
 ];
 
 /// The benchmarks there are.
-const BENCHMARKS: [(&str, &str); 2] = [
+const BENCHMARKS: [(&str, &str); 3] = [
     ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
     ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
+    ("flood", "floods of SYNs, ACKs, fragments and ICMP errors, against HAProxy"),
 ];
 
 /// Arguments of `cargo xtask run`.

@@ -29,8 +29,28 @@ pub(super) fn forget(key: &FlowKey) {
     maps::count(Occurrence::PortLost);
 }
 
+/// A segment goes on, and then the flow does. Two functions, neither within the other: the stack is small.
 #[inline(never)]
 pub(super) fn process<I: Rewritable>(
+    ctx: &XdpContext,
+    segment: &mut TcpFrame<I>,
+    key: &FlowKey,
+    record: &mut FlowRecord,
+    now: u64,
+) -> Result {
+    let mut sent = pass_on::<I>(ctx, segment, key, record, now)?;
+    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+    sent.outcome = if explain::explains() {
+        foresee(record, &scratch.tcp)
+    } else {
+        advance(key, record, &scratch.tcp, scratch.segment_bytes)
+    };
+    Ok(sent)
+}
+
+/// Rewrites a segment, unless it must not go on, and leaves its header as the backend sees it in the scratch space.
+#[inline(never)]
+fn pass_on<I: Rewritable>(
     ctx: &XdpContext,
     segment: &mut TcpFrame<I>,
     key: &FlowKey,
@@ -41,18 +61,21 @@ pub(super) fn process<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     explain::note_flow(key, record, 1);
-    let tcp = splice::as_backend_sees(record, &segment.tcp);
-    if confirms(record, TcpFlags::new(tcp.flags)) {
+    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+    scratch.tcp = splice::as_backend_sees(record, &segment.tcp);
+    scratch.segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
+    if confirms(record, TcpFlags::new(segment.tcp.flags)) {
+        // To the backend it would be a reason for RST, which anybody could bring about who forges two segments.
+        if !proves(record, &scratch.tcp) {
+            return Err(Outcome::HandshakeMismatch);
+        }
         stay_within_limits(key, record)?;
     }
-    let segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
     next_hop::refresh::<I>(ctx, key, record, now);
     let ifindex = record.next_hop.ifindex;
     rewrite::forward(ctx, segment, record)?;
     established::account(record, segment.ip.packet_bytes(), now);
-    let outcome =
-        if explain::explains() { foresee(record, &tcp) } else { advance(key, record, &tcp, segment_bytes) };
-    Ok(Sent { outcome, ifindex })
+    Ok(Sent { outcome: Outcome::Handshake, ifindex })
 }
 
 /// A datagram of a flow that is not established: the client's first one after an answer makes it so. One query with its
@@ -114,21 +137,15 @@ pub(super) fn stay_within_limits(key: &FlowKey, record: &FlowRecord) -> core::re
 /// What [`advance`] would say, as far as the flow's own entry tells.
 #[inline(always)]
 fn foresee(record: &FlowRecord, tcp: &Tcp) -> Outcome {
-    let flags = TcpFlags::new(tcp.flags);
-    let proved = proves(record, tcp);
-    if !flags.has(TcpFlags::RST) && confirms(record, flags) && proved {
-        Outcome::Promoted
-    } else {
-        Outcome::Handshake
-    }
+    if confirms(record, TcpFlags::new(tcp.flags)) { Outcome::Promoted } else { Outcome::Handshake }
 }
 
-/// Whether a segment that is not a RST may complete the handshake.
+/// Whether a segment is of those that complete the handshake.
 #[inline(always)]
 fn confirms(record: &FlowRecord, flags: TcpFlags) -> bool {
     matches!(record.direction(), Direction::Forward)
         && flags.has(TcpFlags::ACK)
-        && !flags.has(TcpFlags::SYN)
+        && !flags.has(TcpFlags::SYN | TcpFlags::RST)
         && (record.state().is_answered() || rewrite::is_direct(record))
 }
 
@@ -146,11 +163,14 @@ fn proves(record: &FlowRecord, tcp: &Tcp) -> bool {
 fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32) -> Outcome {
     let flags = TcpFlags::new(tcp.flags);
     if flags.has(TcpFlags::RST) {
-        if matches!(record.direction(), Direction::Reverse) {
-            note_refusal(key, record);
-        } else {
-            remove(key, record);
+        // One that answers a SYN acknowledges it; others are a matter between the backend and whoever sent what it did not expect.
+        if matches!(record.direction(), Direction::Reverse)
+            && flags.has(TcpFlags::ACK)
+            && !record.state().is_answered()
+        {
+            note_refusal(record);
         }
+        remove(key, record);
         return Outcome::Handshake;
     }
     match record.direction() {
@@ -165,10 +185,6 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
             if !confirms(record, flags) {
                 return Outcome::Handshake;
             }
-            if !proves(record, tcp) {
-                maps::count(Occurrence::HandshakeMismatch);
-                return Outcome::Handshake;
-            }
             confirm(record);
             if note_end(key, record, tcp, segment_bytes) {
                 return Outcome::Handshake;
@@ -178,12 +194,11 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
     }
 }
 
-/// A backend refused the flow with RST: it is over.
-#[inline(never)]
-pub(super) fn note_refusal(key: &FlowKey, record: &FlowRecord) {
+/// A backend answered the flow's SYN with RST.
+#[inline(always)]
+pub(super) fn note_refusal(record: &FlowRecord) {
     maps::account(record.backend_id, |stats| stats.flows_refused += 1);
     maps::tell_of_refusal(record.backend_id);
-    remove(key, record);
 }
 
 /// The client is known to have seen an answer. Where nobody here could see it, this is how we know of it.
@@ -235,12 +250,15 @@ fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u3
 /// Moves a flow to the established table. The reverse entry goes first, so that no answer can miss.
 #[inline(never)]
 pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
-    let twin_key = record.twin_key(key);
+    // Off the stack, which is deepest here.
+    let Some(scratch) = maps::scratch() else { return Outcome::Internal };
+    let twin_key = &mut scratch.from_backend;
+    *twin_key = record.twin_key(key);
     let has_twin = !rewrite::is_direct(record);
     if has_twin {
-        let Some(twin) = maps::embryonic(&twin_key) else { return Outcome::Handshake };
+        let Some(twin) = maps::embryonic(twin_key) else { return Outcome::Handshake };
         // Only where there is none: the ACK and the data behind it may be on two CPUs, and one of them promotes the flow.
-        match insert(&twin_key, twin) {
+        match insert(twin_key, twin) {
             Insertion::Done => {}
             Insertion::Present => return Outcome::Handshake,
             Insertion::Refused => {
@@ -254,7 +272,7 @@ pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
         Insertion::Present if !has_twin => return Outcome::Handshake,
         _ => {
             if has_twin {
-                maps::remove_established(&twin_key);
+                maps::remove_established(twin_key);
             }
             maps::count(Occurrence::EstablishedFull);
             return Outcome::Handshake;
@@ -271,7 +289,9 @@ pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     if !record.state().is_of_datagrams() && !splice::is_spliced(record) {
         cookies::note_completed(record.forwarding());
     }
-    remove(key, record);
+    // Either may have been evicted meanwhile.
+    maps::remove_embryonic(twin_key);
+    maps::remove_embryonic(key);
     Outcome::Promoted
 }
 

@@ -13,6 +13,7 @@ use crate::abi::{
 };
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
+use crate::wire::Tcp;
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     macros::map,
@@ -70,7 +71,8 @@ pub struct Cursor {
     zero: [u64; 7],
 }
 
-/// Room for the entries of a flow in the making, which would not fit the stack beside everything else.
+/// Room for the entries of a flow in the making, and for the header of a segment of its handshake, which would not fit the
+/// stack beside everything else.
 #[repr(C)]
 pub struct Scratch {
     pub(super) forward: FlowRecord,
@@ -79,6 +81,8 @@ pub struct Scratch {
     pub(super) opening: Opening,
     pub(super) options: OptionBytes,
     pub(super) front: Front,
+    pub(super) tcp: Tcp,
+    pub(super) segment_bytes: u32,
 }
 
 /// Counts a packet's outcome.

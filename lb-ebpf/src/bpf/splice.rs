@@ -12,7 +12,7 @@ use super::{
     cookies::{self, OPEN_HEADER_BYTES, OpenFrame},
     established, explain,
     frame::Frame,
-    maps, new_flow, next_hop, options,
+    handshake, maps, new_flow, next_hop, options,
     pipeline::{Result, Sent},
     reset,
     rewrite::{self, Rewritable},
@@ -48,9 +48,29 @@ pub(super) fn is_of_handshake(record: &FlowRecord, flags: TcpFlags) -> bool {
         }
 }
 
-/// A segment of that handshake.
+/// A segment of that handshake. A function of its own and nothing else: the stack is small.
 #[inline(never)]
 pub(super) fn process<I: Rewritable>(
+    ctx: &XdpContext,
+    segment: &mut TcpFrame<I>,
+    key: &FlowKey,
+    record: &mut FlowRecord,
+    now: u64,
+) -> Result {
+    let flags = TcpFlags::new(segment.tcp.flags);
+    if matches!(record.direction(), Direction::Reverse)
+        && !flags.is_open_answer()
+        && !flags.has(TcpFlags::RST)
+    {
+        go_by_another_port::<I>(ctx, key, record, now)
+    } else {
+        make_up::<I>(ctx, segment, key, record, now)
+    }
+}
+
+/// The SYN to the backend, and its answer.
+#[inline(never)]
+fn make_up<I: Rewritable>(
     ctx: &XdpContext,
     segment: &mut TcpFrame<I>,
     key: &FlowKey,
@@ -77,15 +97,16 @@ pub(super) fn process<I: Rewritable>(
         let delta = Delta::ZERO.replace(&segment.tcp.sequence, &expected);
         segment.tcp.sequence = expected;
         segment.tcp.checksum = delta.apply(segment.tcp.checksum);
-    } else if flags.is_open_answer() {
-        open_window::<I>(ctx, key, record)?;
     } else {
-        return go_by_another_port::<I>(ctx, key, record, now);
+        open_window::<I>(ctx, key, record)?;
     }
     let Some(segment) = Frame::new(ctx).view::<TcpFrame<I>>() else { return Err(Outcome::Internal) };
     rewrite::forward(ctx, segment, &scratch.reverse)?;
     if refuses {
-        super::handshake::note_refusal(key, record);
+        if flags.has(TcpFlags::ACK) {
+            handshake::note_refusal(record);
+        }
+        handshake::remove(key, record);
     }
     Ok(Sent { outcome: Outcome::Handshake, ifindex: scratch.reverse.next_hop.ifindex })
 }
@@ -178,6 +199,7 @@ fn go_by_another_port<I: Rewritable>(
     record: &FlowRecord,
     now: u64,
 ) -> Result {
+    explain::note_flow(key, record, 1);
     if !matches!(record.forwarding(), Forwarding::Nat) {
         return reset::answer::<I>(ctx, Frame::new(ctx), Outcome::Handshake);
     }

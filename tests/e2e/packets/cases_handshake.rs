@@ -114,27 +114,25 @@ fn proving(scene: Scene) -> Vec<Case> {
             .answered(&flow)
             .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK | PSH, b"GET / HTTP/1.1\r\n\r\n"))
             .entries(2, 0),
-        case("a wrong acknowledgement is the backend's to refuse, and does not promote")
-            .answered(&flow)
-            .forward(Outcome::Handshake, &flow, &off_by(0x8000_0000))
-            .with(Occurrence::HandshakeMismatch, 1)
-            .entries(0, 2),
+        case(
+            "a wrong acknowledgement reaches no backend, which would have to refuse it, and does not promote",
+        )
+        .answered(&flow)
+        .drops(Outcome::HandshakeMismatch, off_by(0x8000_0000).frame())
+        .entries(0, 2),
         case("an acknowledgement one below the right one does not promote")
             .answered(&flow)
-            .forward(Outcome::Handshake, &flow, &off_by(u32::MAX))
-            .with(Occurrence::HandshakeMismatch, 1),
+            .drops(Outcome::HandshakeMismatch, off_by(u32::MAX).frame()),
         case("after a wrong acknowledgement the right one still promotes")
             .answered(&flow)
-            .forward(Outcome::Handshake, &flow, &off_by(0x0010_0000))
-            .with(Occurrence::HandshakeMismatch, 1)
+            .drops(Outcome::HandshakeMismatch, off_by(0x0010_0000).frame())
             .forward(Outcome::Promoted, &flow, &off_by(0)),
         case("when the first ACK was lost, one of up to 64 KiB of the answer promotes")
             .answered(&flow)
             .forward(Outcome::Promoted, &flow, &off_by(0xffff)),
         case("an acknowledgement further ahead than that is a guess")
             .answered(&flow)
-            .forward(Outcome::Handshake, &flow, &off_by(0x1_0000))
-            .with(Occurrence::HandshakeMismatch, 1),
+            .drops(Outcome::HandshakeMismatch, off_by(0x1_0000).frame()),
         case("an ACK before the backend's answer proves nothing, whatever it acknowledges")
             .begun(&flow)
             .forward(Outcome::Handshake, &flow, &off_by(0))
@@ -217,6 +215,35 @@ fn refusing(scene: Scene) -> Vec<Case> {
                 BackendTotals {
                     flows_new: 1,
                     flows_refused: 1,
+                    forward_packets: 1,
+                    forward_bytes: ip_bytes,
+                    reverse_packets: 1,
+                    reverse_bytes: ip_bytes,
+                    ..BackendTotals::default()
+                },
+            ),
+        two("a backend that resets what it has answered refuses nobody")
+            .answered(&flow)
+            .back(Outcome::Handshake, &flow, &flow.backend_sends(RST, b""))
+            .entries(0, 0)
+            .totals(
+                &flow,
+                BackendTotals {
+                    flows_new: 1,
+                    forward_packets: 1,
+                    forward_bytes: ip_bytes,
+                    reverse_packets: 2,
+                    reverse_bytes: 2 * ip_bytes,
+                    ..BackendTotals::default()
+                },
+            ),
+        two("nor does one that resets a segment which no SYN came before")
+            .begun(&flow)
+            .back(Outcome::Handshake, &flow, &flow.backend_sends(RST, b""))
+            .totals(
+                &flow,
+                BackendTotals {
+                    flows_new: 1,
                     forward_packets: 1,
                     forward_bytes: ip_bytes,
                     reverse_packets: 1,

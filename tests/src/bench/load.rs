@@ -144,14 +144,16 @@ fn process_us(pid: i32) -> Result<f64> {
 
 fn program_us(agent_pid: i32) -> Result<f64> {
     let dir = format!("/proc/{agent_pid}/fdinfo");
-    let mut found = None;
+    let mut found: Option<f64> = None;
     for entry in std::fs::read_dir(&dir).with_context(|| dir.clone())? {
         // A descriptor may close while we look.
         let Ok(text) = std::fs::read_to_string(entry?.path()) else { continue };
         let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         // BPF_PROG_TYPE_XDP is 6.
         if field("prog_type:") == Some("6") {
-            found = field("run_time_ns:").and_then(|time| time.parse::<f64>().ok());
+            // One that is attached, and others that are not and take no time.
+            let time = field("run_time_ns:").and_then(|time| time.parse::<f64>().ok());
+            found = time.map(|time| time + found.unwrap_or(0.0)).or(found);
         }
     }
     Ok(found.ok_or_else(|| anyhow!("agent {agent_pid} holds no XDP program"))? / 1000.0)

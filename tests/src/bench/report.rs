@@ -53,6 +53,14 @@ impl Row {
         self
     }
 
+    /// Adds a target: our figure is at least this.
+    #[must_use]
+    pub fn at_least(mut self, limit: f64) -> Self {
+        self.target = Some(format!("≥ {}", figure(limit)));
+        self.met = Some(self.ours >= limit);
+        self
+    }
+
     /// Adds a target: our figure is at most `ratio` times the peer's.
     #[must_use]
     pub fn at_most_of(mut self, peer: &str, ratio: f64, words: &str) -> Self {

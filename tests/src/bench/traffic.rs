@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const ROUNDS: usize = 7;
-const HAPROXY_PORT: u16 = 8081;
+pub(super) const HAPROXY_PORT: u16 = 8081;
 /// What of our own CPU time falls while our load runs. The agent's falls later too: it sweeps flows that have ended.
 const PROGRAM: &str = "XDP program";
 const AGENT: &str = "agent";
@@ -39,12 +39,12 @@ struct Sample {
 }
 
 /// Turns the kernel's accounting of BPF run time on, and off again when dropped.
-struct BpfStats(String);
+pub(super) struct BpfStats(String);
 
 const BPF_STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 impl BpfStats {
-    fn on() -> Result<Self> {
+    pub(super) fn on() -> Result<Self> {
         let before = std::fs::read_to_string(BPF_STATS).context(BPF_STATS)?;
         std::fs::write(BPF_STATS, "1").context(BPF_STATS)?;
         Ok(Self(before))
@@ -58,7 +58,7 @@ impl Drop for BpfStats {
     }
 }
 
-fn start_haproxy(lab: &Lab) -> Result<i32> {
+pub(super) fn start_haproxy(lab: &Lab) -> Result<i32> {
     let config = format!(
         "global\n  nbthread 2\n  maxconn 4000\ndefaults\n  mode tcp\n  option splice-auto\n  timeout connect 5s\n  \
          timeout client 1m\n  timeout server 1m\nlisten web\n  bind 10.80.0.2:{HAPROXY_PORT}\n  balance roundrobin\n  \
