@@ -4,9 +4,11 @@
 //! It prints a table, and writes `target/bench/NAME.json`. Whether a target is met is part of the result,
 //! never a reason to fail.
 
+mod chain;
 pub mod firewall;
 pub mod flood;
 pub mod load;
+mod modes;
 pub mod report;
 pub mod traffic;
 pub mod xdp;

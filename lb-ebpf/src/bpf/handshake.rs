@@ -1,8 +1,11 @@
 //! Packets of flows whose handshake is not complete.
 
 use super::{
-    cookies, established, explain, firewall, limits, maps, next_hop,
+    cookies, established, explain, firewall,
+    frame::Frame,
+    limits, maps, next_hop,
     pipeline::{Result, Sent},
+    reset,
     rewrite::{self, Rewritable},
     splice,
 };
@@ -38,6 +41,10 @@ pub(super) fn process<I: Rewritable>(
     record: &mut FlowRecord,
     now: u64,
 ) -> Result {
+    if is_of_earlier_connection(record, TcpFlags::new(segment.tcp.flags)) {
+        explain::note_flow(key, record, 1);
+        return reset::answer::<I>(ctx, Frame::new(ctx), Outcome::Handshake);
+    }
     let mut sent = pass_on::<I>(ctx, segment, key, record, now)?;
     let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
     sent.outcome = if explain::explains() {
@@ -46,6 +53,16 @@ pub(super) fn process<I: Rewritable>(
         advance(key, record, &scratch.tcp, scratch.segment_bytes)
     };
     Ok(sent)
+}
+
+/// Whether a backend answers a SYN by what it has of an earlier connection on the same tuple: one in TIME-WAIT, or a handshake
+/// that nobody went on with. RST ends that, and the client's SYN, sent again, is answered.
+#[inline(always)]
+fn is_of_earlier_connection(record: &FlowRecord, flags: TcpFlags) -> bool {
+    matches!(record.direction(), Direction::Reverse)
+        && !record.state().is_answered()
+        && flags.has(TcpFlags::ACK)
+        && !flags.has(TcpFlags::SYN | TcpFlags::RST)
 }
 
 /// Rewrites a segment, unless it must not go on, and leaves its header as the backend sees it in the scratch space.

@@ -12,7 +12,8 @@ use super::{
     splice, timestamps,
 };
 use crate::abi::{
-    Backend, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, PORT_REST_NS, Scheduler, Service,
+    Backend, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, PORT_PATIENCE, PORT_REST_NS, Scheduler,
+    Service,
 };
 use crate::cookie::Offer;
 use crate::flow_state::FlowState;
@@ -170,7 +171,9 @@ pub(super) fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result
         if is_free(&scratch.from_backend) {
             scratch.forward.set_new_source_port(port);
             scratch.reverse.follow_port_of(&scratch.forward);
-            if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse) || take_over(scratch, now) {
+            if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse)
+                || take_over(scratch, now, attempt)
+            {
                 return Ok(());
             }
         }
@@ -179,14 +182,18 @@ pub(super) fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result
     Err(Outcome::PortsExhausted)
 }
 
-/// Takes the port from datagrams, or a handshake, that have rested, if it is theirs. Ports are taken in turn, so this one's flow
-/// is among the oldest; should it go on after all, it gets another port.
+/// Takes the port from datagrams that have rested, if it is theirs; or from a handshake, where others were tried in vain: its
+/// backend may not have forgotten it, and costs the next flow a second. Ports are taken in turn, so this one's flow is among the
+/// oldest; should it go on after all, it gets another port.
 #[inline(never)]
-fn take_over(scratch: &mut Scratch, now: u64) -> bool {
+fn take_over(scratch: &mut Scratch, now: u64, attempt: u32) -> bool {
     let rests = |record: &FlowRecord| now.wrapping_sub(record.last_seen_ns) >= PORT_REST_NS;
     let Some(owner) = maps::embryonic(&scratch.from_backend) else { return false };
     // A flow that is complete is here because the established table was full.
-    if owner.state().has(FlowState::CONFIRMED) || !rests(owner) {
+    if owner.state().has(FlowState::CONFIRMED)
+        || !rests(owner)
+        || !owner.state().is_of_datagrams() && attempt < PORT_PATIENCE
+    {
         return false;
     }
     // The client's entry may have given way, and the client's datagrams have another flow by now.

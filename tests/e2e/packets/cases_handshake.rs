@@ -2,6 +2,7 @@
 
 use super::builder::{ACK, CWR, ECE, FIN, PSH, Packet, RST, SYN};
 use super::case::{Case, Setup};
+use super::cases_reset::answer;
 use super::scene::{Flow, SCENES, Scene};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::io::dataplane::BackendTotals;
@@ -203,6 +204,7 @@ fn refusing(scene: Scene) -> Vec<Case> {
     let flow = scene.flow();
     let next = flow.another(40000, flow.nat_port, scene.web(2));
     let refusal = flow.backend_sends(RST | ACK, b"");
+    let earlier = flow.backend_sends(ACK, b"");
     let ip_bytes = refusal.header_bytes() as u64 + 20;
     vec![
         two("a backend's refusal reaches the client and frees the flow")
@@ -251,6 +253,11 @@ fn refusing(scene: Scene) -> Vec<Case> {
                     ..BackendTotals::default()
                 },
             ),
+        two("a backend that answers a SYN by an earlier connection is told that there is none, and its client waits")
+            .begun(&flow)
+            .becomes(Outcome::Handshake, earlier.frame(), answer(&earlier).frame())
+            .back(Outcome::Handshake, &flow, &flow.backend_sends(SYN | ACK, b""))
+            .entries(0, 2),
         two("after a refusal the client's next SYN goes to the next backend")
             .begun(&flow)
             .back(Outcome::Handshake, &flow, &refusal)

@@ -3,12 +3,13 @@
 //!
 //! Not a case of the table, because which entries the kernel evicts is not for us to say.
 
-use super::builder::{ACK, SYN};
+use super::builder::{ACK, RST, SYN};
 use super::case::{Action, Setup};
 use super::environment::Environment;
 use super::runner::desired;
 use super::scene::{Flow, IcmpKind, Port, SCENES, Scene};
 use anyhow::{Context as _, Result, ensure};
+use lb_ebpf::abi::PORT_REST_NS;
 use lb_user::core::plan::steps;
 use lb_user::io::dataplane::{Dataplane, Options, detach, monotonic_now};
 use lb_user::model::{AttachMode, PortRange, Protocol, SynCookieMode};
@@ -71,6 +72,59 @@ fn a_query_that_rested_gives_its_port_to_the_next() {
     });
     match result.join() {
         Ok(result) => result.expect("the port goes to the next query"),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Clients that do not go on leave backends with half a handshake, which a flow on the same port would stumble over.
+#[test]
+fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
+    const PORTS: u16 = 64;
+    const HELD: u16 = 20;
+    let result = std::thread::spawn(|| -> Result<()> {
+        let environment = Environment::enter()?;
+        let scene = SCENES[0];
+        let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(PORTS);
+        let dataplane = dataplane(&environment, &setup)?;
+        let ifindex = environment.ifindex(Port::Lan)?;
+        let first = scene.flow();
+        let numbered =
+            |number: u16, port: u16| first.another(10_000 + number, first.nat_port + port, scene.web(1));
+        let sends =
+            |flow: &Flow, flags: u8| dataplane.run(&flow.client_sends(flags, b"").frame(), ifindex, 1);
+        for number in 0..HELD {
+            sends(&numbered(number, number), SYN)?;
+        }
+        for number in HELD..PORTS {
+            sends(&numbered(number, number), SYN)?;
+            sends(&numbered(number, number), RST)?;
+        }
+        let rested = Instant::now();
+        while rested.elapsed() < Duration::from_nanos(PORT_REST_NS + 10_000_000) {
+            std::thread::yield_now();
+        }
+        // Four tries at ports that are held, then one at the same place in the other half.
+        let flow = numbered(PORTS, 4 + PORTS / 2);
+        let syn = flow.client_sends(SYN, b"");
+        ensure!(
+            dataplane.run(&syn.frame(), ifindex, 1)?.packet == flow.forwarded(&syn).frame(),
+            "it did not get the port in the other half"
+        );
+        let reused = || -> Result<u64> {
+            let occurrences = dataplane.counters()?.occurrences;
+            let found = occurrences.iter().find(|counter| counter.name == "port_reused");
+            Ok(found.context("no such counter")?.count)
+        };
+        ensure!(reused()? == 0, "a handshake lost its port while others were free");
+        // Where nearly all are held, they are taken.
+        for number in PORTS + 1..2 * PORTS {
+            sends(&numbered(number, 0), SYN)?;
+        }
+        ensure!(reused()? > 0, "no handshake lost its port when no other was free");
+        Ok(())
+    });
+    match result.join() {
+        Ok(result) => result.expect("held ports are left alone while there are others"),
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

@@ -4,8 +4,9 @@
 //! our program, an empty one, or behind a program that passes everything, nftables in the host's stack drops them. All
 //! pay the same for making the frames.
 
+use super::chain::Chain;
 use super::report::{Row, median};
-use super::xdp::{Embryonic, Environment, ROUNDS, TCP, established, new_flow, packet, v4, wishes};
+use super::xdp::{Embryonic, Environment, ROUNDS, TCP, new_flow, packet, v4, wishes};
 use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
 use ipnet::IpNet;
@@ -119,7 +120,7 @@ fn for_the_host(mut packet: Vec<u8>) -> Vec<u8> {
 fn costs(environment: &Environment, empty_ns: f64) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let off = Ruleset::default();
-    let flow = |rules: &Ruleset| established(environment, 1024, Direction::Forward, rules, empty_ns);
+    let flow = |rules: &Ruleset| Chain::of(1024, Direction::Forward).time(environment, rules, empty_ns);
     let syn =
         |rules: &Ruleset| new_flow(environment, SchedulerKind::RoundRobin, Embryonic::Used, rules, empty_ns);
     for list in LISTS {

@@ -1,17 +1,17 @@
 //! What the XDP program costs for a packet, by BPF_PROG_TEST_RUN, next to an empty program.
 //!
-//! TEST_RUN does not restore the packet between repeats, and the program rewrites it. So flows are chained:
-//! what one flow's entry makes of the packet is the packet of the next flow, and every repeat meets another
-//! flow, as in life. Times are the kernel's own, less the empty program's.
+//! TEST_RUN does not restore the packet between repeats, and the program rewrites it. So flows are [chained](super::chain).
+//! Times are the kernel's own, less the empty program's.
 
+use super::chain::Chain;
+use super::modes;
 use super::report::{Row, median};
 use crate::lab::interrupt;
 use anyhow::{Context, Result, bail, ensure};
-use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord, Forwarding};
-use lb_ebpf::flow_state::FlowState;
+use lb_ebpf::abi::{Address, Direction, FlowKey, Forwarding};
 use lb_user::core::plan::firewall::Ruleset;
 use lb_user::core::plan::{Desired, SteeredBackend, Steering, SteeringKey, steps};
-use lb_user::io::dataplane::{Dataplane, Options, TrivialProgram, detach, monotonic_now};
+use lb_user::io::dataplane::{Dataplane, Options, TrivialProgram, detach};
 use lb_user::model::{
     AtLimit, AttachMode, BackendName, DefaultPolicy, Family, PortRange, Protocol, SchedulerKind, ServiceName,
     SynCookieMode, WhenDown,
@@ -21,14 +21,12 @@ use std::path::PathBuf;
 use std::process::Command;
 
 const NAMESPACE: &str = "lab-bench";
-/// Hops a packet can be rewritten before its TTL is used up.
-const CHAIN: u32 = 250;
 pub(super) const ROUNDS: usize = 7;
 pub(super) const TCP: u8 = 6;
 
 /// The namespace the program's route look-ups are answered in; gone when dropped.
 pub(super) struct Environment {
-    pin_dir: PathBuf,
+    pub(super) pin_dir: PathBuf,
 }
 
 impl Environment {
@@ -69,6 +67,15 @@ impl Environment {
     }
 
     pub(super) fn dataplane(&self, established_flows: u32, embryonic_flows: u32) -> Result<Dataplane> {
+        self.dataplane_with(established_flows, embryonic_flows, SynCookieMode::Never)
+    }
+
+    pub(super) fn dataplane_with(
+        &self,
+        established_flows: u32,
+        embryonic_flows: u32,
+        syn_cookies: SynCookieMode,
+    ) -> Result<Dataplane> {
         detach(&self.pin_dir)?;
         let options = Options {
             pin_dir: self.pin_dir.clone(),
@@ -79,7 +86,7 @@ impl Environment {
             established_flows,
             embryonic_flows,
             limited_sources: 1024,
-            syn_cookies: SynCookieMode::Never,
+            syn_cookies,
             prefixes: 1 << 17,
             nat_ports: PortRange::new(2048, 32767)?,
         };
@@ -99,7 +106,8 @@ pub(super) fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
-/// A TCP packet with 20-byte headers; checksums are zero: the program updates them without looking.
+/// A TCP packet with 20-byte headers, or a datagram of as many bytes; checksums are zero: the program updates them without
+/// looking, and a datagram has none.
 pub(super) fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
     let mut bytes = vec![0u8; 60];
     bytes[0..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
@@ -108,13 +116,17 @@ pub(super) fn packet(key: &FlowKey, flags: u8, ttl: u8) -> Vec<u8> {
     bytes[14] = 0x45;
     bytes[16..18].copy_from_slice(&40u16.to_be_bytes());
     bytes[22] = ttl;
-    bytes[23] = TCP;
+    bytes[23] = key.protocol();
     bytes[26..30].copy_from_slice(&key.source.v4());
     bytes[30..34].copy_from_slice(&key.destination.v4());
     bytes[34..36].copy_from_slice(&key.source_port());
     bytes[36..38].copy_from_slice(&key.destination_port());
-    bytes[46] = 0x50;
-    bytes[47] = flags;
+    if key.protocol() == TCP {
+        bytes[46] = 0x50;
+        bytes[47] = flags;
+    } else {
+        bytes[38..40].copy_from_slice(&20u16.to_be_bytes());
+    }
     bytes
 }
 
@@ -150,85 +162,6 @@ pub(super) fn wishes(
             .insert(SteeringKey { service: ServiceName::new(*name)?, family: Family::V4 }, steering);
     }
     Ok(desired)
-}
-
-/// The key of the `n`-th flow of a chain. A packet leaves from the address it came to, so that source and destination
-/// of all are one VIP, and ports tell them apart.
-fn chain_key(n: u32) -> FlowKey {
-    let vip: Address = v4(10, 0, 0, 100).into();
-    let [_, x, y, z] = n.to_be_bytes();
-    FlowKey::new(vip, [8 + x, y], vip, [8, z], TCP)
-}
-
-/// The entry that turns packets of one key into packets of the next, of a flow of its own.
-fn chain_record(direction: Direction, key: &FlowKey, next: &FlowKey) -> FlowRecord {
-    let mut forward: FlowRecord = bytemuck::Zeroable::zeroed();
-    if direction == Direction::Forward {
-        forward.write(Forwarding::Nat, 0, key, (&next.destination, next.destination_port()));
-        forward.set_new_source_port(next.source_port());
-        return forward;
-    }
-    let client =
-        FlowKey::new(next.destination, next.destination_port(), next.source, next.source_port(), TCP);
-    forward.write(Forwarding::Nat, 0, &client, (&key.source, key.source_port()));
-    forward.set_new_source_port(key.destination_port());
-    let mut reverse: FlowRecord = bytemuck::Zeroable::zeroed();
-    reverse.write_answers(&client, &forward);
-    reverse
-}
-
-/// Scatters flow numbers, so that neighbours in the chain are not neighbours in memory.
-fn scatter(n: u32, flows: u32) -> u32 {
-    // An odd factor permutes a power of two.
-    n.wrapping_mul(0x9e37_79b1) & (flows - 1)
-}
-
-/// Time of an established packet in ns, with so many flows (a power of two) in the table.
-pub(super) fn established(
-    environment: &Environment,
-    flows: u32,
-    direction: Direction,
-    rules: &Ruleset,
-    empty_ns: f64,
-) -> Result<f64> {
-    let mut dataplane = environment.dataplane(flows.max(4096), 16384)?;
-    dataplane.put_rules(rules)?;
-    dataplane
-        .take(&steps(dataplane.image(), &wishes(&[], &[v4(10, 0, 0, 100)], SchedulerKind::RoundRobin)?)?)?;
-    let now = u64::try_from(monotonic_now().as_nanos())?;
-    let mut entries = Vec::with_capacity(flows as usize);
-    for n in 0..flows {
-        let (key, next) = (chain_key(scatter(n, flows)), chain_key(scatter((n + 1) % flows, flows)));
-        let mut record = chain_record(direction, &key, &next);
-        record.state = FlowState::ANSWERED.bits();
-        record.next_hop_at_ticks = lb_ebpf::abi::ticks(now);
-        entries.push((key, record));
-    }
-    dataplane.write_flows(&entries)?;
-    drop(entries);
-    let ifindex = Environment::ifindex()?;
-    let lap = |first: u32, packets: u32| -> Result<f64> {
-        let mut total = 0.0;
-        let mut at = first;
-        for _ in 0..packets / CHAIN {
-            interrupt::check()?;
-            let run =
-                dataplane.run(&packet(&chain_key(scatter(at % flows, flows)), 0x10, 255), ifindex, CHAIN)?;
-            ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
-            total += run.duration.as_nanos() as f64;
-            at = at.wrapping_add(CHAIN);
-        }
-        Ok(total / f64::from(packets / CHAIN))
-    };
-    // All flows once, so that every cached next hop is young and every page is mapped.
-    let packets = flows.max(100 * CHAIN);
-    lap(0, packets)?;
-    let mut results = Vec::new();
-    for round in 0..ROUNDS {
-        lap(0, flows.min(4096))?;
-        results.push(lap(17 * round as u32, packets)? - empty_ns);
-    }
-    Ok(median(results))
 }
 
 /// What the embryonic table is like when a SYN makes a flow.
@@ -324,7 +257,7 @@ fn measure() -> Result<Vec<Row>> {
     rows.push(Row::new("VIP miss, same last 16 bits", "time over empty", "ns", miss(v4(10, 7, 0, 100))?));
     for (flows, limit) in [(1, None), (1024, Some(60.0)), (65536, Some(75.0)), (524_288, None)] {
         for (direction, name) in [(Direction::Forward, "to backend"), (Direction::Reverse, "to client")] {
-            let ns = established(&environment, flows, direction, &Ruleset::default(), empty_ns)?;
+            let ns = Chain::of(flows, direction).time(&environment, &Ruleset::default(), empty_ns)?;
             let row = Row::new(format!("established, {flows} flows, {name}"), "time over empty", "ns", ns);
             rows.push(match limit {
                 Some(limit) => row.at_most(limit),
@@ -345,5 +278,6 @@ fn measure() -> Result<Vec<Row>> {
         let row = Row::new(case, "time over empty", "ns", ns);
         rows.push(if table == Embryonic::Used { row.at_most(250.0) } else { row });
     }
+    rows.extend(modes::rows(&environment, empty_ns)?);
     Ok(rows)
 }

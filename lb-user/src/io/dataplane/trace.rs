@@ -1,8 +1,9 @@
 //! The program that tells about packets: loaded once more over the same maps, and put into the links for as long as somebody
 //! looks.
 
-use super::load::{PROGRAM_OBJECT, chain};
+use super::load::{PROGRAM, PROGRAM_OBJECT, chain};
 use super::maps::{Plain, failed, view};
+use super::run::{RunResult, run};
 use super::{Dataplane, DataplaneError, attach};
 use aya::maps::{Array, Map, MapData, RingBuf};
 use aya::programs::Xdp;
@@ -46,6 +47,14 @@ impl Tracer {
         let mut tracer = Self { ebpf };
         tracer.program()?.load().map_err(|error| refused(&error))?;
         Ok((tracer, TraceEvents::of(events)?))
+    }
+
+    /// As [`Dataplane::run`], by this load.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn run(&self, packet: &[u8], ingress_ifindex: u32, repeat: u32) -> Result<RunResult, DataplaneError> {
+        run(&self.ebpf, PROGRAM, packet, ingress_ifindex, repeat)
     }
 
     fn program(&mut self) -> Result<&mut Xdp, DataplaneError> {

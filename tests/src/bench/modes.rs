@@ -1,0 +1,108 @@
+//! What packets cost in each mode, in a flood, and while somebody looks.
+
+use super::chain::Chain;
+use super::report::{Row, median};
+use super::xdp::{Environment, TCP, packet, v4, wishes};
+use crate::lab::interrupt;
+use anyhow::{Context, Result, ensure};
+use lb_ebpf::abi::{Direction, FlowKey, Forwarding, TraceFilter};
+use lb_user::core::plan::firewall::Ruleset;
+use lb_user::core::plan::steps;
+use lb_user::io::dataplane::TrivialProgram;
+use lb_user::model::{Protocol, SchedulerKind, SynCookieMode};
+use std::net::SocketAddr;
+
+const UDP: u8 = 17;
+/// First packets that are measured one by one.
+const FIRST_PACKETS: u32 = 3000;
+
+/// All cases.
+pub(super) fn rows(environment: &Environment, empty_ns: f64) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let chain = |chain: Chain| chain.time(environment, &Ruleset::default(), empty_ns);
+    let nat = |flows| Chain::of(flows, Direction::Forward);
+    let beside =
+        |case: &str, ours: f64, nat: f64| Row::new(case, "time over empty", "ns", ours).peer("nat, TCP", nat);
+    let one = chain(nat(1))?;
+    let dsr = Chain { forwarding: Forwarding::Direct, ..nat(1) };
+    rows.push(beside("established, 1 flow, dsr", chain(dsr)?, one));
+    rows.push(beside("established, 1 flow, dsr, UDP", chain(Chain { protocol: UDP, ..dsr })?, one));
+    let some = chain(nat(256))?;
+    let keep_source = Chain { forwarding: Forwarding::KeepSource, ..nat(256) };
+    rows.push(beside("established, 256 flows, keep_source", chain(keep_source)?, some));
+    rows.push(beside("established, 256 flows, UDP", chain(Chain { protocol: UDP, ..nat(256) })?, some));
+
+    // Another service than all there are.
+    let nobody = TraceFilter { services: [u32::MAX; 2], by_service: 1, ..bytemuck::Zeroable::zeroed() };
+    let few = TraceFilter { every: 1000, ..bytemuck::Zeroable::zeroed() };
+    let many = chain(nat(1024))?;
+    for (case, filter) in [("no packet wanted", nobody), ("one packet of 1000", few)] {
+        let ns = chain(Chain { trace: Some(filter), ..nat(1024) })?;
+        let row = Row::new(format!("established, 1024 flows, traced, {case}"), "time over empty", "ns", ns);
+        rows.push(row.peer("not traced", many));
+    }
+    rows.extend(first_packets(environment)?);
+    Ok(rows)
+}
+
+/// First packets of flows, one by one: a packet that `dsr` leaves as it is cannot be run again and begin another flow. So caches are
+/// colder than where packets follow each other.
+fn first_packets(environment: &Environment) -> Result<Vec<Row>> {
+    let modes = [
+        ("nat", Forwarding::Nat, Protocol::Tcp, SynCookieMode::Never),
+        ("keep_source", Forwarding::KeepSource, Protocol::Tcp, SynCookieMode::Never),
+        ("dsr", Forwarding::Direct, Protocol::Tcp, SynCookieMode::Never),
+        ("nat, UDP", Forwarding::Nat, Protocol::Udp, SynCookieMode::Never),
+        ("dsr, UDP", Forwarding::Direct, Protocol::Udp, SynCookieMode::Never),
+        ("answered with a SYN cookie", Forwarding::Nat, Protocol::Tcp, SynCookieMode::Always),
+        ("dsr, not recorded", Forwarding::Direct, Protocol::Tcp, SynCookieMode::Always),
+    ];
+    let mut rows = Vec::new();
+    let mut nat = None;
+    for (case, forwarding, protocol, cookies) in modes {
+        let ns = first_packet(environment, forwarding, protocol, cookies)?;
+        let nat = *nat.get_or_insert(ns);
+        let row = Row::new(format!("first packets, one by one, {case}"), "time over empty", "ns", ns);
+        rows.push(row.peer("nat, TCP", nat));
+    }
+    Ok(rows)
+}
+
+fn first_packet(
+    environment: &Environment,
+    forwarding: Forwarding,
+    protocol: Protocol,
+    cookies: SynCookieMode,
+) -> Result<f64> {
+    let (vip, backend) = (v4(10, 0, 0, 100), v4(10, 0, 0, 200));
+    let port = if matches!(forwarding, Forwarding::Direct) { 80 } else { 8080 };
+    let mut dataplane = environment.dataplane_with(4096, 65536, cookies)?;
+    let service = ("a", SocketAddr::new(vip, 80), SocketAddr::new(backend, port));
+    let mut desired = wishes(&[service], &[vip], SchedulerKind::RoundRobin)?;
+    for steering in desired.steering.values_mut() {
+        (steering.forwarding, steering.protocol) = (forwarding, protocol);
+    }
+    dataplane.take(&steps(dataplane.image(), &desired)?)?;
+    let backend = dataplane.image().backends.keys().copied().next().context("no backend")?;
+    let mut sweeper = dataplane.sweeper()?;
+    let ifindex = Environment::ifindex()?;
+    let pass = TrivialProgram::pass()?;
+    let protocol = if protocol == Protocol::Tcp { TCP } else { UDP };
+    let mut times = Vec::new();
+    // The first lap uses the tables' memory for the first time.
+    for lap in 0..2 {
+        times.clear();
+        for number in 0..FIRST_PACKETS {
+            interrupt::check()?;
+            let [_, _, x, y] = number.to_be_bytes();
+            let key = FlowKey::new(v4(10, 9, x, y).into(), [18, 103 + lap], vip.into(), [0, 80], protocol);
+            let packet = packet(&key, 0x02, 64);
+            let empty = pass.run(&packet, 1)?.duration.as_nanos() as f64;
+            let run = dataplane.run(&packet, ifindex, 1)?;
+            ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
+            times.push(run.duration.as_nanos() as f64 - empty);
+        }
+        sweeper.cut(backend)?;
+    }
+    Ok(median(times))
+}
