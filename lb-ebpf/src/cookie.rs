@@ -53,7 +53,7 @@ impl Offer {
         Self(self.0 | SACK)
     }
 
-    /// With segments of that size at most, rounded down to one that a cookie can tell.
+    /// With segments of that size at most, rounded down to one that a cookie can tell, or up to the least of them.
     #[inline(always)]
     pub const fn with_segment_bytes(self, bytes: u16, v6: bool) -> Self {
         let sizes = &SEGMENT_SIZES[v6 as usize];
@@ -174,6 +174,25 @@ impl SipHash {
     }
 }
 
+/// By what the windows of both sides are to be turned, as their SYNs offered scales: those of the backend, for [`rescaled_window`], and
+/// those of the client, for [`expanded_window`]. Where the client does not scale, nobody does; where the backend does not, the client
+/// does all the same, since its cookie said so.
+#[inline(always)]
+pub const fn scales(client: Option<u8>, backend: Option<u8>) -> (u8, u8) {
+    match (client, backend) {
+        (None, _) => (ANNOUNCED_SCALE, 0),
+        (Some(client), None) => (0, client),
+        (Some(_), Some(backend)) => (backend, 0),
+    }
+}
+
+/// What arrives as a window of a client that scales by `client_scale`, for a backend that knows of no scale.
+#[inline(always)]
+pub const fn expanded_window(window: u16, client_scale: u8) -> u16 {
+    let bytes = (window as u32) << (client_scale & 0x0f);
+    if bytes > 0xffff { 0xffff } else { bytes as u16 }
+}
+
 /// What arrives as a window of a backend that scales by `backend_scale`, as one that the node announced: scaled by
 /// [`ANNOUNCED_SCALE`], as near as that allows, and never more than the backend has.
 #[inline(always)]
@@ -244,6 +263,16 @@ mod tests {
         assert_eq!(rescaled_window(509, 10), 4072);
         assert_eq!(rescaled_window(0xffff, 14), 0xffff, "eight megabytes are all that can be announced");
         assert_eq!(rescaled_window(64_240, 0), 501);
+    }
+
+    #[test]
+    fn windows_are_not_scaled_for_who_does_not_scale() {
+        let (backend, client) = scales(None, None);
+        assert_eq!((rescaled_window(64_240, backend), expanded_window(64_240, client)), (64_240, 64_240));
+        let (backend, client) = scales(Some(7), None);
+        assert_eq!((rescaled_window(64_240, backend), expanded_window(501, client)), (501, 64_128));
+        assert_eq!(expanded_window(0xffff, client), 0xffff, "a backend that does not scale can take no more");
+        assert_eq!(scales(Some(7), Some(10)), (10, 0));
     }
 
     proptest! {

@@ -12,6 +12,7 @@ use crate::wire::TcpFlags;
 pub struct FlowState(u64);
 
 const BACKEND_SCALE_SHIFT: u32 = 16;
+const CLIENT_SCALE_SHIFT: u32 = 20;
 
 impl FlowState {
     /// The client's SYN alone.
@@ -83,13 +84,22 @@ impl FlowState {
         self.0 & (one_way | Self::RESET.0) == one_way
     }
 
-    /// These bits, and the window scale of the backend of a flow that began with a cookie: four bits, added once.
+    /// These bits, and how the windows of a flow that began with a cookie are scaled: by its backend, and by its client for a
+    /// backend that does not know of it. Four bits each, added once.
     #[inline(always)]
-    pub const fn with_backend_scale(self, scale: u8) -> Self {
-        Self(self.0 | (scale as u64 & 0x0f) << BACKEND_SCALE_SHIFT)
+    pub const fn with_scales(self, backend: u8, client: u8) -> Self {
+        let scales =
+            (backend as u64 & 0x0f) << BACKEND_SCALE_SHIFT | (client as u64 & 0x0f) << CLIENT_SCALE_SHIFT;
+        Self(self.0 | scales)
     }
 
-    /// That scale; valid once the backend answered.
+    /// What the client's windows have to be scaled by before its backend sees them; valid once the backend answered.
+    #[inline(always)]
+    pub const fn client_scale(self) -> u8 {
+        (self.0 >> CLIENT_SCALE_SHIFT & 0x0f) as u8
+    }
+
+    /// The backend's scale; valid once the backend answered.
     #[inline(always)]
     pub const fn backend_scale(self) -> u8 {
         (self.0 >> BACKEND_SCALE_SHIFT & 0x0f) as u8

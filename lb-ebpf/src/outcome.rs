@@ -71,7 +71,7 @@ outcomes! {
     CookieSent = "cookie_sent" Transmit,
     /// A client's segment that brought a SYN cookie back: took a slot, and reached its backend as the SYN.
     CookieAccepted = "cookie_accepted" Transmit,
-    /// A client's SYN to a backend that answers directly, in a flood of them: a hash chose the backend, and it is not remembered.
+    /// A client's SYN to a backend that answers directly, in a flood of them, or what follows it: a hash chose the backend, and it is not remembered.
     Unrecorded = "unrecorded" Transmit,
     /// A packet of a handshake that is not complete yet, or of datagrams before the client's first after an answer.
     Handshake = "handshake" Transmit,
@@ -92,14 +92,14 @@ outcomes! {
     /// The same, and the service is told to say nothing, or is of datagrams, or the limit was reached while the flow was in
     /// its handshake.
     AtLimitDropped = "at_limit_dropped" Drop,
+    /// A client's segment in its handshake that does not acknowledge the backend's answer, a guess or a stray: answered with RST.
+    HandshakeMismatch = "handshake_mismatch" Transmit,
     /// To a service or NAT port, but of no flow: answered with RST.
     UnknownFlow = "unknown_flow" Transmit,
     /// A RST of no flow: nothing to answer.
     UnknownReset = "unknown_reset" Drop,
     /// A datagram to a NAT port, of no flow: nothing to answer.
     UnknownDatagram = "unknown_datagram" Drop,
-    /// A client's segment in its handshake that does not acknowledge the backend's answer: a guess, or a stray.
-    HandshakeMismatch = "handshake_mismatch" Drop,
     /// A rule of the firewall denies it.
     Denied = "denied" Drop,
     /// No rule of the firewall allows it, and the service, or the host, wants one.

@@ -3,9 +3,8 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use lb_user::api::{BackendView, CountersView, FlowList, ServiceView, Status};
 use lb_user::model::BackendHealth;
+pub(crate) use lbctl_tests::lab::stay_on_one_cpu;
 use lbctl_tests::lab::{Lab, Options, addresses, poll};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -211,15 +210,6 @@ impl KeptConnection {
 /// One request on a connection of its own; the backend that answered. To be made on the client host.
 pub(crate) fn ask(vip: IpAddr) -> Result<String> {
     KeptConnection::connect(SocketAddr::new(vip, 80))?.ask(true)
-}
-
-/// Keeps this thread on one CPU, and with it the packets that it sends over the lab's links. Linux answers with RST when
-/// the ACK of a handshake and the data after it reach a listener on two CPUs at the same moment (the request is out of
-/// its hash table, the connection not yet in). Network cards keep a connection's packets in one queue; veth does not.
-pub(crate) fn stay_on_one_cpu(number: usize) -> Result<()> {
-    let mut cpus = CpuSet::new();
-    cpus.set(number % std::thread::available_parallelism()?.get())?;
-    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
 /// Asks so many times from the client, one after the other; who answered, in order.

@@ -6,26 +6,49 @@ use crate::client::{
 use anyhow::{Context as _, Result, ensure};
 use lb_user::api::Status;
 use lbctl_tests::flood::{Flood, Kind, swallow_answers};
+use lbctl_tests::lab::addresses::{VIP_DIRECT, vip};
 use lbctl_tests::lab::{Lab, poll};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Packets of a flood in a second. More would be a test of the machine's patience.
-const PER_SECOND: u32 = 150_000;
+const PER_SECOND: u32 = 100_000;
 /// Connections that are open when a flood begins, half of each family.
 const KEPT: usize = 60;
-/// Of a hundred new connections, so many at least come about.
+/// Of a hundred new connections, so many at least come about in time.
 const SUCCESS_PERCENT: usize = 99;
+/// Before its SYN would be sent again: what was lost once is not in time.
+const IN_TIME: Duration = Duration::from_millis(900);
+/// New connections, tried one after the other, that are enough to speak of a percentage.
+const TRIED_AT_LEAST: usize = 500;
+/// What packets of flows may be dropped as.
+const DROPS: [&str; 16] = [
+    "bad_ip_header",
+    "bad_tcp_flags",
+    "bad_tcp_header",
+    "denied",
+    "exceeds_mtu",
+    "forwarding_disabled",
+    "fragment",
+    "internal",
+    "no_neighbour",
+    "no_route",
+    "over_active",
+    "over_rate",
+    "ports_exhausted",
+    "table_refused",
+    "ttl_exceeded",
+    "unknown_reset",
+];
 
 /// What happened to clients during a flood.
 #[derive(Debug, Default)]
 struct Seen {
-    /// New connections: tried, answered.
+    /// New connections that began and ended while the flood lasted; those of them that were answered in time.
     tried: usize,
     answered: usize,
-    /// Requests on connections that were there before.
-    asked_again: usize,
+    /// Why others were not.
     errors: Vec<String>,
 }
 
@@ -33,37 +56,56 @@ struct Seen {
 fn watch(vip: IpAddr, kept: &mut [KeptConnection], over: &AtomicBool) -> Result<Seen> {
     stay_on_one_cpu(0)?;
     let mut seen = Seen::default();
-    while !over.load(Ordering::Relaxed) || seen.tried < 100 {
+    for turn in 0.. {
+        let begun = Instant::now();
+        let answer = ask(vip);
+        let took = begun.elapsed();
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
         seen.tried += 1;
-        match ask(vip) {
-            Ok(_) => seen.answered += 1,
+        match answer {
+            Ok(_) if took < IN_TIME => seen.answered += 1,
+            Ok(_) => seen.errors.push(format!("answered after {took:?}")),
             Err(error) => seen.errors.push(format!("{error:#}")),
         }
-        let turn = seen.tried % kept.len();
+        let turn = turn % kept.len();
         kept[turn].ask(false).context("a connection that was open before the flood")?;
-        seen.asked_again += 1;
     }
     Ok(seen)
 }
 
-/// Sends a flood while clients do what clients do.
+/// Sends a flood, from all CPUs, while clients do what clients do. All of it must have left.
 fn under(lab: &Lab, flood: Flood, vip: IpAddr, kept: &mut [KeptConnection]) -> Result<Seen> {
     let over = AtomicBool::new(false);
+    let cpus = std::thread::available_parallelism()?.get();
     std::thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let sent = lab.host("client").inside(|| flood.send(&AtomicBool::new(false)));
+        let send = |cpu: usize, part: Flood| -> Result<u32> {
+            stay_on_one_cpu(cpu)?;
+            let sent = part.send(&over);
             over.store(true, Ordering::Relaxed);
-            sent?
-        });
-        let seen = lab.host("client").inside(|| watch(vip, kept, &over))?;
-        let sent = sender.join().map_err(|_| anyhow::anyhow!("the flood's thread panicked"))??;
-        ensure!(sent == flood.packets, "{sent} packets were sent of {}", flood.packets);
-        seen
+            sent
+        };
+        let senders: Vec<_> = flood
+            .parts(cpus as u32)
+            .enumerate()
+            .map(|(cpu, part)| scope.spawn(move || lab.host("client").inside(|| send(cpu, part))))
+            .collect();
+        let seen = lab.host("client").inside(|| watch(vip, kept, &over));
+        over.store(true, Ordering::Relaxed);
+        let mut sent = 0;
+        for sender in senders {
+            sent += sender.join().map_err(|_| anyhow::anyhow!("the flood's thread panicked"))???;
+        }
+        let seen = seen??;
+        ensure!(sent >= flood.packets / 100 * 99, "{sent} packets were sent of {}", flood.packets);
+        Ok(seen)
     })
 }
 
 fn expect_served(seen: &Seen) -> Result<()> {
-    let Seen { tried, answered, errors, .. } = seen;
+    let Seen { tried, answered, errors } = seen;
+    ensure!(*tried >= TRIED_AT_LEAST, "only {tried} new connections were tried: {errors:?}");
     ensure!(
         answered * 100 >= tried * SUCCESS_PERCENT,
         "{answered} of {tried} new connections came about: {errors:?}"
@@ -71,11 +113,39 @@ fn expect_served(seen: &Seen) -> Result<()> {
     Ok(())
 }
 
+/// Segments of connections, SYNs apart, that client and servers had to send again.
+fn sent_again(lab: &Lab) -> Result<u64> {
+    let mut all = 0;
+    for host in ["client", "web1", "web2"] {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        let (snmp, netstat) = lab.host(host).inside(|| (read("snmp"), read("netstat")))?;
+        all += field(&snmp?, "Tcp:", "RetransSegs")? - field(&netstat?, "TcpExt:", "TCPSynRetrans")?;
+    }
+    Ok(all)
+}
+
+/// A value of the kernel's tables, in which a line of names comes before one of values.
+fn field(table: &str, line: &str, name: &str) -> Result<u64> {
+    let mut lines = table.lines().filter(|text| text.starts_with(line));
+    let (names, values) = (lines.next().context("no names")?, lines.next().context("no values")?);
+    let mut both = names.split_whitespace().zip(values.split_whitespace());
+    let (_, value) = both.find(|(found, _)| *found == name).with_context(|| format!("no {name}"))?;
+    Ok(value.parse()?)
+}
+
 /// How many handshakes the table of them holds; each is two entries.
 fn embryonic_flows(lab: &Lab) -> Result<u32> {
     let status: Status = lbctl_json(lab, &["status"])?;
     let table = status.tables.iter().find(|table| table.name == "embryonic").context("no such table")?;
     Ok(u32::try_from(table.capacity / 2)?)
+}
+
+/// Entries in the tables of flows.
+fn entries(lab: &Lab) -> Result<u64> {
+    let status: Status = lbctl_json(lab, &["status"])?;
+    let flows =
+        status.tables.iter().filter(|table| ["embryonic", "established"].contains(&table.name.as_str()));
+    Ok(flows.filter_map(|table| table.entries).sum())
 }
 
 fn keep(lab: &Lab) -> Result<Vec<KeptConnection>> {
@@ -89,25 +159,37 @@ fn keep(lab: &Lab) -> Result<Vec<KeptConnection>> {
 fn ten_tables_full_of_syns_cost_no_connection() -> Result<()> {
     let lab = web_lab()?;
     swallow_answers(&lab)?;
-    let packets = embryonic_flows(&lab)? * 10;
+    let ten_tables = embryonic_flows(&lab)? * 10;
     let mut kept = keep(&lab)?;
     for vip in vip_a() {
         let before = counters(&lab, "lb1")?;
+        let again_before = sent_again(&lab)?;
         let target = SocketAddr::new(vip, 80);
+        let packets = ten_tables / 100 * 102;
         let flood = Flood { kind: Kind::Syn, target, packets, per_second: PER_SECOND, first: 0 };
         let seen = under(&lab, flood, vip, &mut kept)?;
         expect_served(&seen)?;
         let after = counters(&lab, "lb1")?;
         let grown = |name: &str| after[name] - before[name];
-        ensure!(grown("cookie_sent") > u64::from(packets) / 2, "{} cookies were sent", grown("cookie_sent"));
-        ensure!(grown("cookie_accepted") > 0, "no client brought a cookie back");
-        ensure!(grown("ports_exhausted") + grown("table_refused") == 0, "a table was full: {after:?}");
-        ensure!(grown("internal") == 0, "a fault of the program: {after:?}");
+        let arrived = grown("cookie_sent") + grown("new_flow");
+        ensure!(arrived >= u64::from(ten_tables), "{arrived} SYNs arrived, of {ten_tables} at least");
+        // All but those of its first moment, and of the seconds before.
+        ensure!(
+            grown("cookie_accepted") * 10 >= seen.answered as u64 * 9,
+            "{} of {} clients brought a cookie back",
+            grown("cookie_accepted"),
+            seen.answered
+        );
+        for name in DROPS {
+            ensure!(grown(name) == 0, "packets were dropped as {name}: {after:?}");
+        }
         // The last segment of a connection that is over may come late; none of one that goes on is unknown.
         ensure!(
             grown("unknown_flow") <= 1 + seen.tried as u64 / 1000,
             "packets of flows were not known: {after:?}"
         );
+        let again = sent_again(&lab)? - again_before;
+        ensure!(again * 100 <= seen.tried as u64, "{again} segments of {} connections were lost", seen.tried);
         let said = lbctl(&lab, &["status"])?;
         ensure!(said.contains("SYN flood for"), "{said}");
     }
@@ -138,24 +220,59 @@ fn ten_tables_full_of_syns_cost_no_connection() -> Result<()> {
 
 #[test]
 fn floods_of_what_begins_nothing_are_counted_and_keep_nobody_out() -> Result<()> {
+    const PACKETS: u32 = 200_000;
     let lab = web_lab()?;
     swallow_answers(&lab)?;
     let mut kept = keep(&lab)?;
+    // While cookies may come, an ACK costs more.
+    let target = SocketAddr::new(vip_a()[0], 80);
+    let syns = Flood { kind: Kind::Syn, target, packets: 100_000, per_second: PER_SECOND, first: 0 };
+    under(&lab, syns, vip_a()[0], &mut kept)?;
+    ensure!(counters(&lab, "lb1")?["cookie_sent"] > 0, "no cookie was sent");
     for vip in vip_a() {
-        for (kind, counted) in
-            [(Kind::Ack, "unknown_flow"), (Kind::Fragment, "fragment"), (Kind::IcmpError, "icmp_unrelated")]
-        {
-            let before = counters(&lab, "lb1")?[counted];
+        for (kind, counted) in [
+            (Kind::Ack, "unknown_flow"),
+            (Kind::Fragment, "fragment"),
+            (Kind::IcmpError, "icmp_unrelated"),
+            (Kind::Echo, "icmp_to_host"),
+        ] {
+            let (before, flows) = (counters(&lab, "lb1")?, entries(&lab)?);
             let target = SocketAddr::new(vip, 80);
-            let flood = Flood { kind, target, packets: 100_000, per_second: PER_SECOND, first: 0 };
+            let first = 200_000;
+            let flood = Flood { kind, target, packets: PACKETS, per_second: PER_SECOND, first };
             let seen = under(&lab, flood, vip, &mut kept)?;
             expect_served(&seen).with_context(|| format!("under a flood of {kind:?}"))?;
-            let grown = counters(&lab, "lb1")?[counted] - before;
+            let grown = counters(&lab, "lb1")?[counted] - before[counted];
             ensure!(
-                grown > 90_000,
-                "of 100000 packets of a flood of {kind:?}, {grown} were counted as {counted}"
+                grown >= u64::from(PACKETS / 100 * 98),
+                "of {PACKETS} packets of a flood of {kind:?}, {grown} were counted as {counted}"
             );
+            let more = entries(&lab)?.saturating_sub(flows);
+            ensure!(more < 1000 + 4 * seen.tried as u64, "a flood of {kind:?} made {more} entries of flows");
         }
+    }
+    lab.down()
+}
+
+/// Backends that answer themselves are reached by floods; what the node remembers of them is bounded all the same.
+#[test]
+fn floods_at_backends_that_answer_directly_fill_no_table() -> Result<()> {
+    const PACKETS: u32 = 300_000;
+    let lab = web_lab()?;
+    swallow_answers(&lab)?;
+    let mut kept = keep(&lab)?;
+    for vip in vip(VIP_DIRECT) {
+        for kind in [Kind::Syn, Kind::Ack] {
+            let (before, flows) = (counters(&lab, "lb1")?, entries(&lab)?);
+            let target = SocketAddr::new(vip, 80);
+            let flood = Flood { kind, target, packets: PACKETS, per_second: PER_SECOND, first: 0 };
+            under(&lab, flood, vip_a()[0], &mut kept)?;
+            let unrecorded = counters(&lab, "lb1")?["unrecorded"] - before["unrecorded"];
+            ensure!(unrecorded >= u64::from(PACKETS / 10 * 9), "{unrecorded} of {kind:?} were not recorded");
+            let more = entries(&lab)?.saturating_sub(flows);
+            ensure!(more < u64::from(PACKETS / 10), "a flood of {kind:?} made {more} entries of flows");
+        }
+        lab.host("client").inside(|| ask(vip))??;
     }
     lab.down()
 }

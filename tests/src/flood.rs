@@ -24,6 +24,8 @@ pub enum Kind {
     Fragment,
     /// Errors about connections that do not exist.
     IcmpError,
+    /// Pings.
+    Echo,
 }
 
 /// A flood to be.
@@ -59,17 +61,23 @@ pub fn swallow_answers(lab: &Lab) -> Result<()> {
 }
 
 impl Flood {
+    /// This flood in so many parts that share no source, to be sent at one time.
+    pub fn parts(self, count: u32) -> impl Iterator<Item = Self> {
+        let (packets, per_second) = (self.packets / count, self.per_second / count);
+        (0..count).map(move |part| Self { packets, per_second, first: self.first + part * packets, ..self })
+    }
+
     /// Sends it from this thread's network, until all is sent or `stop` says so; how many packets left.
     pub fn send(&self, stop: &AtomicBool) -> Result<u32> {
         let sender = Sender::new(self.target)?;
         let begun = Instant::now();
-        let mut sent = 0;
-        while sent < self.packets && !stop.load(Ordering::Relaxed) {
-            for number in sent..(sent + BURST).min(self.packets) {
-                sender.send(&self.packet(self.first.wrapping_add(number)))?;
+        let (mut made, mut sent) = (0, 0);
+        while made < self.packets && !stop.load(Ordering::Relaxed) {
+            for number in made..(made + BURST).min(self.packets) {
+                sent += u32::from(sender.send(&self.packet(self.first.wrapping_add(number)))?);
             }
-            sent = (sent + BURST).min(self.packets);
-            let due = Duration::from_secs(1) * sent / self.per_second.max(1);
+            made = (made + BURST).min(self.packets);
+            let due = Duration::from_secs(1) * made / self.per_second.max(1);
             if let Some(early) = due.checked_sub(begun.elapsed()) {
                 std::thread::sleep(early); // poll: the clock; this is the flood's rate, nothing is waited for
             }
@@ -94,6 +102,12 @@ impl Flood {
         let (source, target) = (source.octets(), target.octets());
         let (protocol, content) = match self.kind {
             Kind::IcmpError => (1, icmp_error_v4(source, target, number)),
+            Kind::Echo => {
+                let mut echo = echo(8, number);
+                let sum = finish(sum(&echo));
+                echo[2..4].copy_from_slice(&sum);
+                (1, echo)
+            }
             _ => (6, self.tcp(&source, &target, port, number)),
         };
         let fragment = if self.kind == Kind::Fragment { [0x20, 0] } else { [0x40, 0] };
@@ -111,6 +125,12 @@ impl Flood {
         let (source, target) = (source.octets(), target.octets());
         let (header, content) = match self.kind {
             Kind::IcmpError => (58, icmp_error_v6(&source, &target, number)),
+            Kind::Echo => {
+                let mut echo = echo(128, number);
+                let sum = checksum(&source, &target, 58, &echo);
+                echo[2..4].copy_from_slice(&sum);
+                (58, echo)
+            }
             Kind::Fragment => {
                 let mut fragment = vec![6, 0, 0, 1];
                 fragment.extend(number.to_be_bytes());
@@ -161,6 +181,14 @@ fn checksum(source: &[u8], target: &[u8], protocol: u8, content: &[u8]) -> [u8; 
     finish(sum(source) + sum(target) + u32::from(protocol) + content.len() as u32 + sum(content))
 }
 
+/// An echo request without its checksum.
+fn echo(kind: u8, number: u32) -> Vec<u8> {
+    let mut echo = vec![kind, 0, 0, 0];
+    echo.extend(number.to_be_bytes());
+    echo.extend([0; 56]);
+    echo
+}
+
 /// Port unreachable, about a segment from the target to the source that was never sent.
 fn icmp_error_v4(source: [u8; 4], target: [u8; 4], number: u32) -> Vec<u8> {
     let mut error = vec![3, 3, 0, 0, 0, 0, 0, 0];
@@ -204,7 +232,8 @@ impl Sender {
         Ok(Self { socket, target })
     }
 
-    fn send(&self, packet: &[u8]) -> Result<()> {
+    /// Whether the packet left.
+    fn send(&self, packet: &[u8]) -> Result<bool> {
         let fd = self.socket.as_raw_fd();
         let sent = match self.target {
             // The port of a raw socket's address is a protocol number, and must be 0.
@@ -218,8 +247,9 @@ impl Sender {
             }
         };
         match sent {
+            Ok(_) => Ok(true),
             // A queue on the way was full: that is what floods do.
-            Ok(_) | Err(nix::errno::Errno::ENOBUFS) => Ok(()),
+            Err(nix::errno::Errno::ENOBUFS) => Ok(false),
             Err(error) => Err(error).context("sending a packet of a flood"),
         }
     }

@@ -41,7 +41,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use nix::sys::signal::Signal;
 
-pub use host::Host;
+pub use host::{Host, stay_on_one_cpu};
 pub use http::Response;
 pub use progress::Progress;
 pub use summary::summary;

@@ -58,11 +58,25 @@ impl Pressure {
         self.opened.saturating_sub(self.completed)
     }
 
-    /// Whether more handshakes than these are unfinished, as far as this window or the one before tell.
+    /// Whether so many handshakes, or more, are unfinished, as far as the window of that time or the one before tell.
     #[inline(always)]
-    pub const fn is_over(&self, threshold: u32) -> bool {
+    pub const fn is_over(&self, now_ns: u64, threshold: u32) -> bool {
+        let age = now_ns.wrapping_sub(self.began_ns);
         let (now, before) = (self.unfinished(), self.unfinished_before);
-        threshold != u32::MAX && (if now > before { now } else { before }) >= threshold
+        let most = if age >= 2 * PRESSURE_WINDOW_NS {
+            0
+        } else if age >= PRESSURE_WINDOW_NS || now > before {
+            now
+        } else {
+            before
+        };
+        threshold != u32::MAX && most >= threshold
+    }
+
+    /// Notes that handshakes hold what new ones need: as good as a flood, for this window and the next.
+    #[inline(always)]
+    pub const fn note_shortage(&mut self) {
+        self.opened |= 1 << 31;
     }
 }
 
@@ -76,19 +90,21 @@ mod tests {
     fn a_flood_is_felt_at_once_and_for_a_window_after_its_end() {
         let mut pressure = Pressure { began_ns: SECOND, ..Pressure::default() };
         pressure.opened = 99;
-        assert!(!pressure.is_over(100));
+        assert!(!pressure.is_over(SECOND, 100));
         pressure.opened = 100;
-        assert!(pressure.is_over(100));
+        assert!(pressure.is_over(SECOND, 100));
+        assert!(pressure.is_over(2 * SECOND, 100), "before the turn is made");
         pressure.turn(2 * SECOND);
-        assert!(pressure.is_over(100), "the window before says so");
+        assert!(pressure.is_over(2 * SECOND, 100), "the window before says so");
+        assert!(!pressure.is_over(3 * SECOND, 100), "before that turn is made");
         pressure.turn(3 * SECOND);
-        assert!(!pressure.is_over(100));
+        assert!(!pressure.is_over(3 * SECOND, 100));
     }
 
     #[test]
     fn handshakes_that_are_completed_are_no_flood() {
         let mut pressure = Pressure { opened: 1000, completed: 950, ..Pressure::default() };
-        assert!(!pressure.is_over(100));
+        assert!(!pressure.is_over(0, 100));
         pressure.turn(SECOND);
         assert_eq!((pressure.unfinished_before, pressure.opened), (50, 0));
     }
@@ -96,14 +112,27 @@ mod tests {
     #[test]
     fn a_window_long_ago_says_nothing() {
         let mut pressure = Pressure { opened: 1000, ..Pressure::default() };
+        assert!(!pressure.is_over(5 * SECOND, 1));
         pressure.turn(5 * SECOND);
-        assert!(!pressure.is_over(1));
+        assert!(!pressure.is_over(5 * SECOND, 1));
     }
 
     #[test]
     fn zero_is_always_and_the_largest_number_never() {
         let calm = Pressure::default();
         let wild = Pressure { opened: u32::MAX, ..calm };
-        assert!(calm.is_over(0) && !wild.is_over(u32::MAX));
+        assert!(calm.is_over(0, 0) && calm.is_over(9 * SECOND, 0) && !wild.is_over(0, u32::MAX));
+    }
+
+    #[test]
+    fn a_shortage_is_a_flood_for_a_window_and_the_next_whatever_was_completed() {
+        let mut pressure = Pressure { opened: 10, completed: 10, ..Pressure::default() };
+        pressure.note_shortage();
+        pressure.note_shortage();
+        assert!(pressure.is_over(0, 1 << 30));
+        pressure.turn(SECOND);
+        assert!(pressure.is_over(SECOND, 1 << 30));
+        pressure.turn(2 * SECOND);
+        assert!(!pressure.is_over(2 * SECOND, 1));
     }
 }

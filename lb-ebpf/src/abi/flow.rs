@@ -220,12 +220,13 @@ impl FlowRecord {
         self.fin_end = client_isn;
     }
 
-    /// Notes the answer of the backend of a flow that began with a cookie: its sequence number and window scale.
+    /// Notes the answer of the backend of a flow that began with a cookie: its sequence number, and by what both sides' windows are
+    /// scaled.
     #[inline(always)]
-    pub const fn splice(&mut self, backend_isn: u32, backend_scale: u8) {
+    pub const fn splice(&mut self, backend_isn: u32, (backend_scale, client_scale): (u8, u8)) {
         self.shift = backend_isn.wrapping_sub(self.backend_isn);
         self.backend_isn = backend_isn;
-        self.state = self.state().with(FlowState::ANSWERED).with_backend_scale(backend_scale).bits();
+        self.state = self.state().with(FlowState::ANSWERED).with_scales(backend_scale, client_scale).bits();
     }
 
     /// Which way this entry's packets travel.

@@ -27,9 +27,9 @@ static SYN_COOKIES: Array<SynCookies> = Array::pinned(1, 0);
 // Handshakes whose answers are seen here; behind them, those of backends that answer directly: their clients prove nothing.
 #[map]
 static PRESSURE: PerCpuArray<Pressure> = PerCpuArray::pinned(2, 0);
-// When the last cookie was sent, or the last SYN went by without a record: in ns, but not by the ns.
+// When the last cookie was sent, and behind it when the last SYN went by without a record: in ns, but not by the ns.
 #[map]
-static COOKIE_SENT_AT: Array<u64> = Array::pinned(1, 0);
+static COOKIE_SENT_AT: Array<u64> = Array::pinned(2, 0);
 
 /// Bytes of the options in the SYNs and the answers that are made here.
 const OPTIONS_BYTES: usize = 12;
@@ -92,25 +92,31 @@ const fn account_of(forwarding: Forwarding) -> u32 {
     matches!(forwarding, Forwarding::Direct) as u32
 }
 
-/// Whether there are more unfinished handshakes than can be remembered. Counts one more.
+/// Whether more handshakes are unfinished than are to be remembered. Counts one more.
 #[inline(always)]
 pub(super) fn are_wanted(forwarding: Forwarding, now: u64) -> bool {
     let Some(cookies) = SYN_COOKIES.get(0) else { return false };
     let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) else { return false };
     // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
     let pressure = unsafe { &mut *pressure };
-    if explains() {
-        // As it would stand after the turn, which is not made.
-        let age = now.wrapping_sub(pressure.began_ns);
-        return cookies.threshold == 0 || age < PRESSURE_WINDOW_NS && pressure.is_over(cookies.threshold);
-    }
-    pressure.turn(now);
-    let are_wanted = pressure.is_over(cookies.threshold);
-    pressure.opened = pressure.opened.wrapping_add(1);
-    if are_wanted {
-        note_sent(now);
+    let are_wanted = pressure.is_over(now, cookies.threshold);
+    if !explains() {
+        pressure.turn(now);
+        pressure.opened = pressure.opened.saturating_add(1);
     }
     are_wanted
+}
+
+/// Notes that a handshake had to give its port up.
+#[inline(always)]
+pub(super) fn note_shortage(forwarding: Forwarding) {
+    if explains() {
+        return;
+    }
+    if let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) {
+        // SAFETY: as in `are_wanted`.
+        unsafe { (*pressure).note_shortage() };
+    }
 }
 
 /// Counts a handshake that its client completed.
@@ -125,10 +131,13 @@ pub(super) fn note_completed(forwarding: Forwarding) {
     }
 }
 
-/// Notes that answers of cookies may come. All CPUs write this word, so each does when it is worth it only.
+/// Notes that what follows a SYN that was not recorded may come. All CPUs write this word, so each does when it is worth it only.
 #[inline(always)]
-fn note_sent(now: u64) {
-    if let Some(sent_at) = COOKIE_SENT_AT.get_ptr_mut(0) {
+pub(super) fn note_sent(forwarding: Forwarding, now: u64) {
+    if explains() {
+        return;
+    }
+    if let Some(sent_at) = COOKIE_SENT_AT.get_ptr_mut(account_of(forwarding)) {
         // SAFETY: an aligned u64 of a live map value; any of several CPUs' values is right.
         unsafe {
             if now.wrapping_sub(sent_at.read_volatile()) >= PRESSURE_WINDOW_NS {
@@ -138,10 +147,10 @@ fn note_sent(now: u64) {
     }
 }
 
-/// Whether a segment of no flow may bring a cookie back, or belong to a flow that was not recorded.
+/// Whether a segment of no flow, to a service of that kind, may bring a cookie back, or belong to a flow that was not recorded.
 #[inline(always)]
-pub(super) fn may_come(now: u64) -> bool {
-    match COOKIE_SENT_AT.get(0) {
+pub(super) fn may_come(forwarding: Forwarding, now: u64) -> bool {
+    match COOKIE_SENT_AT.get(account_of(forwarding)) {
         Some(sent_at) => *sent_at != 0 && now.wrapping_sub(*sent_at) < COOKIE_LIFETIME_NS,
         None => false,
     }
@@ -150,9 +159,10 @@ pub(super) fn may_come(now: u64) -> bool {
 /// Answers a SYN with a cookie. The window is closed: what its client would send could not be kept for a backend that has
 /// yet to hear of it.
 #[inline(never)]
-pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
+pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey, now: u64) -> Result {
     let Some(cookies) = SYN_COOKIES.get(0) else { return Err(Outcome::Internal) };
     let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Runt) };
+    note_sent(Forwarding::Nat, now);
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let client_isn = u32::from_be_bytes(segment.tcp.sequence);
     let cookie = cookies.make(key, client_isn, offer);

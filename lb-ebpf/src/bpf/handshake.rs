@@ -41,11 +41,17 @@ pub(super) fn process<I: Rewritable>(
     record: &mut FlowRecord,
     now: u64,
 ) -> Result {
-    if is_of_earlier_connection(record, TcpFlags::new(segment.tcp.flags)) {
+    if is_of_earlier_connection(record, segment) {
         explain::note_flow(key, record, 1);
         return reset::answer::<I>(ctx, Frame::new(ctx), Outcome::Handshake);
     }
-    let mut sent = pass_on::<I>(ctx, segment, key, record, now)?;
+    let mut sent = match pass_on::<I>(ctx, segment, key, record, now) {
+        // As a host does that has yet to hear from the client, RFC 9293 §3.10.7.4.
+        Err(outcome @ Outcome::HandshakeMismatch) => {
+            return reset::answer::<I>(ctx, Frame::new(ctx), outcome);
+        }
+        passed => passed?,
+    };
     let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
     sent.outcome = if explain::explains() {
         foresee(record, &scratch.tcp)
@@ -56,10 +62,13 @@ pub(super) fn process<I: Rewritable>(
 }
 
 /// Whether a backend answers a SYN by what it has of an earlier connection on the same tuple: one in TIME-WAIT, or a handshake
-/// that nobody went on with. RST ends that, and the client's SYN, sent again, is answered.
+/// that nobody went on with. RST ends that, and the client's SYN, sent again, is answered. Data is none: it may have overtaken the
+/// backend's answer.
 #[inline(always)]
-fn is_of_earlier_connection(record: &FlowRecord, flags: TcpFlags) -> bool {
+fn is_of_earlier_connection<I: Rewritable>(record: &FlowRecord, segment: &TcpFrame<I>) -> bool {
+    let flags = TcpFlags::new(segment.tcp.flags);
     matches!(record.direction(), Direction::Reverse)
+        && segment.ip.packet_bytes() - I::BYTES as u32 == segment.tcp.header_bytes()
         && !record.state().is_answered()
         && flags.has(TcpFlags::ACK)
         && !flags.has(TcpFlags::SYN | TcpFlags::RST)
@@ -235,7 +244,7 @@ fn note_answer(key: &FlowKey, record: &mut FlowRecord, backend_isn: u32) {
     }
     record.backend_isn = backend_isn;
     maps::add_state(record, FlowState::ANSWERED.bits());
-    if let Some(twin) = maps::embryonic(&record.twin_key(key)) {
+    if let Some(twin) = maps::embryonic_twin(key, record) {
         twin.backend_isn = backend_isn;
         maps::add_state(twin, FlowState::ANSWERED.bits());
     }
@@ -249,7 +258,7 @@ fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u3
     if record.state().has(news) && !news.has_fin() {
         return false;
     }
-    if let Some(twin) = maps::embryonic(&record.twin_key(key)) {
+    if let Some(twin) = maps::embryonic_twin(key, record) {
         if news.has_fin() {
             twin.fin_end = tcp.fin_end(segment_bytes);
         }
@@ -303,7 +312,7 @@ pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     }
     maps::account(record.backend_id, |stats| stats.flows_established += 1);
     // One that began with a cookie was completed when that came back.
-    if !record.state().is_of_datagrams() && !splice::is_spliced(record) {
+    if !record.state().is_of_datagrams() {
         cookies::note_completed(record.forwarding());
     }
     // Either may have been evicted meanwhile.

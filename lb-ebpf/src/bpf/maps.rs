@@ -221,6 +221,14 @@ pub(super) fn embryonic(key: &FlowKey) -> Option<&'static mut FlowRecord> {
     EMBRYONIC.get_ptr_mut(key).map(|record| unsafe { &mut *record })
 }
 
+/// The other direction's entry of a flow whose handshake is not complete. One that belongs to another flow by now is none: only one of
+/// two may have been evicted.
+#[inline(never)]
+pub(super) fn embryonic_twin(key: &FlowKey, record: &FlowRecord) -> Option<&'static mut FlowRecord> {
+    let twin_key = record.twin_key(key);
+    embryonic(&twin_key).filter(|twin| twin.twin_key(&twin_key) == *key)
+}
+
 /// Inserts an established flow's entry where there is none; the kernel's error otherwise.
 #[inline(always)]
 pub(super) fn insert_established(key: &FlowKey, record: &FlowRecord) -> Result<(), i32> {

@@ -1,7 +1,7 @@
 //! A flow that begins, with a client's SYN or first datagram: a slot, a NAT port, two embryonic entries.
 
 use super::{
-    established, explain,
+    cookies, established, explain,
     frame::Frame,
     limits,
     maps::{self, Scratch},
@@ -205,6 +205,9 @@ fn take_over(scratch: &mut Scratch, now: u64, attempt: u32) -> bool {
             return false;
         }
         maps::remove_embryonic(&client);
+    }
+    if !owner.state().is_of_datagrams() {
+        cookies::note_shortage(scratch.forward.forwarding());
     }
     maps::count(Occurrence::PortReused);
     maps::put_embryonic(&scratch.from_backend, &scratch.reverse).is_ok()

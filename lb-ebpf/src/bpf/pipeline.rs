@@ -51,7 +51,7 @@ pub enum Way {
     Recorded,
     /// With a cookie that was brought back, and a record.
     Proved,
-    /// With a SYN, of which nothing is kept.
+    /// With a SYN, or what follows such a one, of which nothing is kept.
     Unrecorded,
     /// With what follows such a SYN, and a record.
     Late,
@@ -276,9 +276,12 @@ fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result 
         return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
     }
     let forwarding = opening.service.forwarding();
-    if matches!(opening.way, Way::Recorded) && cookies::are_wanted(forwarding, opening.now) {
+    if !matches!(opening.way, Way::Proved) && cookies::are_wanted(forwarding, opening.now) {
         if !matches!(forwarding, Forwarding::Direct) {
-            return cookies::answer::<I>(ctx, frame, key);
+            return cookies::answer::<I>(ctx, frame, key, opening.now);
+        }
+        if matches!(opening.way, Way::Recorded) {
+            cookies::note_sent(forwarding, opening.now);
         }
         // Its rule's limits are for what comes next: this source may be forged.
         opening.way = Way::Unrecorded;
@@ -350,7 +353,7 @@ fn makes_up<I: icmp::IcmpFamily>(
     // The look-up is for a flow that was promoted on another CPU meanwhile.
     if !flags.has(TcpFlags::ACK)
         || flags.has(TcpFlags::SYN | TcpFlags::RST)
-        || !cookies::may_come(now)
+        || !(cookies::may_come(Forwarding::Nat, now) || cookies::may_come(Forwarding::Direct, now))
         || maps::established(key).is_some()
         || !is_to_service::<I>(policy, key, now)?
     {
@@ -358,6 +361,9 @@ fn makes_up<I: icmp::IcmpFamily>(
     }
     let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
     let forwarding = opening.service.forwarding();
+    if !cookies::may_come(forwarding, now) {
+        return Ok(false);
+    }
     if matches!(forwarding, Forwarding::Direct) {
         opening.way = Way::Late;
         opening.service.steer_by_hash();
@@ -369,7 +375,6 @@ fn makes_up<I: icmp::IcmpFamily>(
         opening.state_of_cookie = FlowState::COOKIE.bits();
         opening.client_isn = client_isn;
         opening.cookie = u32::from_be_bytes(tcp.acknowledgement).wrapping_sub(1);
-        cookies::note_completed(forwarding);
     }
     Ok(good)
 }

@@ -18,7 +18,7 @@ use super::{
     rewrite::{self, Rewritable},
 };
 use crate::abi::{Direction, FlowKey, FlowRecord, Forwarding};
-use crate::cookie::{Offer, rescaled_window};
+use crate::cookie::{Offer, expanded_window, rescaled_window, scales};
 use crate::csum::Delta;
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
@@ -57,15 +57,32 @@ pub(super) fn process<I: Rewritable>(
     record: &mut FlowRecord,
     now: u64,
 ) -> Result {
-    let flags = TcpFlags::new(segment.tcp.flags);
     if matches!(record.direction(), Direction::Reverse)
-        && !flags.is_open_answer()
-        && !flags.has(TcpFlags::RST)
+        && !record.state().is_answered()
+        && !answers_the_syn(record, &segment.tcp)
     {
-        go_by_another_port::<I>(ctx, key, record, now)
-    } else {
-        make_up::<I>(ctx, segment, key, record, now)
+        if TcpFlags::new(segment.tcp.flags).has(TcpFlags::RST) {
+            return Err(Outcome::UnknownReset);
+        }
+        return match take_another_port(key, record, now) {
+            Ok(()) => send_syn_again::<I>(ctx),
+            Err(outcome @ (Outcome::Handshake | Outcome::UnknownFlow)) => {
+                reset::answer::<I>(ctx, Frame::new(ctx), outcome)
+            }
+            Err(outcome) => Err(outcome),
+        };
     }
+    make_up::<I>(ctx, segment, key, record, now)
+}
+
+/// Whether a backend's segment is its answer to the flow's SYN: taken, or refused. Another one is about an earlier connection on the
+/// same tuple.
+#[inline(always)]
+fn answers_the_syn(record: &FlowRecord, tcp: &Tcp) -> bool {
+    let flags = TcpFlags::new(tcp.flags);
+    flags.has(TcpFlags::SYN | TcpFlags::RST)
+        && flags.has(TcpFlags::ACK)
+        && u32::from_be_bytes(tcp.acknowledgement) == record.fin_end.wrapping_add(1)
 }
 
 /// The SYN to the backend, and its answer.
@@ -103,9 +120,7 @@ fn make_up<I: Rewritable>(
     let Some(segment) = Frame::new(ctx).view::<TcpFrame<I>>() else { return Err(Outcome::Internal) };
     rewrite::forward(ctx, segment, &scratch.reverse)?;
     if refuses {
-        if flags.has(TcpFlags::ACK) {
-            handshake::note_refusal(record);
-        }
+        handshake::note_refusal(record);
         handshake::remove(key, record);
     }
     Ok(Sent { outcome: Outcome::Handshake, ifindex: scratch.reverse.next_hop.ifindex })
@@ -151,7 +166,8 @@ fn open_window<I: Rewritable>(
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let scale = offer.window_scale().unwrap_or(0);
     if !record.state().is_answered() {
-        scratch.reverse.splice(u32::from_be_bytes(segment.tcp.sequence), scale);
+        let scales = scales(Offer::of(record.backend_isn).window_scale(), offer.window_scale());
+        scratch.reverse.splice(u32::from_be_bytes(segment.tcp.sequence), scales);
         learn(key, record, &scratch.reverse);
     }
 
@@ -164,8 +180,10 @@ fn open_window<I: Rewritable>(
     *byte = [0];
     let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Internal) };
     let tcp = &mut segment.tcp;
-    // In this segment the window is not scaled, in all later ones it is.
-    tcp.window = (u16::from_be_bytes(tcp.window) >> (scale & 0x0f)).to_be_bytes();
+    // In this segment the window is not scaled, in all later ones it is. One that is open stays so.
+    let window = u16::from_be_bytes(tcp.window);
+    let scaled = window >> (scale & 0x0f);
+    tcp.window = (if scaled == 0 && window != 0 { 1 } else { scaled }).to_be_bytes();
     tcp.data_offset = NO_OPTIONS;
     tcp.flags = TcpFlags::ACK;
     tcp.urgent = [0; 2];
@@ -180,7 +198,7 @@ fn learn(key: &FlowKey, record: &mut FlowRecord, learnt: &FlowRecord) {
     if explain::explains() {
         return;
     }
-    for entry in [maps::embryonic(&record.twin_key(key)), Some(record)] {
+    for entry in [maps::embryonic_twin(key, record), Some(record)] {
         if let Some(entry) = entry {
             entry.shift = learnt.shift;
             entry.backend_isn = learnt.backend_isn;
@@ -189,39 +207,41 @@ fn learn(key: &FlowKey, record: &mut FlowRecord, learnt: &FlowRecord) {
     }
 }
 
-/// A backend answers a SYN with neither SYN nor RST where a connection on the same tuple rests in TIME-WAIT, and one without
-/// timestamps cannot always be told from that. The SYN goes out again, from another port; where the client's own is
-/// used, the rest is ended, and the SYN goes out with its client's next segment.
+/// Gives a flow another port. A backend answers a SYN with something else where a connection on the same tuple rests in TIME-WAIT, and
+/// one without timestamps cannot always be told from that. Where the client's own port is used, the rest is ended, and the SYN goes
+/// out with its client's next segment: `Handshake`; that of a flow whose other entry is gone is ended too: `UnknownFlow`.
 #[inline(never)]
-fn go_by_another_port<I: Rewritable>(
-    ctx: &XdpContext,
-    key: &FlowKey,
-    record: &FlowRecord,
-    now: u64,
-) -> Result {
+fn take_another_port(key: &FlowKey, record: &FlowRecord, now: u64) -> core::result::Result<(), Outcome> {
     explain::note_flow(key, record, 1);
     if !matches!(record.forwarding(), Forwarding::Nat) {
-        return reset::answer::<I>(ctx, Frame::new(ctx), Outcome::Handshake);
+        return Err(Outcome::Handshake);
     }
     let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
-    let client = record.twin_key(key);
-    let Some(forward) = maps::embryonic(&client) else { return Err(Outcome::UnknownReset) };
+    let Some(forward) = maps::embryonic_twin(key, record) else { return Err(Outcome::UnknownFlow) };
     scratch.forward = *forward;
+    scratch.reverse = *record;
+    scratch.reverse.last_seen_ns = now;
     scratch.from_backend = *key;
-    let (client_isn, offer) = (forward.fin_end, Offer::of(forward.backend_isn));
     new_flow::take_port(scratch, now)?;
     maps::count(Occurrence::PortCollision);
-    if maps::put_embryonic(&client, &scratch.forward).is_err() {
+    if maps::put_embryonic(&record.twin_key(key), &scratch.forward).is_err() {
         return Err(Outcome::TableRefused);
     }
     maps::remove_embryonic(key);
+    Ok(())
+}
 
+/// Answers a backend's segment with the SYN of the flow in the scratch space.
+#[inline(never)]
+fn send_syn_again<I: Rewritable>(ctx: &XdpContext) -> Result {
+    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+    let offer = Offer::of(scratch.forward.backend_isn);
     Frame::new(ctx).resize::<TcpFrame<I>>(ctx, core::mem::size_of::<OpenFrame<I>>())?;
     let Some(syn) = Frame::new(ctx).view::<OpenFrame<I>>() else { return Err(Outcome::Internal) };
     syn.tcp.destination_port = syn.tcp.source_port;
     syn.tcp.source_port = scratch.forward.new_source_port();
     // How much its client takes is in every later segment.
-    write_syn(syn, client_isn, u16::MAX, offer, offer.window_scale().unwrap_or(0));
+    write_syn(syn, scratch.forward.fin_end, u16::MAX, offer, offer.window_scale().unwrap_or(0));
     syn.ip.make_answer(OPEN_HEADER_BYTES);
     (syn.ethernet.source, syn.ethernet.destination) = (syn.ethernet.destination, syn.ethernet.source);
     Ok(Sent { outcome: Outcome::Handshake, ifindex: 0 })
@@ -237,6 +257,9 @@ pub(super) fn shift<I: Rewritable>(ctx: &XdpContext, tcp: &mut Tcp, record: &Flo
             if flags.has(TcpFlags::ACK) {
                 delta = add(&mut tcp.acknowledgement, record.shift, delta);
             }
+            let window = expanded_window(u16::from_be_bytes(tcp.window), record.state().client_scale());
+            delta = delta.replace(&tcp.window, &window.to_be_bytes());
+            tcp.window = window.to_be_bytes();
             // Before a client has data it has nothing to tell about it.
             if tcp.header_bytes() > 20 && !flags.has(TcpFlags::SYN) {
                 let found = options::read::<I>(ctx, tcp.header_bytes());

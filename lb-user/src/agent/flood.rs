@@ -21,12 +21,13 @@ impl Agent {
         }
         // Where all SYNs get cookies, they say nothing.
         if self.config.dataplane.syn_cookies == SynCookieMode::Always {
+            self.flood.forget();
             return Ok(());
         }
         match self.flood.observe(self.dataplane.syns_not_remembered()?, now) {
             Some(FloodEvent::Began) => self.journal.record(
                 EventKind::Warning,
-                "SYN flood: more handshakes are unfinished than can be remembered; SYNs are answered with cookies",
+                "SYN flood: too many handshakes are unfinished; SYNs are answered with cookies, or let go by, without a record",
             ),
             Some(FloodEvent::Ended { syns }) => self.journal.record(
                 EventKind::Warning,

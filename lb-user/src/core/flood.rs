@@ -50,6 +50,12 @@ impl FloodWatch {
         is_old
     }
 
+    /// Forgets what it saw: of what comes next, the first is where counting begins.
+    pub fn forget(&mut self) {
+        self.seen = None;
+        self.flood = None;
+    }
+
     /// Takes the counter's value in.
     pub fn observe(&mut self, count: u64, now: Instant) -> Option<FloodEvent> {
         let before = self.seen.replace(count)?;
@@ -97,6 +103,17 @@ mod tests {
         assert_eq!(watch.observe(400, at(start, 12)), None, "it may only pause");
         assert_eq!(watch.observe(400, at(start, 13)), Some(FloodEvent::Ended { syns: 300 }));
         assert_eq!(watch.flood(at(start, 13)), None);
+    }
+
+    #[test]
+    fn what_was_forgotten_is_no_flood_and_begins_none() {
+        let start = Instant::now();
+        let mut watch = FloodWatch::new(start);
+        watch.observe(1, start);
+        assert_eq!(watch.observe(2, at(start, 1)), Some(FloodEvent::Began));
+        watch.forget();
+        assert_eq!(watch.flood(at(start, 2)), None);
+        assert_eq!(watch.observe(900, at(start, 3)), None, "of the time when nobody watched");
     }
 
     #[test]

@@ -5,162 +5,17 @@ use super::builder::{ACK, CWR, ECE, FIN, PSH, Packet, RST, SYN};
 use super::case::{Act, Action, Case, Exchange, Setup};
 use super::cases_firewall::deny_client;
 use super::cases_reset::answer;
-use super::runner::COOKIE_KEYS;
 use super::scene::{FIRST_NAT_PORT, Flow, IcmpKind, SCENES, Scene};
-use lb_ebpf::abi::{FlowKey, Forwarding, SynCookies};
+use super::spliced::{CLIENT_SCALE, Spliced, cookie, cookie_answer, segment_bytes};
+use lb_ebpf::abi::Forwarding;
 use lb_ebpf::cookie::Offer;
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::io::dataplane::BackendTotals;
-use lb_user::model::AtLimit;
-
-/// What the clients' SYNs offer: as Linux does it.
-const CLIENT_SCALE: u8 = 8;
-/// What the backend scales its windows by, and what the node says it does.
-const BACKEND_SCALE: u8 = 10;
-const ANNOUNCED_SCALE: u8 = 7;
+use lb_user::model::{AtLimit, SynCookieMode};
 
 pub(crate) fn cases() -> Vec<Case> {
-    let groups = [answers, openings, troubles, lives, other_modes, refusals];
+    let groups = [answers, openings, troubles, windows, lives, other_modes, refusals];
     SCENES.into_iter().flat_map(|scene| groups.iter().flat_map(move |group| group(scene))).collect()
-}
-
-/// A flow in a flood, and the cookie that it gets.
-#[derive(Clone, Copy)]
-struct Spliced {
-    flow: Flow,
-    cookie: u32,
-}
-
-fn segment_bytes(scene: Scene) -> u16 {
-    if scene.v6 { 1440 } else { 1460 }
-}
-
-fn cookie(flow: &Flow, offer: Offer) -> u32 {
-    let (client, service) = (flow.client, flow.service);
-    let ports = (client.port().to_be_bytes(), service.port().to_be_bytes());
-    let key = FlowKey::new(client.ip().into(), ports.0, service.ip().into(), ports.1, 6);
-    SynCookies { keys: COOKIE_KEYS, current: 0, threshold: 0 }.make(&key, flow.client_isn, offer)
-}
-
-impl Spliced {
-    fn of(flow: Flow) -> Self {
-        let offer = Offer::NONE.with_window_scale(CLIENT_SCALE).with_sack();
-        let offer = offer.with_segment_bytes(segment_bytes(flow.scene), flow.scene.v6);
-        Self { flow, cookie: cookie(&flow, offer) }
-    }
-
-    /// The same flow in its client's eyes: of a backend that begins with the cookie.
-    fn as_client_sees(&self) -> Flow {
-        Flow { backend_isn: self.cookie, ..self.flow }
-    }
-
-    fn options(&self, scale: u8) -> Vec<u8> {
-        let [high, low] = segment_bytes(self.flow.scene).to_be_bytes();
-        vec![2, 4, high, low, 4, 2, 1, 1, 3, 3, scale, 1]
-    }
-
-    /// The client's SYN, as Linux lays it out.
-    fn syn(&self) -> Packet {
-        let [high, low] = segment_bytes(self.flow.scene).to_be_bytes();
-        let options = vec![2, 4, high, low, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, CLIENT_SCALE];
-        self.flow.client_sends(SYN, b"").with_tcp(|tcp| tcp.options = options)
-    }
-
-    /// The cookie, on its way to the client.
-    fn answer(&self) -> Packet {
-        let options = self.options(ANNOUNCED_SCALE);
-        cookie_answer(&self.syn()).with_tcp(|tcp| {
-            tcp.sequence = self.cookie;
-            tcp.options = options;
-        })
-    }
-
-    fn client_sends(&self, flags: u8, payload: &[u8]) -> Packet {
-        self.as_client_sees().client_sends(flags, payload)
-    }
-
-    /// The SYN that a client's packet is made.
-    fn restored(&self, packet: &Packet) -> Packet {
-        packet.clone().with_tcp(|tcp| {
-            tcp.sequence = self.flow.client_isn;
-            tcp.acknowledgement = 0;
-            tcp.flags = SYN;
-            tcp.window = 0xffff;
-            tcp.options = self.options(CLIENT_SCALE);
-            tcp.payload = Vec::new();
-        })
-    }
-
-    fn backend_answer(&self) -> Packet {
-        let options = self.options(BACKEND_SCALE);
-        self.flow.backend_sends(SYN | ACK, b"").with_tcp(|tcp| tcp.options = options)
-    }
-
-    /// What the backend's answer is made, before it is sent back.
-    fn window_opened(&self) -> Packet {
-        self.backend_answer().with_tcp(|tcp| {
-            tcp.sequence = self.cookie;
-            tcp.flags = ACK;
-            tcp.options = Vec::new();
-            // 63 KiB in units of the backend, and those in units of the node.
-            tcp.window = (65160 >> BACKEND_SCALE) << (BACKEND_SCALE - ANNOUNCED_SCALE);
-            tcp.payload = vec![0];
-        })
-    }
-}
-
-/// The node's answer to a SYN, without its number and options.
-fn cookie_answer(syn: &Packet) -> Packet {
-    let packet = answer(syn);
-    let mut asked = syn.clone();
-    let isn = asked.tcp_mut().sequence;
-    packet.with_tcp(|tcp| {
-        tcp.acknowledgement = isn.wrapping_add(1);
-        tcp.flags = SYN | ACK;
-    })
-}
-
-impl Case {
-    /// The client's SYN is answered with a cookie.
-    fn asked(self, spliced: &Spliced) -> Self {
-        self.becomes(Outcome::CookieSent, spliced.syn().frame(), spliced.answer().frame())
-    }
-
-    /// The client brings it back, and its backend sees a SYN.
-    fn proved(self, spliced: &Spliced) -> Self {
-        let ack = spliced.client_sends(ACK, b"");
-        self.asked(spliced).makes(Outcome::CookieAccepted, spliced, &ack, &spliced.restored(&ack))
-    }
-
-    /// And the backend's answer opens the client's window.
-    fn connected(self, spliced: &Spliced) -> Self {
-        self.proved(spliced).answered_by_backend(spliced)
-    }
-
-    fn answered_by_backend(self, spliced: &Spliced) -> Self {
-        let (arrives, leaves) = (spliced.backend_answer(), spliced.flow.returned(&spliced.window_opened()));
-        self.becomes(Outcome::Handshake, arrives.frame(), leaves.frame())
-    }
-
-    /// And the client's answer completes the backend's handshake.
-    fn spliced(self, spliced: &Spliced) -> Self {
-        let ack = spliced.client_sends(ACK, b"");
-        self.connected(spliced).makes(Outcome::Promoted, spliced, &ack, &spliced.flow.client_sends(ACK, b""))
-    }
-
-    /// A client's packet leaves for the backend as another one.
-    fn makes(self, outcome: Outcome, spliced: &Spliced, packet: &Packet, other: &Packet) -> Self {
-        self.becomes(outcome, packet.frame(), spliced.flow.forwarded(other).frame())
-    }
-
-    /// A backend's packet leaves for the client with the client's numbers.
-    fn renumbers(self, outcome: Outcome, spliced: &Spliced, packet: &Packet) -> Self {
-        let seen = packet.clone().with_tcp(|tcp| {
-            tcp.sequence = tcp.sequence.wrapping_sub(spliced.flow.backend_isn).wrapping_add(spliced.cookie);
-            tcp.window = (u32::from(tcp.window) << (BACKEND_SCALE - ANNOUNCED_SCALE)).min(0xffff) as u16;
-        });
-        self.becomes(outcome, packet.frame(), spliced.flow.returned(&seen).frame())
-    }
 }
 
 fn flooded(scene: Scene, sentence: &str) -> (Spliced, Case) {
@@ -244,29 +99,76 @@ fn troubles(scene: Scene) -> Vec<Case> {
         .leaves(&[])
         .entries(0, 0);
 
+    // What a backend sends that has something else under the tuple: in TIME-WAIT, or half a handshake.
+    let earlier = |flags: u8, spliced: &Spliced| {
+        spliced.flow.backend_sends(flags, b"").with_tcp(|tcp| {
+            tcp.sequence = 7;
+            tcp.acknowledgement = 8;
+        })
+    };
+    let elsewhere = |sentence: &str, flags: u8| {
+        let (spliced, case) = flooded(scene, sentence);
+        let other = Spliced::of(scene.flow().another(40001, FIRST_NAT_PORT + 1, scene.web(1)));
+        let next = Spliced { flow: Flow { nat_port: FIRST_NAT_PORT + 2, ..spliced.flow }, ..spliced };
+        let ack = next.client_sends(ACK, b"");
+        let mut syn = next.flow.forwarded(&next.restored(&ack));
+        (syn.hops, syn.identification, syn.flow_label) = (64, 0, 0);
+        syn = syn.with_tcp(|tcp| tcp.window = 0xffff);
+        case.proved(&spliced)
+            .proved(&other)
+            .becomes(Outcome::Handshake, earlier(flags, &spliced).frame(), syn.frame())
+            .with(Occurrence::PortCollision, 1)
+            .answered_by_backend(&next)
+            .makes(Outcome::Promoted, &next, &ack, &next.flow.client_sends(ACK, b""))
+            .answered_by_backend(&other)
+            .leaves(&[(&next.flow, "established"), (&other.flow, "established")])
+            .entries(2, 2)
+    };
+    let resting = elsewhere(
+        "a SYN goes by another port where the backend rests from a connection on the first, whoever came meanwhile",
+        ACK,
+    );
+    let stale = elsewhere("a SYN goes by another port where the backend answers another one", SYN | ACK);
     let (spliced, case) =
-        flooded(scene, "a SYN goes by another port where the backend rests from a connection on the first");
-    let resting = spliced.flow.backend_sends(ACK, b"").with_tcp(|tcp| {
-        tcp.sequence = 7;
-        tcp.acknowledgement = 8;
-    });
-    let next = Spliced { flow: Flow { nat_port: FIRST_NAT_PORT + 1, ..spliced.flow }, ..spliced };
-    let ack = next.client_sends(ACK, b"");
-    let mut syn = next.flow.forwarded(&next.restored(&ack));
-    (syn.hops, syn.identification, syn.flow_label) = (64, 0, 0);
-    let elsewhere = case
+        flooded(scene, "a reset that is about another connection ends none that is made up for");
+    let late = case
         .proved(&spliced)
-        .becomes(Outcome::Handshake, resting.frame(), syn.frame())
-        .with(Occurrence::PortCollision, 1)
-        .answered_by_backend(&next)
-        .makes(Outcome::Promoted, &next, &ack, &next.flow.client_sends(ACK, b""))
-        .leaves(&[(&next.flow, "established")])
-        .entries(2, 0);
+        .drops(Outcome::UnknownReset, earlier(RST, &spliced).frame())
+        .drops(Outcome::UnknownReset, earlier(RST | ACK, &spliced).frame())
+        .answered_by_backend(&spliced)
+        .entries(0, 2);
 
     let (spliced, case) = flooded(scene, "a client that gives up while its backend is asked ends its flow");
     let reset = spliced.client_sends(RST, b"");
     let given_up = case.proved(&spliced).makes(Outcome::Handshake, &spliced, &reset, &reset).entries(0, 0);
-    vec![refused, elsewhere, given_up]
+    vec![refused, resting, stale, late, given_up]
+}
+
+fn windows(scene: Scene) -> Vec<Case> {
+    let ends = [
+        ("windows are left alone where neither end scales", None, None),
+        (
+            "a client's windows are scaled for a backend that does not know of scales",
+            Some(CLIENT_SCALE),
+            None,
+        ),
+        (
+            "windows keep their size where a backend scales by less than was announced",
+            Some(CLIENT_SCALE),
+            Some(2),
+        ),
+    ];
+    let case = |(sentence, client, backend): (&str, Option<u8>, Option<u8>)| {
+        let (_, case) = flooded(scene, sentence);
+        let spliced = Spliced::scaling(scene.flow(), client, backend);
+        let small = |packet: Packet| packet.with_tcp(|tcp| tcp.window = 300);
+        let request = |sees: &Flow| small(sees.client_sends(ACK | PSH, b"request"));
+        case.spliced(&spliced)
+            .makes(Outcome::ToBackend, &spliced, &request(&spliced.as_client_sees()), &request(&spliced.flow))
+            .renumbers(Outcome::ToClient, &spliced, &spliced.flow.backend_sends(ACK | PSH, b"answer"))
+            .renumbers(Outcome::ToClient, &spliced, &small(spliced.flow.backend_sends(ACK, b"")))
+    };
+    ends.into_iter().map(case).collect()
 }
 
 fn lives(scene: Scene) -> Vec<Case> {
@@ -340,21 +242,29 @@ fn other_modes(scene: Scene) -> Vec<Case> {
     let spliced = Spliced::of(Flow { forwarding: Forwarding::KeepSource, ..scene.flow() });
     let kept = case.spliced(&spliced).entries(2, 0);
 
-    let sentence =
-        "a flood of what backends answer directly is steered by a hash, and the second segment recorded";
-    let (_, mut case) = flooded(scene, sentence);
-    case.setup = case.setup.with(|service| {
-        service.forwarding = Forwarding::Direct;
-        service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
-    });
     let flow = Flow { forwarding: Forwarding::Direct, backend_port: 80, ..scene.flow() };
-    let direct = case
-        .forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
-        .forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
+    let direct = |sentence: &str| {
+        let (_, mut case) = flooded(scene, sentence);
+        case.setup = case.setup.with(|service| {
+            service.forwarding = Forwarding::Direct;
+            service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
+        });
+        case.forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
+    };
+    let flooded =
+        direct("a flood of what backends answer directly is steered by a hash, and nothing is recorded")
+            .forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
+            .forward(Outcome::Unrecorded, &flow, &flow.client_sends(ACK, b""))
+            .forward(Outcome::Unrecorded, &flow, &flow.client_sends(ACK | PSH, b"request"))
+            .entries(0, 0);
+    let after = direct("after a flood of what backends answer directly, what goes on is recorded");
+    let calm = Setup { syn_cookies: SynCookieMode::Never, ..after.setup.clone() };
+    let after = after
+        .act(Act::Desire(calm))
         .forward(Outcome::NewFlow, &flow, &flow.client_sends(ACK, b""))
         .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK | PSH, b"request"))
         .entries(1, 0);
-    vec![kept, direct]
+    vec![kept, flooded, after]
 }
 
 fn refusals(scene: Scene) -> Vec<Case> {

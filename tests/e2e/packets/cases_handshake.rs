@@ -86,6 +86,13 @@ fn opening(scene: Scene) -> Vec<Case> {
 }
 
 /// What proves that the client is where it says: the acknowledgement of the backend's sequence number.
+impl Case {
+    /// A client's segment that proves nothing.
+    fn resets(self, packet: &Packet) -> Self {
+        self.becomes(Outcome::HandshakeMismatch, packet.frame(), answer(packet).frame())
+    }
+}
+
 fn proving(scene: Scene) -> Vec<Case> {
     let case = |sentence: &str| Case::new(scene, sentence, web(scene));
     let flow = scene.flow();
@@ -119,21 +126,21 @@ fn proving(scene: Scene) -> Vec<Case> {
             "a wrong acknowledgement reaches no backend, which would have to refuse it, and does not promote",
         )
         .answered(&flow)
-        .drops(Outcome::HandshakeMismatch, off_by(0x8000_0000).frame())
+        .resets(&off_by(0x8000_0000))
         .entries(0, 2),
         case("an acknowledgement one below the right one does not promote")
             .answered(&flow)
-            .drops(Outcome::HandshakeMismatch, off_by(u32::MAX).frame()),
+            .resets(&off_by(u32::MAX)),
         case("after a wrong acknowledgement the right one still promotes")
             .answered(&flow)
-            .drops(Outcome::HandshakeMismatch, off_by(0x0010_0000).frame())
+            .resets(&off_by(0x0010_0000))
             .forward(Outcome::Promoted, &flow, &off_by(0)),
         case("when the first ACK was lost, one of up to 64 KiB of the answer promotes")
             .answered(&flow)
             .forward(Outcome::Promoted, &flow, &off_by(0xffff)),
         case("an acknowledgement further ahead than that is a guess")
             .answered(&flow)
-            .drops(Outcome::HandshakeMismatch, off_by(0x1_0000).frame()),
+            .resets(&off_by(0x1_0000)),
         case("an ACK before the backend's answer proves nothing, whatever it acknowledges")
             .begun(&flow)
             .forward(Outcome::Handshake, &flow, &off_by(0))

@@ -33,6 +33,7 @@ mod runner;
 mod scale;
 mod scene;
 mod shares;
+mod spliced;
 
 use case::{Act, Case};
 use lb_ebpf::outcome::{Occurrence, Outcome};

@@ -30,6 +30,7 @@ pub(crate) const NEVER: Timeouts =
 pub(super) struct Run<'a> {
     environment: &'a Environment,
     dataplane: Dataplane,
+    options: Options,
     explainer: Explainer,
     /// A clock stands in packets, or next hops are as old as the case made them.
     bytes_depend_on_time: bool,
@@ -55,7 +56,7 @@ impl<'a> Run<'a> {
         dataplane.set_cookie_keys(COOKIE_KEYS)?;
         let explainer = Explainer::load_object(&environment.pin_dir(), object)?;
         let ruleset = Ruleset::default();
-        Ok(Self { environment, dataplane, explainer, bytes_depend_on_time: false, ruleset })
+        Ok(Self { environment, dataplane, options, explainer, bytes_depend_on_time: false, ruleset })
     }
 
     /// Leaves nothing of a case in the tables.
@@ -77,6 +78,8 @@ impl<'a> Run<'a> {
         let denying = setup.services.iter().filter(|service| service.default_policy == DefaultPolicy::Deny);
         ruleset.denying_services =
             denying.map(|service| ServiceName::new(service.name)).collect::<Result<_, _>>()?;
+        self.options.syn_cookies = setup.syn_cookies;
+        self.dataplane.set_syn_cookies(&self.options)?;
         // As the agent does it.
         self.dataplane.put_rules(&ruleset)?;
         let steps = steps(self.dataplane.image(), &desired(setup)?)?;

@@ -8,8 +8,10 @@ use super::report::{Row, median};
 use super::traffic::{BpfStats, HAPROXY_PORT, start_haproxy};
 use crate::flood::{Flood, Kind, swallow_answers};
 use crate::lab::addresses::{VIP_A, ipv4_of, vip};
-use crate::lab::{Lab, Options, Progress, interrupt};
+use crate::lab::{Lab, Options, Progress, interrupt, stay_on_one_cpu};
 use anyhow::{Context, Result, anyhow, ensure};
+use lb_user::api::Status;
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +38,12 @@ struct Seen {
     failed: usize,
     /// Why the first of those failed.
     error: Option<String>,
+    /// How long requests on connections took that were open before, in ms.
+    kept_ms: Vec<f64>,
     /// Connections that were open before and are not usable any more.
     lost: usize,
+    /// Kernel memory that was added at most, in MiB.
+    grown_mib: f64,
     /// CPU time of the machine per packet of the flood, in µs, all that clients and servers did included.
     machine_us: f64,
     /// The program's time per packet of the flood in ns, that of the clients' packets included.
@@ -72,8 +78,29 @@ fn reset(stream: TcpStream) -> Result<()> {
     Ok(nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger)?)
 }
 
+/// A client of connections that are open: a request on one after the other, until it is over.
+fn keeper(kept: Vec<TcpStream>, over: &AtomicBool) -> Result<Seen> {
+    stay_on_one_cpu(0)?;
+    let mut seen = Seen::default();
+    let mut kept: VecDeque<_> = kept.into();
+    while !over.load(Ordering::Relaxed)
+        && let Some(mut stream) = kept.pop_front()
+    {
+        let begun = Instant::now();
+        if ask(&mut stream).is_ok() {
+            seen.kept_ms.push(begun.elapsed().as_secs_f64() * 1000.0);
+            kept.push_back(stream);
+        }
+        std::thread::sleep(Duration::from_millis(2)); // poll: the clock; a client's pace, nothing is waited for
+    }
+    kept.retain_mut(|stream| ask(stream).is_ok());
+    seen.lost = KEPT - kept.len();
+    Ok(seen)
+}
+
 /// One client: connections one after the other, until it is over.
-fn client(target: SocketAddr, over: &AtomicBool) -> Seen {
+fn client(cpu: usize, target: SocketAddr, over: &AtomicBool) -> Result<Seen> {
+    stay_on_one_cpu(cpu)?;
     let mut seen = Seen::default();
     while !over.load(Ordering::Relaxed) {
         let begun = Instant::now();
@@ -85,23 +112,55 @@ fn client(target: SocketAddr, over: &AtomicBool) -> Seen {
             }
         }
     }
-    seen
+    Ok(seen)
+}
+
+/// Sends the flood from all CPUs; all of it must have left.
+fn send(lab: &Lab, flood: Flood) -> Result<()> {
+    let cpus = std::thread::available_parallelism()?.get();
+    let part = |cpu: usize, part: Flood| {
+        lab.host("client").inside(|| {
+            stay_on_one_cpu(cpu)?;
+            part.send(&AtomicBool::new(false))
+        })?
+    };
+    let sent = std::thread::scope(|scope| -> Result<u32> {
+        let parts: Vec<_> = flood
+            .parts(cpus as u32)
+            .enumerate()
+            .map(|(cpu, one)| scope.spawn(move || part(cpu, one)))
+            .collect();
+        let mut sent = 0;
+        for part in parts {
+            sent += part.join().map_err(|_| anyhow!("the flood's thread panicked"))??;
+        }
+        Ok(sent)
+    })?;
+    ensure!(sent >= flood.packets / 100 * 99, "{sent} packets were sent of {}", flood.packets);
+    Ok(())
 }
 
 /// Clients at work during `flood`, or without one for as long as it would take.
 fn watch(lab: &Lab, target: SocketAddr, flood: Option<Flood>, agent: i32) -> Result<Seen> {
     interrupt::check()?;
-    let mut kept: Vec<TcpStream> =
-        lab.host("client").inside(|| (0..KEPT).map(|_| connect(target)).collect::<Result<_>>())??;
-    lab.host("client").inside(|| kept.iter_mut().try_for_each(ask))??;
+    let open = || -> Result<TcpStream> {
+        let mut stream = connect(target)?;
+        ask(&mut stream)?;
+        Ok(stream)
+    };
+    let kept: Vec<TcpStream> =
+        lab.host("client").inside(|| (0..KEPT).map(|_| open()).collect::<Result<_>>())??;
     let over = AtomicBool::new(false);
-    let before = CpuTimes::read(&[], agent)?;
+    let (before, memory) = (CpuTimes::read(&[], agent)?, kernel_kib()?);
     let mut seen = std::thread::scope(|scope| -> Result<Seen> {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|_| scope.spawn(|| lab.host("client").inside(|| client(target, &over))))
+        let over = &over;
+        let mut clients: Vec<_> = (0..CLIENTS)
+            .map(|number| scope.spawn(move || lab.host("client").inside(|| client(number, target, over))?))
             .collect();
+        clients.push(scope.spawn(|| lab.host("client").inside(|| keeper(kept, over))?));
+        let peak = scope.spawn(|| peak_kib(over));
         let sent = match flood {
-            Some(flood) => lab.host("client").inside(|| flood.send(&AtomicBool::new(false)))?.map(drop),
+            Some(flood) => send(lab, flood),
             None => {
                 std::thread::sleep(Duration::from_secs(3)); // poll: how long the quiet lasts, nothing is waited for
                 Ok(())
@@ -112,9 +171,13 @@ fn watch(lab: &Lab, target: SocketAddr, flood: Option<Flood>, agent: i32) -> Res
         for client in clients {
             let seen = client.join().map_err(|_| anyhow!("a client panicked"))??;
             all.new_ms.extend(seen.new_ms);
+            all.kept_ms.extend(seen.kept_ms);
             all.failed += seen.failed;
+            all.lost += seen.lost;
             all.error = all.error.or(seen.error);
         }
+        let peak = peak.join().map_err(|_| anyhow!("the thread that looks at the memory panicked"))??;
+        all.grown_mib = (peak - memory) / 1024.0;
         sent.map(|()| all)
     })?;
     let used = CpuTimes::read(&[], agent)?.since(&before);
@@ -124,8 +187,6 @@ fn watch(lab: &Lab, target: SocketAddr, flood: Option<Flood>, agent: i32) -> Res
     let packets = f64::from(flood.map_or(1, |flood| flood.packets));
     seen.machine_us = used.machine_us / packets;
     seen.program_ns = used.of(&["XDP program"]) * 1000.0 / packets;
-    seen.lost =
-        lab.host("client").inside(|| kept.iter_mut().filter_map(|stream| ask(stream).err()).count())?;
     Ok(seen)
 }
 
@@ -134,8 +195,8 @@ fn percent(seen: &Seen) -> f64 {
     100.0 * seen.new_ms.len() as f64 / tried.max(1) as f64
 }
 
-fn at(seen: &Seen, share: f64) -> f64 {
-    let mut sorted = seen.new_ms.clone();
+fn at(times_ms: &[f64], share: f64) -> f64 {
+    let mut sorted = times_ms.to_vec();
     sorted.sort_by(f64::total_cmp);
     let index = (sorted.len() as f64 * share) as usize;
     sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
@@ -150,7 +211,9 @@ fn rows(case: &str, ours: &Seen, theirs: &Seen, is_flood: bool) -> Vec<Row> {
         row("new connections answered", "%", &percent).at_least(99.0),
         row("how many of them", "", &|seen| seen.new_ms.len() as f64),
         row("new connection p50", "ms", &|seen| median(seen.new_ms.clone())),
-        row("new connection p99", "ms", &|seen| at(seen, 0.99)).at_most_of("HAProxy", 1.0, "1 ×"),
+        row("new connection p99", "ms", &|seen| at(&seen.new_ms, 0.99)).at_most_of("HAProxy", 1.0, "1 ×"),
+        row("request on an open connection p99", "ms", &|seen| at(&seen.kept_ms, 0.99)),
+        row("kernel memory grown, at most", "MiB", &|seen| seen.grown_mib),
         row(&format!("open connections lost, of {KEPT}"), "", &|seen| seen.lost as f64).at_most(0.0),
     ];
     if is_flood {
@@ -170,12 +233,30 @@ pub fn run() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Kernel memory, in KiB: what SYNs may fill.
+/// The most that [`kernel_kib`] says until it is over.
+fn peak_kib(over: &AtomicBool) -> Result<f64> {
+    let mut peak = kernel_kib()?;
+    while !over.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(50)); // poll: the clock, nothing is waited for
+        peak = peak.max(kernel_kib()?);
+    }
+    Ok(peak)
+}
+
+/// What the kernel's allocator holds for sockets, handshakes and packets, in KiB: what floods may fill.
 fn kernel_kib() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
     let line =
         text.lines().find_map(|line| line.strip_prefix("Slab:")).context("no Slab in /proc/meminfo")?;
     Ok(line.split_whitespace().next().unwrap_or_default().parse()?)
+}
+
+/// What our tables of flows take, whatever comes.
+fn flow_tables_mib(lab: &Lab) -> Result<f64> {
+    let status: Status = serde_json::from_str(&lab.agent_get("lb1", "/v1/status")?.body)?;
+    let tables =
+        status.tables.iter().filter(|table| ["established", "embryonic"].contains(&table.name.as_str()));
+    Ok(tables.map(|table| table.bytes as f64).sum::<f64>() / f64::from(1 << 20))
 }
 
 fn measure(lab: &Lab) -> Result<Vec<Row>> {
@@ -191,20 +272,16 @@ fn measure(lab: &Lab) -> Result<Vec<Row>> {
         ("ACKs", Some(Kind::Ack), PACKETS),
         ("fragments", Some(Kind::Fragment), PACKETS),
         ("ICMP errors", Some(Kind::IcmpError), PACKETS),
+        ("pings", Some(Kind::Echo), PACKETS),
     ];
-    let mut all = Vec::new();
+    let mut all = vec![Row::new("all", "flow tables, of fixed size", "MiB", flow_tables_mib(lab)?)];
     for (case, kind, packets) in cases {
         let mut seen = Vec::new();
-        let mut grown_kib = Vec::new();
         for target in [ours, theirs] {
             let flood = kind.map(|kind| Flood { kind, target, packets, per_second: PER_SECOND, first: 0 });
-            let before = kernel_kib()?;
             seen.push(watch(lab, target, flood, agent)?);
-            grown_kib.push(kernel_kib()? - before);
         }
         all.extend(rows(case, &seen[0], &seen[1], kind.is_some()));
-        let memory = Row::new(case, "kernel memory grown", "MiB", grown_kib[0] / 1024.0);
-        all.push(memory.peer("HAProxy", grown_kib[1] / 1024.0));
     }
     Ok(all)
 }

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail};
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, CpuSet, sched_setaffinity, setns};
+use nix::unistd::Pid;
 
 use super::{addresses, agents, paths, programs};
 
@@ -63,6 +64,15 @@ impl Host {
             worker.join().map_err(|_| anyhow!("what ran inside lab-{} panicked", self.name))?
         })
     }
+}
+
+/// Keeps this thread on one CPU, and with it the packets that it sends over the lab's links. Linux answers with RST when
+/// the ACK of a handshake and the data after it reach a listener on two CPUs at the same moment (the request is out of
+/// its hash table, the connection not yet in). Network cards keep a connection's packets in one queue; veth does not.
+pub fn stay_on_one_cpu(number: usize) -> Result<()> {
+    let mut cpus = CpuSet::new();
+    cpus.set(number % std::thread::available_parallelism()?.get())?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &cpus)?)
 }
 
 #[cfg(test)]

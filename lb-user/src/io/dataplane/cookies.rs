@@ -71,7 +71,7 @@ impl Dataplane {
         set_up(&mut self.ebpf, options)
     }
 
-    /// Makes and checks cookies with these keys. Nodes that are to take each other's cookies have the same.
+    /// Makes and checks cookies with these keys, which are random otherwise.
     pub fn set_cookie_keys(&mut self, keys: [[u64; 2]; 2]) -> Result<(), DataplaneError> {
         let cookies = read(&self.ebpf)?;
         write(&mut self.ebpf, SynCookies { keys, ..cookies })
