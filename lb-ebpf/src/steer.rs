@@ -79,13 +79,13 @@ pub const fn nat_port(first: u16, count: u16, ticket: u64) -> u16 {
     first.wrapping_add((ticket % count as u64) as u16)
 }
 
-/// How far beyond the next port an attempt looks that follows several in vain, half the range: what began at one time, a flood's
-/// handshakes, has ports in a row. A range of few ports is looked through one by one.
+/// The ticket that an attempt goes by: its own, and after several in vain one that those are scattered to. Ports that are held have
+/// been taken in a row as a rule, by a flood, or by clients that stay; two such rows may be any distance apart.
 #[inline(always)]
-pub const fn port_leap(count: u16, attempt: u32) -> u64 {
-    // Without a branch or a product of two variables: the program calls it where its stack is deepest.
-    let leaps = attempt / (PORT_ATTEMPTS / 2);
-    (leaps * ((count as u32 / 2) & !31)) as u64
+pub const fn port_ticket(ticket: u64, attempt: u32) -> u64 {
+    // Without a branch: the program calls it where its stack is deepest. The factor is 2^64 divided by the golden ratio.
+    let far = 0u64.wrapping_sub((attempt / (PORT_ATTEMPTS / 2)) as u64);
+    ticket.wrapping_add(far & (ticket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32))
 }
 
 #[cfg(test)]
@@ -112,10 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn after_four_ports_in_a_row_attempts_leap_over_half_the_range() {
-        let leaps: std::vec::Vec<u64> = (0..PORT_ATTEMPTS).map(|attempt| port_leap(1000, attempt)).collect();
-        assert_eq!(leaps, [0, 0, 0, 0, 480, 480, 480, 480]);
-        assert_eq!(port_leap(63, 7), 0, "few ports are tried in turn");
+    fn after_four_ports_in_a_row_the_search_goes_on_anywhere() {
+        assert_eq!([0, 1, 2, 3].map(|attempt| port_ticket(1000, attempt)), [1000; 4]);
+        let far: std::collections::BTreeSet<u16> =
+            (0..1000).map(|ticket| nat_port(0, 15_360, port_ticket(ticket, 4))).collect();
+        assert!(far.len() > 900, "of 1000 tickets {} ports", far.len());
+        // Of any row of 300 ports, not many more are hit than chance would.
+        let row = |first: u16| far.range(first..first + 300).count();
+        assert!((0..15_000).all(|first| row(first) < 40));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub const MAX_ACCOUNTS: u32 = MAX_BACKENDS + MAX_SERVICES;
 pub const MAX_SLOTS: u32 = 1 << 20;
 /// NAT ports that are tried for a new flow before it is given up.
 pub const PORT_ATTEMPTS: u32 = 8;
-/// NAT ports that are tried before one is taken from a handshake: some after the next, some half the range away.
+/// NAT ports that are tried before one is taken from a handshake: some in a row, some anywhere.
 pub const PORT_PATIENCE: u32 = 6;
 /// A cached next hop older than this, in [`ticks`], is looked up again, so a changed neighbour costs a flow at most
 /// a second.

@@ -165,7 +165,7 @@ pub(super) fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result
     let backend_id = scratch.forward.backend_id;
     for attempt in 0..PORT_ATTEMPTS {
         let ticket = maps::draw_port_ticket(backend_id, attempt).ok_or(Outcome::Internal)?;
-        let ticket = ticket.wrapping_add(steer::port_leap(node.nat_port_count, attempt));
+        let ticket = steer::port_ticket(ticket, attempt);
         let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket).to_be_bytes();
         scratch.from_backend.set_destination_port(port);
         if is_free(&scratch.from_backend) {
