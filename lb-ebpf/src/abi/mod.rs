@@ -13,7 +13,9 @@ mod service;
 mod trace;
 
 pub use address::Address;
-pub use cookie::{COOKIE_LIFETIME_NS, PRESSURE_WINDOW_NS, Pressure, SynCookies};
+pub use cookie::{
+    COOKIE_LIFETIME_NS, PRESSURE_SHARE, PRESSURE_WINDOW_NS, Pressure, PressureShare, SHORTAGE, SynCookies,
+};
 pub use explanation::{Explanation, NO_BACKEND, NO_SERVICE};
 pub use firewall::{
     Decision, DecisionKey, Judgement, LimitedSource, MAX_DECISIONS, MAX_LIMITED_SOURCES, MAX_PREFIXES,
@@ -27,7 +29,7 @@ pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;

@@ -11,7 +11,10 @@ use super::{
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
 };
-use crate::abi::{COOKIE_LIFETIME_NS, FlowKey, Forwarding, PRESSURE_WINDOW_NS, Pressure, SynCookies};
+use crate::abi::{
+    COOKIE_LIFETIME_NS, FlowKey, Forwarding, PRESSURE_SHARE, PRESSURE_WINDOW_NS, Pressure, PressureShare,
+    SHORTAGE, SynCookies,
+};
 use crate::cookie::{Offer, announced_segment_bytes};
 use crate::csum::Sum;
 use crate::outcome::{Occurrence, Outcome};
@@ -21,12 +24,16 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
     programs::XdpContext,
 };
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 #[map]
 static SYN_COOKIES: Array<SynCookies> = Array::pinned(1, 0);
 // Handshakes whose answers are seen here; behind them, those of backends that answer directly: their clients prove nothing.
 #[map]
-static PRESSURE: PerCpuArray<Pressure> = PerCpuArray::pinned(2, 0);
+static PRESSURE: Array<Pressure> = Array::pinned(2, 0);
+// What each CPU counted of them and has not added yet.
+#[map]
+static PRESSURE_SHARES: PerCpuArray<PressureShare> = PerCpuArray::pinned(2, 0);
 // When the last cookie was sent, and behind it when the last SYN went by without a record: in ns, but not by the ns.
 #[map]
 static COOKIE_SENT_AT: Array<u64> = Array::pinned(2, 0);
@@ -97,14 +104,68 @@ const fn account_of(forwarding: Forwarding) -> u32 {
 pub(super) fn are_wanted(forwarding: Forwarding, now: u64) -> bool {
     let Some(cookies) = SYN_COOKIES.get(0) else { return false };
     let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) else { return false };
-    // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
-    let pressure = unsafe { &mut *pressure };
-    let are_wanted = pressure.is_over(now, cookies.threshold);
+    // SAFETY: array values live as long as the map and are aligned to 8. Other CPUs write the three words one by one: what is
+    // read may be of two windows, and is then wrong about one packet.
+    let seen = unsafe { pressure.read_volatile() };
     if !explains() {
-        pressure.turn(now);
-        pressure.opened = pressure.opened.saturating_add(1);
+        turn(pressure, &seen, now);
+        count(forwarding, 1);
     }
-    are_wanted
+    seen.is_over(now, cookies.threshold)
+}
+
+/// Begins another window, if it is time and no other CPU did.
+#[inline(always)]
+fn turn(pressure: *mut Pressure, seen: &Pressure, now: u64) {
+    if !seen.is_window_over(now) {
+        return;
+    }
+    let next = seen.next(now);
+    // SAFETY: as in `are_wanted`; this word is changed by compare and exchange only.
+    let (_, first) = unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
+            &raw mut (*pressure).began_ns,
+            seen.began_ns,
+            next.began_ns,
+        )
+    };
+    if first {
+        // SAFETY: as above; what others add meanwhile stays.
+        unsafe {
+            (&raw mut (*pressure).unfinished_before).write_volatile(next.unfinished_before);
+            add(pressure, seen.unfinished.wrapping_neg());
+        }
+    }
+}
+
+/// Adds to the handshakes that are unfinished.
+///
+/// # Safety
+/// The pointer is to a live map value.
+#[inline(always)]
+unsafe fn add(pressure: *mut Pressure, more: i64) {
+    // SAFETY: an aligned word of a live map value, as the caller says.
+    unsafe {
+        atomic_xadd::<i64, i64, { AtomicOrdering::SeqCst }>(&raw mut (*pressure).unfinished, more);
+    }
+}
+
+/// Counts a handshake that began, or with -1 one that was completed: for this CPU first, because all would write one word.
+#[inline(always)]
+fn count(forwarding: Forwarding, more: i32) {
+    let account = account_of(forwarding);
+    let Some(share) = PRESSURE_SHARES.get_ptr_mut(account) else { return };
+    // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
+    let share = unsafe { &mut *share };
+    share.unfinished = share.unfinished.wrapping_add(more);
+    share.counted += 1;
+    if share.counted < PRESSURE_SHARE {
+        return;
+    }
+    let Some(pressure) = PRESSURE.get_ptr_mut(account) else { return };
+    // SAFETY: an array's value lives as long as the map.
+    unsafe { add(pressure, i64::from(share.unfinished)) };
+    *share = PressureShare { unfinished: 0, counted: 0 };
 }
 
 /// Notes that a handshake had to give its port up.
@@ -114,20 +175,20 @@ pub(super) fn note_shortage(forwarding: Forwarding) {
         return;
     }
     if let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) {
-        // SAFETY: as in `are_wanted`.
-        unsafe { (*pressure).note_shortage() };
+        // SAFETY: as in `count`.
+        unsafe {
+            if (&raw const (*pressure).unfinished).read_volatile() < SHORTAGE / 2 {
+                add(pressure, SHORTAGE);
+            }
+        }
     }
 }
 
 /// Counts a handshake that its client completed.
 #[inline(always)]
 pub(super) fn note_completed(forwarding: Forwarding) {
-    if explains() {
-        return;
-    }
-    if let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) {
-        // SAFETY: as in `are_wanted`.
-        unsafe { (*pressure).completed = (*pressure).completed.wrapping_add(1) };
+    if !explains() {
+        count(forwarding, -1);
     }
 }
 

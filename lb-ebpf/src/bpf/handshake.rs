@@ -233,6 +233,9 @@ pub(super) fn confirm(record: &mut FlowRecord) {
     let news = FlowState::CONFIRMED.with(FlowState::ANSWERED);
     if !record.state().has(news) {
         maps::add_state(record, news.bits());
+        if !record.state().is_of_datagrams() {
+            cookies::note_completed(record.forwarding());
+        }
     }
 }
 
@@ -311,10 +314,6 @@ pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
         }
     }
     maps::account(record.backend_id, |stats| stats.flows_established += 1);
-    // One that began with a cookie was completed when that came back.
-    if !record.state().is_of_datagrams() {
-        cookies::note_completed(record.forwarding());
-    }
     // Either may have been evicted meanwhile.
     maps::remove_embryonic(twin_key);
     maps::remove_embryonic(key);

@@ -13,27 +13,17 @@ const MAP: &str = "SYN_COOKIES";
 /// Of the handshakes that can be remembered, one in so many may be unfinished within a second. They are remembered for
 /// some seconds, those of slow clients among them, and as many entries again are what the table's eviction is coarse by.
 const SHARE: u32 = 8;
-/// A CPU is not expected to have fewer than so many slow clients.
-const LEAST: u32 = 16;
+/// So many slow clients are no flood.
+const LEAST: u32 = 64;
 
-/// How many unfinished handshakes one of so many CPUs may have in a second before it sends cookies.
-fn threshold(options: &Options, cpus: u32) -> u32 {
+/// How many unfinished handshakes there may be in a second before cookies are sent.
+fn threshold(options: &Options) -> u32 {
     match options.syn_cookies {
         SynCookieMode::Always => 0,
         SynCookieMode::Never => u32::MAX,
-        SynCookieMode::Auto => {
-            // Each unfinished handshake holds a port of its backend, too.
-            (options.embryonic_flows.min(options.nat_ports.len()) / SHARE / cpus.max(1)).max(LEAST)
-        }
+        // Each unfinished handshake holds a port of its backend, too.
+        SynCookieMode::Auto => (options.embryonic_flows.min(options.nat_ports.len()) / SHARE).max(LEAST),
     }
-}
-
-fn cpus() -> Result<u32, DataplaneError> {
-    let online = aya::util::online_cpus().map_err(|(path, error)| DataplaneError::Map {
-        map: MAP,
-        reason: format!("the number of CPUs: {path}: {error}"),
-    })?;
-    Ok(u32::try_from(online.len()).unwrap_or(u32::MAX))
 }
 
 fn random_key() -> Result<[u64; 2], DataplaneError> {
@@ -61,7 +51,7 @@ pub(super) fn set_up(ebpf: &mut Ebpf, options: &Options) -> Result<(), Dataplane
     for key in cookies.keys.iter_mut().filter(|key| **key == [0; 2]) {
         *key = random_key()?;
     }
-    cookies.threshold = threshold(options, cpus()?);
+    cookies.threshold = threshold(options);
     write(ebpf, cookies)
 }
 
@@ -110,11 +100,11 @@ mod tests {
     }
 
     #[test]
-    fn the_threshold_is_a_share_of_what_can_be_remembered_over_all_cpus() {
-        assert_eq!(threshold(&options(SynCookieMode::Auto, 16_384, 30_000), 2), 1024);
-        assert_eq!(threshold(&options(SynCookieMode::Auto, 65_536, 30_000), 2), 1875, "ports are fewer");
-        assert_eq!(threshold(&options(SynCookieMode::Auto, 16_384, 100), 64), LEAST);
-        assert_eq!(threshold(&options(SynCookieMode::Always, 65_536, 30_000), 2), 0);
-        assert_eq!(threshold(&options(SynCookieMode::Never, 65_536, 30_000), 2), u32::MAX);
+    fn the_threshold_is_a_share_of_what_can_be_remembered() {
+        assert_eq!(threshold(&options(SynCookieMode::Auto, 16_384, 30_000)), 2048);
+        assert_eq!(threshold(&options(SynCookieMode::Auto, 65_536, 30_000)), 3750, "ports are fewer");
+        assert_eq!(threshold(&options(SynCookieMode::Auto, 16_384, 100)), LEAST);
+        assert_eq!(threshold(&options(SynCookieMode::Always, 65_536, 30_000)), 0);
+        assert_eq!(threshold(&options(SynCookieMode::Never, 65_536, 30_000)), u32::MAX);
     }
 }
