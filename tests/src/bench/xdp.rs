@@ -1,6 +1,6 @@
 //! What the XDP program costs for a packet, by BPF_PROG_TEST_RUN, next to an empty program.
 //!
-//! TEST_RUN does not restore the packet between repeats, and the program rewrites it. So flows are [chained](super::chain).
+//! TEST_RUN does not restore the packet between repeats, and the program rewrites it. So flows are chained (`chain`).
 //! Times are the kernel's own, less the empty program's.
 
 use super::chain::Chain;
