@@ -80,6 +80,12 @@ impl Offer {
         SEGMENT_SIZES[v6 as usize][(self.0 >> 4 & 3) as usize]
     }
 
+    /// As a cookie has it, without the rest of one.
+    #[inline(always)]
+    pub const fn bits(self) -> u32 {
+        self.0 as u32
+    }
+
     /// What a cookie brought along. Not checked: [`SynCookies::check`] does that.
     #[inline(always)]
     pub const fn of(cookie: u32) -> Self {

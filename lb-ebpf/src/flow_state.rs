@@ -39,6 +39,9 @@ impl FlowState {
     /// The client was answered with a SYN cookie: it counts the backend's bytes from another number than the backend.
     pub const COOKIE: Self = Self(512);
 
+    /// The client's SYN can be made anew: its entry has what it offered and its number, until the backend answers.
+    pub const SYN_KEPT: Self = Self(1024);
+
     /// The state of a flow that begins.
     #[inline(always)]
     pub const fn begun(one_way: bool, datagrams: bool) -> Self {

@@ -42,8 +42,7 @@ pub(super) fn process<I: Rewritable>(
     now: u64,
 ) -> Result {
     if is_of_earlier_connection(record, segment) {
-        explain::note_flow(key, record, 1);
-        return reset::answer::<I>(ctx, Frame::new(ctx), Outcome::Handshake);
+        return splice::go_by_another_port::<I>(ctx, key, record, now);
     }
     let mut sent = match pass_on::<I>(ctx, segment, key, record, now) {
         // As a host does that has yet to hear from the client, RFC 9293 §3.10.7.4.
@@ -62,8 +61,7 @@ pub(super) fn process<I: Rewritable>(
 }
 
 /// Whether a backend answers a SYN by what it has of an earlier connection on the same tuple: one in TIME-WAIT, or a handshake
-/// that nobody went on with. RST ends that, and the client's SYN, sent again, is answered. Data is none: it may have overtaken the
-/// backend's answer.
+/// that nobody went on with. Data is none: it may have overtaken the backend's answer.
 #[inline(always)]
 fn is_of_earlier_connection<I: Rewritable>(record: &FlowRecord, segment: &TcpFrame<I>) -> bool {
     let flags = TcpFlags::new(segment.tcp.flags);

@@ -5,7 +5,7 @@ use super::{
     frame::Frame,
     limits,
     maps::{self, Scratch},
-    next_hop,
+    next_hop, options,
     pipeline::{Result, Sent, Way},
     random, reset,
     rewrite::{self, Rewritable},
@@ -29,6 +29,9 @@ pub(super) fn process<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowK
     let (way, client_isn) = (scratch.opening.way, scratch.opening.client_isn);
     let is_syn_of_nat =
         matches!((way, scratch.opening.service.forwarding()), (Way::Recorded, Forwarding::Nat));
+    if is_syn_of_nat && cookies::may_come(Forwarding::Nat, scratch.opening.now) {
+        keep_syn::<I>(ctx, frame)?;
+    }
     scratch.forward.shift = if is_syn_of_nat {
         let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
         timestamps::shift_of(ctx, segment, scratch.opening.now)
@@ -50,6 +53,20 @@ pub(super) fn process<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowK
     let segment = Frame::new(ctx).view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
     rewrite::forward(ctx, segment, &scratch.forward)?;
     Ok(Sent { outcome, ifindex: scratch.forward.next_hop.ifindex })
+}
+
+/// Keeps what a SYN was, should it have to go out again from another port. Flows that began with a cookie have no timestamps, and leave
+/// ports behind on which backends in TIME-WAIT do not take every SYN; so that is for a while after a flood.
+#[inline(never)]
+fn keep_syn<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> core::result::Result<(), Outcome> {
+    let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
+    let client_isn = u32::from_be_bytes(segment.tcp.sequence);
+    let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
+    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    opening.state_of_cookie = FlowState::SYN_KEPT.bits();
+    opening.cookie = offer.bits();
+    opening.client_isn = client_isn;
+    Ok(())
 }
 
 /// Begins a flow with a client's first datagram.

@@ -35,7 +35,7 @@ pub struct Opening {
     pub(super) limit_rule: u16,
     /// How it goes on.
     pub(super) way: Way,
-    /// The cookie that was brought back, and the sequence number of the SYN that it answered; or zeros.
+    /// The cookie that was brought back, or what the SYN offers, and the SYN's sequence number; or zeros.
     pub(super) cookie: u32,
     pub(super) client_isn: u32,
     /// What the flow's state says of that.

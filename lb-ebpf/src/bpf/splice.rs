@@ -64,15 +64,27 @@ pub(super) fn process<I: Rewritable>(
         if TcpFlags::new(segment.tcp.flags).has(TcpFlags::RST) {
             return Err(Outcome::UnknownReset);
         }
-        return match take_another_port(key, record, now) {
-            Ok(()) => send_syn_again::<I>(ctx),
-            Err(outcome @ (Outcome::Handshake | Outcome::UnknownFlow)) => {
-                reset::answer::<I>(ctx, Frame::new(ctx), outcome)
-            }
-            Err(outcome) => Err(outcome),
-        };
+        return go_by_another_port::<I>(ctx, key, record, now);
     }
     make_up::<I>(ctx, segment, key, record, now)
+}
+
+/// Answers a backend's segment that is about an earlier connection on the same tuple: with the SYN from another port, where that can be
+/// made anew, or else with RST.
+#[inline(always)]
+pub(super) fn go_by_another_port<I: Rewritable>(
+    ctx: &XdpContext,
+    key: &FlowKey,
+    record: &FlowRecord,
+    now: u64,
+) -> Result {
+    match take_another_port(key, record, now) {
+        Ok(()) => send_syn_again::<I>(ctx),
+        Err(outcome @ (Outcome::Handshake | Outcome::UnknownFlow)) => {
+            reset::answer::<I>(ctx, Frame::new(ctx), outcome)
+        }
+        Err(outcome) => Err(outcome),
+    }
 }
 
 /// Whether a backend's segment is its answer to the flow's SYN: taken, or refused. Another one is about an earlier connection on the
@@ -208,8 +220,9 @@ fn learn(key: &FlowKey, record: &mut FlowRecord, learnt: &FlowRecord) {
 }
 
 /// Gives a flow another port. A backend answers a SYN with something else where a connection on the same tuple rests in TIME-WAIT, and
-/// one without timestamps cannot always be told from that. Where the client's own port is used, the rest is ended, and the SYN goes
-/// out with its client's next segment: `Handshake`; that of a flow whose other entry is gone is ended too: `UnknownFlow`.
+/// one without timestamps cannot always be told from that. Where the client's own port is used, or its SYN is not known any more, the
+/// rest is to be ended, and the SYN goes out with its client's next segment: `Handshake`; that of a flow whose other entry is gone is
+/// to be ended too: `UnknownFlow`.
 #[inline(never)]
 fn take_another_port(key: &FlowKey, record: &FlowRecord, now: u64) -> core::result::Result<(), Outcome> {
     explain::note_flow(key, record, 1);
@@ -218,6 +231,9 @@ fn take_another_port(key: &FlowKey, record: &FlowRecord, now: u64) -> core::resu
     }
     let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
     let Some(forward) = maps::embryonic_twin(key, record) else { return Err(Outcome::UnknownFlow) };
+    if !is_spliced(forward) && !forward.state().has(FlowState::SYN_KEPT) {
+        return Err(Outcome::Handshake);
+    }
     scratch.forward = *forward;
     scratch.reverse = *record;
     scratch.reverse.last_seen_ns = now;

@@ -141,7 +141,30 @@ fn troubles(scene: Scene) -> Vec<Case> {
     let (spliced, case) = flooded(scene, "a client that gives up while its backend is asked ends its flow");
     let reset = spliced.client_sends(RST, b"");
     let given_up = case.proved(&spliced).makes(Outcome::Handshake, &spliced, &reset, &reset).entries(0, 0);
-    vec![refused, resting, stale, late, given_up]
+    vec![refused, resting, stale, late, given_up, after_a_flood(scene)]
+}
+
+fn after_a_flood(scene: Scene) -> Case {
+    let sentence = "after a flood a SYN that was not answered with a cookie goes by another port, too, without timestamps";
+    let (other, case) = flooded(scene, sentence);
+    let calm = Setup { syn_cookies: SynCookieMode::Never, ..case.setup.clone() };
+    let flow = scene.flow().another(40001, FIRST_NAT_PORT, scene.web(1));
+    let next = Spliced::of(Flow { nat_port: FIRST_NAT_PORT + 1, ..flow });
+    let options = next.options(next.client_scale);
+    let syn = flow.client_sends(SYN, b"").with_tcp(|tcp| tcp.options = options);
+    let resting = flow.backend_sends(ACK, b"").with_tcp(|tcp| tcp.acknowledgement = 8);
+    let mut again = next.flow.forwarded(&syn);
+    (again.hops, again.identification, again.flow_label) = (64, 0, 0);
+    again = again.with_tcp(|tcp| tcp.window = 0xffff);
+    case.asked(&other)
+        .act(Act::Desire(calm))
+        .forward(Outcome::NewFlow, &flow, &syn)
+        .becomes(Outcome::Handshake, resting.frame(), again.frame())
+        .with(Occurrence::PortCollision, 1)
+        .back(Outcome::Handshake, &next.flow, &next.flow.backend_sends(SYN | ACK, b""))
+        .forward(Outcome::Promoted, &next.flow, &next.flow.client_sends(ACK, b""))
+        .leaves(&[(&next.flow, "established")])
+        .entries(2, 0)
 }
 
 fn windows(scene: Scene) -> Vec<Case> {
