@@ -13,9 +13,9 @@ pub mod report;
 pub mod traffic;
 pub mod xdp;
 
-use crate::lab::interrupt;
+use crate::lab::{Lab, Options, Progress, interrupt};
 use anyhow::{Result, bail};
-use report::Report;
+use report::{Report, Row};
 use std::path::Path;
 
 /// Runs a benchmark, prints its table and writes its figures to `DIR/NAME.json`.
@@ -35,4 +35,14 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
     let report = Report::new(name, rows);
     println!("{}", report.markdown());
     report.write(dir)
+}
+
+/// Measures in a lab of its own, which goes down whatever comes of it.
+fn in_lab(measure: fn(&Lab) -> Result<Vec<Row>>) -> Result<Vec<Row>> {
+    let lab = Lab::up(Options { database: false, progress: Progress::Lines, ..Options::default() })?;
+    let rows = measure(&lab);
+    let down = lab.down();
+    let rows = rows?;
+    down?;
+    Ok(rows)
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns the packets and the sending. What becomes of the service meanwhile, tests and benchmarks watch.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto, socket,
 };
@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::lab::Lab;
+use crate::lab::{Lab, stay_on_one_cpu};
 
 /// What a flood is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,13 +62,13 @@ pub fn swallow_answers(lab: &Lab) -> Result<()> {
 
 impl Flood {
     /// This flood in so many parts that share no source, to be sent at one time.
-    pub fn parts(self, count: u32) -> impl Iterator<Item = Self> {
+    fn parts(self, count: u32) -> impl Iterator<Item = Self> {
         let (packets, per_second) = (self.packets / count, self.per_second / count);
         (0..count).map(move |part| Self { packets, per_second, first: self.first + part * packets, ..self })
     }
 
     /// Sends it from this thread's network, until all is sent or `stop` says so; how many packets left.
-    pub fn send(&self, stop: &AtomicBool) -> Result<u32> {
+    fn send(&self, stop: &AtomicBool) -> Result<u32> {
         let sender = Sender::new(self.target)?;
         let begun = Instant::now();
         let (mut made, mut sent) = (0, 0);
@@ -83,6 +83,31 @@ impl Flood {
             }
         }
         Ok(sent)
+    }
+
+    /// Sends it from the lab's client, a part from each CPU. Unless `stop` ends it, all of it must leave.
+    pub fn send_from_all_cpus(self, lab: &Lab, stop: &AtomicBool) -> Result<()> {
+        let cpus = std::thread::available_parallelism()?.get();
+        let send = |cpu: usize, part: Self| {
+            lab.host("client").inside(|| {
+                stay_on_one_cpu(cpu)?;
+                part.send(stop)
+            })?
+        };
+        let sent = std::thread::scope(|scope| -> Result<u32> {
+            let parts: Vec<_> = self
+                .parts(cpus as u32)
+                .enumerate()
+                .map(|(cpu, part)| scope.spawn(move || send(cpu, part)))
+                .collect();
+            let mut sent = 0;
+            for part in parts {
+                sent += part.join().map_err(|_| anyhow!("the flood's thread panicked"))??;
+            }
+            Ok(sent)
+        })?;
+        ensure!(sent >= self.packets / 100 * 99, "{sent} packets were sent of {}", self.packets);
+        Ok(())
     }
 
     fn packet(&self, number: u32) -> Vec<u8> {

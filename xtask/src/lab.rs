@@ -34,7 +34,7 @@ const BENCH: &[Package] = &[
 const BENCHMARKS: [(&str, &str); 3] = [
     ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
     ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
-    ("flood", "floods of SYNs, ACKs, fragments and ICMP errors, against HAProxy"),
+    ("flood", "floods of SYNs, ACKs, fragments, ICMP errors and pings, against HAProxy"),
 ];
 
 /// Arguments of `cargo xtask run`.

@@ -8,7 +8,7 @@ use super::report::{Row, median};
 use super::traffic::{BpfStats, HAPROXY_PORT, start_haproxy};
 use crate::flood::{Flood, Kind, swallow_answers};
 use crate::lab::addresses::{VIP_A, ipv4_of, vip};
-use crate::lab::{Lab, Options, Progress, interrupt, stay_on_one_cpu};
+use crate::lab::{Lab, interrupt, stay_on_one_cpu};
 use anyhow::{Context, Result, anyhow, ensure};
 use lb_user::api::Status;
 use std::collections::VecDeque;
@@ -115,31 +115,6 @@ fn client(cpu: usize, target: SocketAddr, over: &AtomicBool) -> Result<Seen> {
     Ok(seen)
 }
 
-/// Sends the flood from all CPUs; all of it must have left.
-fn send(lab: &Lab, flood: Flood) -> Result<()> {
-    let cpus = std::thread::available_parallelism()?.get();
-    let part = |cpu: usize, part: Flood| {
-        lab.host("client").inside(|| {
-            stay_on_one_cpu(cpu)?;
-            part.send(&AtomicBool::new(false))
-        })?
-    };
-    let sent = std::thread::scope(|scope| -> Result<u32> {
-        let parts: Vec<_> = flood
-            .parts(cpus as u32)
-            .enumerate()
-            .map(|(cpu, one)| scope.spawn(move || part(cpu, one)))
-            .collect();
-        let mut sent = 0;
-        for part in parts {
-            sent += part.join().map_err(|_| anyhow!("the flood's thread panicked"))??;
-        }
-        Ok(sent)
-    })?;
-    ensure!(sent >= flood.packets / 100 * 99, "{sent} packets were sent of {}", flood.packets);
-    Ok(())
-}
-
 /// Clients at work during `flood`, or without one for as long as it would take.
 fn watch(lab: &Lab, target: SocketAddr, flood: Option<Flood>, agent: i32) -> Result<Seen> {
     interrupt::check()?;
@@ -160,7 +135,7 @@ fn watch(lab: &Lab, target: SocketAddr, flood: Option<Flood>, agent: i32) -> Res
         clients.push(scope.spawn(|| lab.host("client").inside(|| keeper(kept, over))?));
         let peak = scope.spawn(|| peak_kib(over));
         let sent = match flood {
-            Some(flood) => send(lab, flood),
+            Some(flood) => flood.send_from_all_cpus(lab, &AtomicBool::new(false)),
             None => {
                 std::thread::sleep(Duration::from_secs(3)); // poll: how long the quiet lasts, nothing is waited for
                 Ok(())
@@ -225,12 +200,7 @@ fn rows(case: &str, ours: &Seen, theirs: &Seen, is_flood: bool) -> Vec<Row> {
 
 /// Measures all cases in a lab of its own.
 pub fn run() -> Result<Vec<Row>> {
-    let lab = Lab::up(Options { database: false, progress: Progress::Lines, ..Options::default() })?;
-    let rows = measure(&lab);
-    let down = lab.down();
-    let rows = rows?;
-    down?;
-    Ok(rows)
+    super::in_lab(measure)
 }
 
 /// The most that [`kernel_kib`] says until it is over.

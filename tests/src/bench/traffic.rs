@@ -4,7 +4,7 @@
 use super::load::{CpuTimes, Load, Plan, wrk};
 use super::report::{Row, median};
 use crate::lab::addresses::ipv4_of;
-use crate::lab::{Lab, Options, Progress, interrupt, poll, processes, programs};
+use crate::lab::{Lab, interrupt, poll, processes, programs};
 use anyhow::{Context, Result};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -79,12 +79,7 @@ pub(super) fn start_haproxy(lab: &Lab) -> Result<i32> {
 
 /// Measures all cases in a lab of its own.
 pub fn run() -> Result<Vec<Row>> {
-    let lab = Lab::up(Options { database: false, progress: Progress::Lines, ..Options::default() })?;
-    let rows = measure(&lab);
-    let down = lab.down();
-    let rows = rows?;
-    down?;
-    Ok(rows)
+    super::in_lab(measure)
 }
 
 fn measure(lab: &Lab) -> Result<Vec<Row>> {
