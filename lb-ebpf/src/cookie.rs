@@ -216,7 +216,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cookies(current: u32) -> SynCookies {
-        SynCookies { keys: [[1, 2], [3, 4]], current, threshold: 0 }
+        SynCookies { keys: [[1, 2], [3, 4]], current, threshold: 0, direct_threshold: 0, zero: 0 }
     }
 
     fn key(port: u16) -> FlowKey {

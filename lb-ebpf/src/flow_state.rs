@@ -13,6 +13,7 @@ pub struct FlowState(u64);
 
 const BACKEND_SCALE_SHIFT: u32 = 16;
 const CLIENT_SCALE_SHIFT: u32 = 20;
+const PORT_HOPS_SHIFT: u32 = 24;
 
 impl FlowState {
     /// The client's SYN alone.
@@ -41,6 +42,10 @@ impl FlowState {
 
     /// The client's SYN can be made anew: its entry has what it offered and its number, until the backend answers.
     pub const SYN_KEPT: Self = Self(1024);
+    /// The flow's SYN was not recorded: it was seen first by what followed.
+    pub const LATE: Self = Self(2048);
+    /// The backend answered the SYN twice, with two sequence numbers, and the client may have either.
+    pub const ANSWERED_TWICE: Self = Self(4096);
 
     /// The state of a flow that begins.
     #[inline(always)]
@@ -106,6 +111,18 @@ impl FlowState {
     #[inline(always)]
     pub const fn backend_scale(self) -> u8 {
         (self.0 >> BACKEND_SCALE_SHIFT & 0x0f) as u8
+    }
+
+    /// Other ports that the flow's handshake went by before this one, up to 255. Not for entries in a table: bits are only added there.
+    #[inline(always)]
+    pub const fn port_hops(self) -> u32 {
+        (self.0 >> PORT_HOPS_SHIFT & 0xff) as u32
+    }
+
+    /// The state after another of them.
+    #[inline(always)]
+    pub const fn with_port_hop(self) -> Self {
+        Self(self.0.wrapping_add(1 << PORT_HOPS_SHIFT))
     }
 
     /// Whether the flow is of datagrams.

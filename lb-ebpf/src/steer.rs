@@ -1,6 +1,6 @@
 //! Which slot, which port: the arithmetic of steering, without maps.
 
-use crate::abi::PORT_ATTEMPTS;
+use crate::abi::PORTS_IN_A_ROW;
 
 /// The slot a ticket draws. Consecutive tickets walk the slot table in order, so every full turn gives
 /// each backend exactly its share, whichever CPUs drew them. Slot 0 of an empty table, which callers do not
@@ -69,23 +69,22 @@ impl Hash {
     }
 }
 
-/// The NAT port a ticket draws from a node's range. Taking them in turn makes the time until a port is
-/// used again as long as the range allows. The first port of an empty range, which callers do not ask for.
+/// The NAT port a ticket draws from a node's range, at that attempt of a flow. Taking them in turn makes the time until a port is
+/// used again as long as the range allows. Ports that are held have been taken in a row as a rule, by a flood, or by clients that
+/// stay, and two such rows may be any distance apart: so after [`PORTS_IN_A_ROW`] attempts in vain tickets are scattered over the
+/// range. The first port of an empty range, which callers do not ask for.
 #[inline(always)]
-pub const fn nat_port(first: u16, count: u16, ticket: u64) -> u16 {
+pub const fn nat_port(first: u16, count: u16, ticket: u64, attempt: u32) -> u16 {
     if count == 0 {
         return first;
     }
-    first.wrapping_add((ticket % count as u64) as u16)
-}
-
-/// The ticket that an attempt goes by: its own, and after several in vain one that those are scattered to. Ports that are held have
-/// been taken in a row as a rule, by a flood, or by clients that stay; two such rows may be any distance apart.
-#[inline(always)]
-pub const fn port_ticket(ticket: u64, attempt: u32) -> u64 {
-    // Without a branch: the program calls it where its stack is deepest. The factor is 2^64 divided by the golden ratio.
-    let far = 0u64.wrapping_sub((attempt / (PORT_ATTEMPTS / 2)) as u64);
-    ticket.wrapping_add(far & (ticket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32))
+    let offset = if attempt < PORTS_IN_A_ROW {
+        ticket % count as u64
+    } else {
+        // 2^64 divided by the golden ratio: whatever the range, its multiples leave no part of it out for long.
+        ((ticket.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) * count as u64) >> 32
+    };
+    first.wrapping_add(offset as u16)
 }
 
 #[cfg(test)]
@@ -113,13 +112,27 @@ mod tests {
 
     #[test]
     fn after_four_ports_in_a_row_the_search_goes_on_anywhere() {
-        assert_eq!([0, 1, 2, 3].map(|attempt| port_ticket(1000, attempt)), [1000; 4]);
+        assert_eq!([0, 1, 2, 3].map(|attempt| nat_port(0, 15_360, 1000, attempt)), [1000; 4]);
         let far: std::collections::BTreeSet<u16> =
-            (0..1000).map(|ticket| nat_port(0, 15_360, port_ticket(ticket, 4))).collect();
+            (0..1000).map(|ticket| nat_port(0, 15_360, ticket, 4)).collect();
         assert!(far.len() > 900, "of 1000 tickets {} ports", far.len());
         // Of any row of 300 ports, not many more are hit than chance would.
         let row = |first: u16| far.range(first..first + 300).count();
         assert!((0..15_000).all(|first| row(first) < 40));
+    }
+
+    #[test]
+    fn the_search_goes_on_anywhere_in_small_ranges_too() {
+        for count in 2..64u16 {
+            // Four tries of a flow whose first four were in one half; the row of those moves on by eight with each flow.
+            let reaches = |flow: u64| {
+                let half = |ticket: u64, attempt| nat_port(0, count, ticket, attempt) < count / 2;
+                let row = half(8 * flow, 0);
+                (4..8).any(|attempt| half(8 * flow + u64::from(attempt), attempt) != row)
+            };
+            let reached = (0..100).filter(|flow| reaches(*flow)).count();
+            assert!(reached > 80, "{reached} of 100 flows in a range of {count}");
+        }
     }
 
     #[test]
@@ -144,7 +157,7 @@ mod tests {
         ) {
             let mut seen = BTreeMap::new();
             for ticket in start..start + u64::from(count) {
-                let port = nat_port(first, count, ticket);
+                let port = nat_port(first, count, ticket, 0);
                 prop_assert!(port >= first && port < first + count);
                 prop_assert!(seen.insert(port, ticket).is_none());
             }

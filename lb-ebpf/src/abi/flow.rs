@@ -132,13 +132,15 @@ pub struct FlowRecord {
     pub address_delta: Delta,
     /// Checksum change of addresses and ports: what TCP's checksum sees.
     pub transport_delta: Delta,
-    /// Initial sequence number of the backend, host order; valid once the state says the backend answered. Until then, in
-    /// a flow that began with a cookie, that cookie.
+    /// Initial sequence number of the backend, host order; valid once the state says the backend answered. Until then what the client's
+    /// SYN offered, where that is known: the cookie of a flow that began with one, or bits of an
+    /// [`Offer`](crate::cookie::Offer) of one whose state has `SYN_KEPT`.
     pub backend_isn: u32,
     /// Stable id of the backend.
     pub backend_id: u32,
-    /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN. In a forward entry of
-    /// a flow that began with a cookie, until the backend answers: the client's initial sequence number.
+    /// The acknowledgement that covers the other side's FIN, host order; valid once the state has that FIN. Before that, in both
+    /// entries: until the backend answers, the client's initial sequence number, where its SYN is known as above; afterwards the
+    /// backend's second initial sequence number, where the state says that it answered twice.
     pub fin_end: u32,
     /// The service's id in 13 bits, a [`Forwarding`]'s number in two, then 0 forward or 1 reverse.
     kind: u16,

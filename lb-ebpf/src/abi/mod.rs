@@ -14,7 +14,7 @@ mod trace;
 
 pub use address::Address;
 pub use cookie::{
-    COOKIE_LIFETIME_NS, PRESSURE_SHARE, PRESSURE_WINDOW_NS, Pressure, PressureShare, SHORTAGE, SynCookies,
+    COOKIE_LIFETIME_NS, PRESSURE_SHARE, PRESSURE_WINDOW_NS, Pressure, PressureShare, SynCookies,
 };
 pub use explanation::{Explanation, NO_BACKEND, NO_SERVICE};
 pub use firewall::{
@@ -29,7 +29,7 @@ pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;
@@ -47,8 +47,11 @@ pub const MAX_ACCOUNTS: u32 = MAX_BACKENDS + MAX_SERVICES;
 pub const MAX_SLOTS: u32 = 1 << 20;
 /// NAT ports that are tried for a new flow before it is given up.
 pub const PORT_ATTEMPTS: u32 = 8;
-/// NAT ports that are tried before one is taken from a handshake: some in a row, some anywhere.
-pub const PORT_PATIENCE: u32 = 6;
+/// Those of them that are in a row; the others are anywhere.
+pub const PORTS_IN_A_ROW: u32 = PORT_ATTEMPTS / 2;
+/// Other ports that a handshake goes by, one after the other, where its backend answers for earlier connections. After a flood each
+/// is as likely as not to be one of those.
+pub const PORT_HOPS: u32 = 16;
 /// A cached next hop older than this, in [`ticks`], is looked up again, so a changed neighbour costs a flow at most
 /// a second.
 pub const NEXT_HOP_LIFETIME_TICKS: u32 = 953;
@@ -60,10 +63,17 @@ pub const fn ticks(clock_ns: u64) -> u32 {
     (clock_ns >> 20) as u32 | 1
 }
 
+/// How long ago that was, in ns of a clock. Below zero where another CPU wrote it, which saw the clock a tick ahead of this one.
+#[inline(always)]
+pub const fn age_ns(then_ns: u64, now_ns: u64) -> i64 {
+    // Not saturating: that is a branch, and each doubles what the kernel's verifier has to follow.
+    now_ns.wrapping_sub(then_ns) as i64
+}
+
 /// How long a NAT port belongs to a flow that is not established and silent, in ns: datagrams of which there may never be
 /// another, handshakes that nobody goes on with. Queries of name servers are such flows, and forged SYNs; with a port each
 /// for a minute, 28,000 ports would be 470 of them a second.
-pub const PORT_REST_NS: u64 = 5_000_000_000;
+pub const PORT_REST_NS: i64 = 5_000_000_000;
 
 /// Position of an address in a filter: word index and bit in it.
 #[inline(always)]

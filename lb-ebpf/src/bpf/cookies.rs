@@ -12,11 +12,12 @@ use super::{
     rewrite::{self, Rewritable},
 };
 use crate::abi::{
-    COOKIE_LIFETIME_NS, FlowKey, Forwarding, PRESSURE_SHARE, PRESSURE_WINDOW_NS, Pressure, PressureShare,
-    SHORTAGE, SynCookies,
+    COOKIE_LIFETIME_NS, FlowKey, FlowRecord, Forwarding, MAX_SERVICES, PRESSURE_SHARE, PRESSURE_WINDOW_NS,
+    Pressure, PressureShare, SynCookies, age_ns,
 };
 use crate::cookie::{Offer, announced_segment_bytes};
 use crate::csum::Sum;
+use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
 use crate::wire::{Ethernet, PROTOCOL_TCP, Tcp, TcpFlags, TcpFrame};
 use aya_ebpf::{
@@ -28,15 +29,18 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 #[map]
 static SYN_COOKIES: Array<SynCookies> = Array::pinned(1, 0);
-// Handshakes whose answers are seen here; behind them, those of backends that answer directly: their clients prove nothing.
+// By `Account`.
 #[map]
-static PRESSURE: Array<Pressure> = Array::pinned(2, 0);
+static PRESSURE: Array<Pressure> = Array::pinned(3, 0);
 // What each CPU counted of them and has not added yet.
 #[map]
-static PRESSURE_SHARES: PerCpuArray<PressureShare> = PerCpuArray::pinned(2, 0);
-// When the last cookie was sent, and behind it when the last SYN went by without a record: in ns, but not by the ns.
+static PRESSURE_SHARES: PerCpuArray<PressureShare> = PerCpuArray::pinned(3, 0);
+// When the last cookie was sent, and behind it when the last segment went by without a record: in ns, but not by the ns.
 #[map]
 static COOKIE_SENT_AT: Array<u64> = Array::pinned(2, 0);
+// When a handshake of that service last took its port from another that had rested, in ns.
+#[map]
+static SHORT_AT: Array<u64> = Array::pinned(MAX_SERVICES, 0);
 
 /// Bytes of the options in the SYNs and the answers that are made here.
 const OPTIONS_BYTES: usize = 12;
@@ -93,25 +97,65 @@ pub(super) fn checksum<I: Rewritable, const N: usize>(
         .finish()
 }
 
-/// Which account of handshakes a service's are in.
+/// Handshakes that are counted together, so that a flood of some says nothing about the others.
+///
+/// Whose answers are seen here count whether they were recorded or answered with a cookie: in the end their clients prove themselves. Of
+/// the others only what is recorded counts, and nothing is recorded while they are too many: so what goes by without a record, which
+/// nobody can tell from a flood, does not make one last.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub(super) enum Account {
+    /// Those whose answers are seen here.
+    Seen,
+    /// Those that backends answer directly.
+    Direct,
+    /// Of those, what goes on after a SYN that was not recorded.
+    Late,
+}
+
+impl Account {
+    /// That of a service's flow, by what its state says of how it began.
+    #[inline(always)]
+    pub(super) const fn of(forwarding: Forwarding, state: u64) -> Self {
+        match forwarding {
+            Forwarding::Direct if FlowState::from_bits(state).has(FlowState::LATE) => Self::Late,
+            Forwarding::Direct => Self::Direct,
+            _ => Self::Seen,
+        }
+    }
+}
+
+/// Where the times are kept of what a service may be sent back.
 #[inline(always)]
-const fn account_of(forwarding: Forwarding) -> u32 {
+const fn time_of(forwarding: Forwarding) -> u32 {
     matches!(forwarding, Forwarding::Direct) as u32
 }
 
-/// Whether more handshakes are unfinished than are to be remembered. Counts one more.
-#[inline(always)]
-pub(super) fn are_wanted(forwarding: Forwarding, now: u64) -> bool {
+/// Whether more handshakes are unfinished than are to be remembered, or hold ports that others of the service need.
+// A function of its own, so that the verifier does not follow its branches into all that comes after.
+#[inline(never)]
+pub(super) fn is_flood(account: Account, service_id: u32, now: u64) -> bool {
     let Some(cookies) = SYN_COOKIES.get(0) else { return false };
-    let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) else { return false };
+    let Some(pressure) = PRESSURE.get_ptr_mut(account as u32) else { return false };
     // SAFETY: array values live as long as the map and are aligned to 8. Other CPUs write the three words one by one: what is
     // read may be of two windows, and is then wrong about one packet.
     let seen = unsafe { pressure.read_volatile() };
     if !explains() {
         turn(pressure, &seen, now);
-        count(forwarding, 1);
     }
-    seen.is_over(now, cookies.threshold)
+    if !matches!(account, Account::Seen) {
+        return seen.is_over(now, cookies.direct_threshold);
+    }
+    seen.is_over(now, cookies.threshold) || cookies.threshold != u32::MAX && is_short(service_id, now)
+}
+
+/// Whether handshakes of the service lately had to take ports from others.
+#[inline(always)]
+fn is_short(service_id: u32, now: u64) -> bool {
+    match SHORT_AT.get(service_id) {
+        Some(short_at) => *short_at != 0 && age_ns(*short_at, now) < 2 * PRESSURE_WINDOW_NS,
+        None => false,
+    }
 }
 
 /// Begins another window, if it is time and no other CPU did.
@@ -121,7 +165,7 @@ fn turn(pressure: *mut Pressure, seen: &Pressure, now: u64) {
         return;
     }
     let next = seen.next(now);
-    // SAFETY: as in `are_wanted`; this word is changed by compare and exchange only.
+    // SAFETY: as in `is_flood`; this word is changed by compare and exchange only.
     let (_, first) = unsafe {
         atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
             &raw mut (*pressure).began_ns,
@@ -152,9 +196,11 @@ unsafe fn add(pressure: *mut Pressure, more: i64) {
 
 /// Counts a handshake that began, or with -1 one that was completed: for this CPU first, because all would write one word.
 #[inline(always)]
-fn count(forwarding: Forwarding, more: i32) {
-    let account = account_of(forwarding);
-    let Some(share) = PRESSURE_SHARES.get_ptr_mut(account) else { return };
+fn count(account: Account, more: i32) {
+    if explains() {
+        return;
+    }
+    let Some(share) = PRESSURE_SHARES.get_ptr_mut(account as u32) else { return };
     // SAFETY: a per-CPU value: nobody else writes it while the program runs on this CPU.
     let share = unsafe { &mut *share };
     share.unfinished = share.unfinished.wrapping_add(more);
@@ -162,47 +208,51 @@ fn count(forwarding: Forwarding, more: i32) {
     if share.counted < PRESSURE_SHARE {
         return;
     }
-    let Some(pressure) = PRESSURE.get_ptr_mut(account) else { return };
+    let Some(pressure) = PRESSURE.get_ptr_mut(account as u32) else { return };
     // SAFETY: an array's value lives as long as the map.
     unsafe { add(pressure, i64::from(share.unfinished)) };
     *share = PressureShare { unfinished: 0, counted: 0 };
 }
 
-/// Notes that a handshake had to give its port up.
+/// Notes that a handshake of a service took a port from another.
 #[inline(always)]
-pub(super) fn note_shortage(forwarding: Forwarding) {
-    if explains() {
-        return;
-    }
-    if let Some(pressure) = PRESSURE.get_ptr_mut(account_of(forwarding)) {
-        // SAFETY: as in `count`.
-        unsafe {
-            if (&raw const (*pressure).unfinished).read_volatile() < SHORTAGE / 2 {
-                add(pressure, SHORTAGE);
-            }
-        }
+pub(super) fn note_shortage(service_id: u32, now: u64) {
+    note_time(SHORT_AT.get_ptr_mut(service_id), now);
+}
+
+/// Counts a handshake that was recorded. One that brought a cookie back was counted when that was sent.
+#[inline(never)]
+pub(super) fn note_begun(record: &FlowRecord) {
+    if !record.state().is_of_datagrams() && !record.state().has(FlowState::COOKIE) {
+        count(Account::of(record.forwarding(), record.state), 1);
     }
 }
 
 /// Counts a handshake that its client completed.
-#[inline(always)]
-pub(super) fn note_completed(forwarding: Forwarding) {
-    if !explains() {
-        count(forwarding, -1);
+#[inline(never)]
+pub(super) fn note_completed(record: &FlowRecord) {
+    if !record.state().is_of_datagrams() {
+        count(Account::of(record.forwarding(), record.state), -1);
     }
 }
 
-/// Notes that what follows a SYN that was not recorded may come. All CPUs write this word, so each does when it is worth it only.
+/// Notes that something went by without a record, so that more of it may come.
 #[inline(always)]
 pub(super) fn note_sent(forwarding: Forwarding, now: u64) {
+    note_time(COOKIE_SENT_AT.get_ptr_mut(time_of(forwarding)), now);
+}
+
+/// Writes a time. All CPUs write it, so each does when it is worth it only.
+#[inline(always)]
+fn note_time(time: Option<*mut u64>, now: u64) {
     if explains() {
         return;
     }
-    if let Some(sent_at) = COOKIE_SENT_AT.get_ptr_mut(account_of(forwarding)) {
+    if let Some(time) = time {
         // SAFETY: an aligned u64 of a live map value; any of several CPUs' values is right.
         unsafe {
-            if now.wrapping_sub(sent_at.read_volatile()) >= PRESSURE_WINDOW_NS {
-                sent_at.write_volatile(now);
+            if age_ns(time.read_volatile(), now) >= PRESSURE_WINDOW_NS {
+                time.write_volatile(now);
             }
         }
     }
@@ -211,8 +261,8 @@ pub(super) fn note_sent(forwarding: Forwarding, now: u64) {
 /// Whether a segment of no flow, to a service of that kind, may bring a cookie back, or belong to a flow that was not recorded.
 #[inline(always)]
 pub(super) fn may_come(forwarding: Forwarding, now: u64) -> bool {
-    match COOKIE_SENT_AT.get(account_of(forwarding)) {
-        Some(sent_at) => *sent_at != 0 && now.wrapping_sub(*sent_at) < COOKIE_LIFETIME_NS,
+    match COOKIE_SENT_AT.get(time_of(forwarding)) {
+        Some(sent_at) => *sent_at != 0 && age_ns(*sent_at, now) < COOKIE_LIFETIME_NS,
         None => false,
     }
 }
@@ -224,6 +274,7 @@ pub(super) fn answer<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKe
     let Some(cookies) = SYN_COOKIES.get(0) else { return Err(Outcome::Internal) };
     let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Runt) };
     note_sent(Forwarding::Nat, now);
+    count(Account::Seen, 1);
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let client_isn = u32::from_be_bytes(segment.tcp.sequence);
     let cookie = cookies.make(key, client_isn, offer);

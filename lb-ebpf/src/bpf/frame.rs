@@ -82,10 +82,9 @@ impl Frame {
             return self.cut(ctx, bytes);
         }
         // At the head there is room, which the kernel promises to XDP; at the tail there need be none.
-        let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+        let Some(front) = maps::front() else { return Err(Outcome::Internal) };
         const { assert!(core::mem::size_of::<T>() <= FRONT_BYTES_MAX) };
-        let (front, front_bytes) =
-            (scratch.front.as_mut_ptr().cast::<c_void>(), core::mem::size_of::<T>() as u32);
+        let (front, front_bytes) = (front.as_mut_ptr().cast::<c_void>(), core::mem::size_of::<T>() as u32);
         // SAFETY: the context is this run's, the scratch space holds a front, and whoever asks takes a new view of the packet after
         // the calls.
         let moved = unsafe {

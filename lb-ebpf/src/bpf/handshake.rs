@@ -51,17 +51,18 @@ pub(super) fn process<I: Rewritable>(
         }
         passed => passed?,
     };
-    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+    let Some(arrived) = maps::arrived() else { return Err(Outcome::Internal) };
     sent.outcome = if explain::explains() {
-        foresee(record, &scratch.tcp)
+        foresee(record, &arrived.tcp)
     } else {
-        advance(key, record, &scratch.tcp, scratch.segment_bytes)
+        advance(key, record, &arrived.tcp, arrived.segment_bytes)
     };
     Ok(sent)
 }
 
 /// Whether a backend answers a SYN by what it has of an earlier connection on the same tuple: one in TIME-WAIT, or a handshake
-/// that nobody went on with. Data is none: it may have overtaken the backend's answer.
+/// that nobody went on with, whose own answer it may be where the SYN is known. Data is none: it may have overtaken the backend's
+/// answer.
 #[inline(always)]
 fn is_of_earlier_connection<I: Rewritable>(record: &FlowRecord, segment: &TcpFrame<I>) -> bool {
     let flags = TcpFlags::new(segment.tcp.flags);
@@ -69,7 +70,9 @@ fn is_of_earlier_connection<I: Rewritable>(record: &FlowRecord, segment: &TcpFra
         && segment.ip.packet_bytes() - I::BYTES as u32 == segment.tcp.header_bytes()
         && !record.state().is_answered()
         && flags.has(TcpFlags::ACK)
-        && !flags.has(TcpFlags::SYN | TcpFlags::RST)
+        && !flags.has(TcpFlags::RST)
+        && (!flags.has(TcpFlags::SYN)
+            || record.state().has(FlowState::SYN_KEPT) && !splice::answers_the_syn(record, &segment.tcp))
 }
 
 /// Rewrites a segment, unless it must not go on, and leaves its header as the backend sees it in the scratch space.
@@ -85,12 +88,12 @@ fn pass_on<I: Rewritable>(
         return Err(Outcome::TtlExceeded);
     }
     explain::note_flow(key, record, 1);
-    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
-    scratch.tcp = splice::as_backend_sees(record, &segment.tcp);
-    scratch.segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
+    let Some(arrived) = maps::arrived() else { return Err(Outcome::Internal) };
+    arrived.tcp = splice::as_backend_sees(record, &segment.tcp);
+    arrived.segment_bytes = segment.ip.packet_bytes() - I::BYTES as u32;
     if confirms(record, TcpFlags::new(segment.tcp.flags)) {
         // To the backend it would be a reason for RST, which anybody could bring about who forges two segments.
-        if !proves(record, &scratch.tcp) {
+        if !proves(record, &arrived.tcp) {
             return Err(Outcome::HandshakeMismatch);
         }
         stay_within_limits(key, record)?;
@@ -177,9 +180,12 @@ fn confirms(record: &FlowRecord, flags: TcpFlags) -> bool {
 /// full may be far behind the handshake. An answer that went to the client directly, nobody here can compare with.
 #[inline(always)]
 fn proves(record: &FlowRecord, tcp: &Tcp) -> bool {
+    let acknowledgement = u32::from_be_bytes(tcp.acknowledgement);
     record.state().has(FlowState::CONFIRMED)
         || rewrite::is_direct(record)
-        || completes_handshake(u32::from_be_bytes(tcp.acknowledgement), record.backend_isn)
+        || completes_handshake(acknowledgement, record.backend_isn)
+        || record.state().has(FlowState::ANSWERED_TWICE)
+            && completes_handshake(acknowledgement, record.fin_end)
 }
 
 /// What a segment means for the flow, once it is sure to be sent.
@@ -229,25 +235,30 @@ pub(super) fn note_refusal(record: &FlowRecord) {
 #[inline(always)]
 pub(super) fn confirm(record: &mut FlowRecord) {
     let news = FlowState::CONFIRMED.with(FlowState::ANSWERED);
-    if !record.state().has(news) {
-        maps::add_state(record, news.bits());
-        if !record.state().is_of_datagrams() {
-            cookies::note_completed(record.forwarding());
-        }
+    // Of two CPUs that confirm it, one counts.
+    if !record.state().has(news) && !maps::add_state(record, news.bits()).has(FlowState::CONFIRMED) {
+        cookies::note_completed(record);
     }
 }
 
-/// Both entries learn that the backend answered, and with which sequence number.
+/// Both entries learn that the backend answered, and with which sequence number. A backend that lost its half of the handshake, or never
+/// kept it, may answer the SYN that its client repeats with another one; which of them the client has, its ACK will say.
 #[inline(always)]
 fn note_answer(key: &FlowKey, record: &mut FlowRecord, backend_isn: u32) {
     if explain::explains() {
         return;
     }
-    record.backend_isn = backend_isn;
-    maps::add_state(record, FlowState::ANSWERED.bits());
-    if let Some(twin) = maps::embryonic_twin(key, record) {
-        twin.backend_isn = backend_isn;
-        maps::add_state(twin, FlowState::ANSWERED.bits());
+    let again = record.state().is_answered();
+    if again && (record.backend_isn == backend_isn || record.state().has_fin()) {
+        return;
+    }
+    let news = if again { FlowState::ANSWERED_TWICE } else { FlowState::ANSWERED };
+    for entry in [maps::embryonic_twin(key, record), Some(record)] {
+        if let Some(entry) = entry {
+            let noted = if again { &mut entry.fin_end } else { &mut entry.backend_isn };
+            *noted = backend_isn;
+            maps::add_state(entry, news.bits());
+        }
     }
 }
 
@@ -278,8 +289,8 @@ fn note_end(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u3
 #[inline(never)]
 pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     // Off the stack, which is deepest here.
-    let Some(scratch) = maps::scratch() else { return Outcome::Internal };
-    let twin_key = &mut scratch.from_backend;
+    let Some(draft) = maps::draft() else { return Outcome::Internal };
+    let twin_key = &mut draft.from_backend;
     *twin_key = record.twin_key(key);
     let has_twin = !rewrite::is_direct(record);
     if has_twin {

@@ -71,16 +71,29 @@ pub struct Cursor {
     zero: [u64; 7],
 }
 
-/// Room for the entries of a flow in the making, and for the header of a segment of its handshake, which would not fit the
-/// stack beside everything else.
+/// Room for what would not fit the stack. Each part of it is asked for by itself.
 #[repr(C)]
 pub struct Scratch {
+    draft: Draft,
+    opening: Opening,
+    options: OptionBytes,
+    front: Front,
+    arrived: Arrived,
+}
+
+/// The entries of a flow in the making, and the key of the second.
+#[repr(C)]
+pub struct Draft {
     pub(super) forward: FlowRecord,
     pub(super) reverse: FlowRecord,
     pub(super) from_backend: FlowKey,
-    pub(super) opening: Opening,
-    pub(super) options: OptionBytes,
-    pub(super) front: Front,
+    /// The last NAT port that was met whose handshake rests; 0 is none.
+    pub(super) last_resort: u32,
+}
+
+/// A segment of a handshake, before it was rewritten.
+#[repr(C)]
+pub struct Arrived {
     pub(super) tcp: Tcp,
     pub(super) segment_bytes: u32,
 }
@@ -310,9 +323,38 @@ pub(super) fn service_limit(service_id: u32) -> Option<&'static ServiceLimit> {
     SERVICE_LIMITS.get(service_id)
 }
 
+/// The flow in the making.
 #[inline(always)]
-pub(super) fn scratch() -> Option<&'static mut Scratch> {
-    // SAFETY: a per-CPU value; `pipeline` is done with its reference before it hands a SYN on to `new_flow`, and nobody
-    // else asks.
-    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut *scratch })
+pub(super) fn draft() -> Option<&'static mut Draft> {
+    // SAFETY: a part of a per-CPU value. Who makes a flow hands its reference on to whom it calls, and each who asks anew is the
+    // last to use the one before.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).draft })
+}
+
+/// How the flow in the making begins.
+#[inline(always)]
+pub(super) fn opening() -> Option<&'static mut Opening> {
+    // SAFETY: as in `draft`; nobody holds this one while another asks.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).opening })
+}
+
+/// A header's options.
+#[inline(always)]
+pub(super) fn option_bytes() -> Option<&'static mut OptionBytes> {
+    // SAFETY: as in `opening`: `options` alone asks, once while they are copied and then for each of them.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).options })
+}
+
+/// A frame's front, while the frame is made longer.
+#[inline(always)]
+pub(super) fn front() -> Option<&'static mut Front> {
+    // SAFETY: as in `opening`: `frame` alone asks, in one place.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).front })
+}
+
+/// The segment of a handshake that arrived.
+#[inline(always)]
+pub(super) fn arrived() -> Option<&'static mut Arrived> {
+    // SAFETY: as in `opening`: `handshake` alone asks, once where it is filled and then where it is read.
+    SCRATCH.get_ptr_mut(0).map(|scratch| unsafe { &mut (*scratch).arrived })
 }

@@ -4,7 +4,7 @@ use super::{
     cookies, established, explain,
     frame::Frame,
     limits,
-    maps::{self, Scratch},
+    maps::{self, Draft},
     next_hop, options,
     pipeline::{Result, Sent, Way},
     random, reset,
@@ -12,8 +12,8 @@ use super::{
     splice, timestamps,
 };
 use crate::abi::{
-    Backend, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, PORT_PATIENCE, PORT_REST_NS, Scheduler,
-    Service,
+    Backend, FlowKey, FlowRecord, Forwarding, NextHop, PORT_ATTEMPTS, PORT_REST_NS, Scheduler, Service,
+    age_ns,
 };
 use crate::cookie::Offer;
 use crate::flow_state::FlowState;
@@ -25,34 +25,34 @@ use aya_ebpf::programs::XdpContext;
 /// Begins a flow with a client's SYN, or with what came in its place.
 #[inline(always)]
 pub(super) fn process<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
-    let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    let (way, client_isn) = (scratch.opening.way, scratch.opening.client_isn);
-    let is_syn_of_nat =
-        matches!((way, scratch.opening.service.forwarding()), (Way::Recorded, Forwarding::Nat));
-    if is_syn_of_nat && cookies::may_come(Forwarding::Nat, scratch.opening.now) {
+    let opening = maps::opening().ok_or(Outcome::Internal)?;
+    let (way, client_isn, cookie, now) = (opening.way, opening.client_isn, opening.cookie, opening.now);
+    let is_syn_of_nat = matches!((way, opening.service.forwarding()), (Way::Recorded, Forwarding::Nat));
+    if is_syn_of_nat && cookies::may_come(Forwarding::Nat, now) {
         keep_syn::<I>(ctx, frame)?;
     }
-    scratch.forward.shift = if is_syn_of_nat {
+    let draft = maps::draft().ok_or(Outcome::Internal)?;
+    draft.forward.shift = if is_syn_of_nat {
         let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
-        timestamps::shift_of(ctx, segment, scratch.opening.now)
+        timestamps::shift_of(ctx, segment, now)
     } else {
         0
     };
-    match begin::<I>(ctx, frame, key) {
+    match begin::<I>(ctx, frame, key, draft) {
         Err(Outcome::AtLimit) => return reset::answer::<I>(ctx, frame, Outcome::AtLimit),
         begun => begun?,
     }
     let outcome = match way {
         Way::Proved => {
-            splice::restore_syn::<I>(ctx, client_isn, Offer::of(scratch.opening.cookie))?;
+            splice::restore_syn::<I>(ctx, client_isn, Offer::of(cookie))?;
             Outcome::CookieAccepted
         }
         Way::Unrecorded => Outcome::Unrecorded,
         Way::Recorded | Way::Late => Outcome::NewFlow,
     };
     let segment = Frame::new(ctx).view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
-    rewrite::forward(ctx, segment, &scratch.forward)?;
-    Ok(Sent { outcome, ifindex: scratch.forward.next_hop.ifindex })
+    rewrite::forward(ctx, segment, &draft.forward)?;
+    Ok(Sent { outcome, ifindex: draft.forward.next_hop.ifindex })
 }
 
 /// Keeps what a SYN was, should it have to go out again from another port. Flows that began with a cookie have no timestamps, and leave
@@ -62,7 +62,7 @@ fn keep_syn<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> core::result::Resu
     let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
     let client_isn = u32::from_be_bytes(segment.tcp.sequence);
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
-    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    let opening = maps::opening().ok_or(Outcome::Internal)?;
     opening.state_of_cookie = FlowState::SYN_KEPT.bits();
     opening.cookie = offer.bits();
     opening.client_isn = client_isn;
@@ -72,26 +72,30 @@ fn keep_syn<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> core::result::Resu
 /// Begins a flow with a client's first datagram.
 #[inline(always)]
 pub(super) fn process_datagram<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
-    let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    scratch.forward.shift = 0;
-    scratch.opening.way = Way::Recorded;
-    match begin::<I>(ctx, frame, key) {
+    maps::opening().ok_or(Outcome::Internal)?.way = Way::Recorded;
+    let draft = maps::draft().ok_or(Outcome::Internal)?;
+    draft.forward.shift = 0;
+    match begin::<I>(ctx, frame, key, draft) {
         // There is no such answer to a datagram.
         Err(Outcome::AtLimit) => return Err(Outcome::AtLimitDropped),
         begun => begun?,
     }
     let datagram = frame.view::<UdpFrame<I>>().ok_or(Outcome::Runt)?;
-    rewrite::forward_datagram(datagram, &scratch.forward)?;
-    Ok(Sent { outcome: Outcome::NewFlow, ifindex: scratch.forward.next_hop.ifindex })
+    rewrite::forward_datagram(datagram, &draft.forward)?;
+    Ok(Sent { outcome: Outcome::NewFlow, ifindex: draft.forward.next_hop.ifindex })
 }
 
-/// Makes a flow's entries, of which the scratch space keeps the forward one. The packet, whose opening is in the scratch
-/// space too, is left as it is.
+/// Makes a flow's entries, of which the draft keeps the forward one. The packet, whose opening is in the scratch space, is left as
+/// it is.
 #[inline(never)]
-fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::result::Result<(), Outcome> {
+fn begin<I: Rewritable>(
+    ctx: &XdpContext,
+    frame: Frame,
+    key: &FlowKey,
+    draft: &mut Draft,
+) -> core::result::Result<(), Outcome> {
     let packet = frame.view::<IpFrame<I>>().ok_or(Outcome::Runt)?;
-    let scratch = maps::scratch().ok_or(Outcome::Internal)?;
-    let opening = &scratch.opening;
+    let opening = maps::opening().ok_or(Outcome::Internal)?;
     let (now, forwarding) = (opening.now, opening.service.forwarding());
     if packet.ip.hops() <= 1 && !matches!(forwarding, Forwarding::Direct) {
         return Err(Outcome::TtlExceeded);
@@ -100,7 +104,7 @@ fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::
     let backend_id = schedule(&opening.service, key)?;
     let backend = maps::backend(backend_id).ok_or(Outcome::Internal)?;
 
-    let forward = &mut scratch.forward;
+    let forward = &mut draft.forward;
     forward.write(forwarding, opening.service.id, key, (&backend.address, backend.port()));
     forward.backend_id = backend_id;
     forward.policy_generation = opening.generation;
@@ -109,38 +113,39 @@ fn begin<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> core::
     forward.begin_with_cookie(opening.state_of_cookie, opening.cookie, opening.client_isn);
     next_hop::resolve::<I>(ctx, key, forward, now)?;
     if !matches!(forwarding, Forwarding::Direct) {
-        scratch.reverse.write_answers(key, &scratch.forward);
-        scratch.reverse.begin_with_cookie(opening.state_of_cookie, opening.cookie, opening.client_isn);
-        scratch.reverse.policy_generation = opening.generation;
-        scratch.reverse.last_seen_ns = now;
+        draft.reverse.write_answers(key, &draft.forward);
+        draft.reverse.begin_with_cookie(opening.state_of_cookie, opening.cookie, opening.client_isn);
+        draft.reverse.policy_generation = opening.generation;
+        draft.reverse.last_seen_ns = now;
         // Until the first answer asks the routing tables, the way back is where the packet came from.
-        scratch.reverse.next_hop = NextHop {
+        draft.reverse.next_hop = NextHop {
             destination: packet.ethernet.source,
             source: packet.ethernet.destination,
             ifindex: ctx.ingress_ifindex() as u32,
             mtu_bytes: 0,
         };
-        scratch.from_backend = scratch.forward.twin_key(key);
+        draft.from_backend = draft.forward.twin_key(key);
         if matches!(forwarding, Forwarding::Nat) {
-            take_port(scratch, now)?;
+            take_port(draft, now)?;
         } else {
-            take_source(key, scratch)?;
+            take_source(key, draft)?;
         }
     }
 
-    explain::note_flow(key, &scratch.forward, 3);
-    if matches!(scratch.opening.way, Way::Unrecorded) {
+    explain::note_flow(key, &draft.forward, 3);
+    if matches!(opening.way, Way::Unrecorded) {
         return Ok(());
     }
     // The packet is counted before the entry is copied into the table, so that the table has the count.
-    established::account(&mut scratch.forward, packet.ip.packet_bytes(), now);
+    established::account(&mut draft.forward, packet.ip.packet_bytes(), now);
     maps::account(backend_id, |stats| stats.flows_new += 1);
-    if maps::put_embryonic(key, &scratch.forward).is_err() {
+    if maps::put_embryonic(key, &draft.forward).is_err() {
         if !matches!(forwarding, Forwarding::Direct) {
-            maps::remove_embryonic(&scratch.from_backend);
+            maps::remove_embryonic(&draft.from_backend);
         }
         return Err(Outcome::TableRefused);
     }
+    cookies::note_begun(&draft.forward);
     Ok(())
 }
 
@@ -174,72 +179,86 @@ fn schedule(service: &Service, key: &FlowKey) -> core::result::Result<u32, Outco
 /// Finds a free NAT port, and takes it by inserting the reverse entry under it: whoever inserts first
 /// has it.
 #[inline(never)]
-pub(super) fn take_port(scratch: &mut Scratch, now: u64) -> core::result::Result<(), Outcome> {
+pub(super) fn take_port(draft: &mut Draft, now: u64) -> core::result::Result<(), Outcome> {
     let node = maps::node().ok_or(Outcome::Internal)?;
     if node.nat_port_count == 0 {
         return Err(Outcome::PortsExhausted);
     }
-    let backend_id = scratch.forward.backend_id;
+    let backend_id = draft.forward.backend_id;
+    // In the draft: of a local the verifier would follow all values.
+    draft.last_resort = 0;
     for attempt in 0..PORT_ATTEMPTS {
         let ticket = maps::draw_port_ticket(backend_id, attempt).ok_or(Outcome::Internal)?;
-        let ticket = steer::port_ticket(ticket, attempt);
-        let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket).to_be_bytes();
-        scratch.from_backend.set_destination_port(port);
-        if is_free(&scratch.from_backend) {
-            scratch.forward.set_new_source_port(port);
-            scratch.reverse.follow_port_of(&scratch.forward);
-            if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse)
-                || take_over(scratch, now, attempt)
-            {
+        let port = steer::nat_port(node.nat_port_first, node.nat_port_count, ticket, attempt).to_be_bytes();
+        draft.set_port(port);
+        if is_free(&draft.from_backend) {
+            if maps::insert_embryonic(&draft.from_backend, &draft.reverse) || take_over(draft, now, false) {
                 return Ok(());
             }
         }
         maps::count(Occurrence::PortCollision);
     }
+    if draft.last_resort != 0 {
+        draft.set_port((draft.last_resort as u16).to_be_bytes());
+        if take_over(draft, now, true) {
+            return Ok(());
+        }
+    }
     Err(Outcome::PortsExhausted)
 }
 
-/// Takes the port from datagrams that have rested, if it is theirs; or from a handshake, where others were tried in vain: its
-/// backend may not have forgotten it, and costs the next flow a second. Ports are taken in turn, so this one's flow is among the
-/// oldest; should it go on after all, it gets another port.
+impl Draft {
+    /// Gives both entries that NAT port, network byte order.
+    #[inline(always)]
+    fn set_port(&mut self, port: [u8; 2]) {
+        self.from_backend.set_destination_port(port);
+        self.forward.set_new_source_port(port);
+        self.reverse.follow_port_of(&self.forward);
+    }
+}
+
+/// Takes the port from datagrams that have rested, if it is theirs; or from a handshake, where all others were tried in vain: its
+/// backend may not have forgotten it, and costs the next flow a second. Should its own flow go on after all, it gets another port.
 #[inline(never)]
-fn take_over(scratch: &mut Scratch, now: u64, attempt: u32) -> bool {
-    let rests = |record: &FlowRecord| now.wrapping_sub(record.last_seen_ns) >= PORT_REST_NS;
-    let Some(owner) = maps::embryonic(&scratch.from_backend) else { return false };
+fn take_over(draft: &mut Draft, now: u64, from_handshake: bool) -> bool {
+    let rests = |record: &FlowRecord| age_ns(record.last_seen_ns, now) >= PORT_REST_NS;
+    let Some(owner) = maps::embryonic(&draft.from_backend) else { return false };
     // A flow that is complete is here because the established table was full.
-    if owner.state().has(FlowState::CONFIRMED)
-        || !rests(owner)
-        || !owner.state().is_of_datagrams() && attempt < PORT_PATIENCE
-    {
+    if owner.state().has(FlowState::CONFIRMED) || !rests(owner) {
+        return false;
+    }
+    let is_handshake = !owner.state().is_of_datagrams();
+    if is_handshake && !from_handshake {
+        draft.last_resort = u32::from(u16::from_be_bytes(draft.forward.new_source_port()));
         return false;
     }
     // The client's entry may have given way, and the client's datagrams have another flow by now.
-    let client = owner.twin_key(&scratch.from_backend);
+    let client = owner.twin_key(&draft.from_backend);
     if let Some(forward) = maps::embryonic(&client)
-        && forward.twin_key(&client) == scratch.from_backend
+        && forward.twin_key(&client) == draft.from_backend
     {
         if !rests(forward) {
             return false;
         }
         maps::remove_embryonic(&client);
     }
-    if !owner.state().is_of_datagrams() {
-        cookies::note_shortage(scratch.forward.forwarding());
+    if is_handshake {
+        cookies::note_shortage(draft.forward.service_id(), now);
     }
     maps::count(Occurrence::PortReused);
-    maps::put_embryonic(&scratch.from_backend, &scratch.reverse).is_ok()
+    maps::put_embryonic(&draft.from_backend, &draft.reverse).is_ok()
 }
 
 /// Takes the client's own address and port towards the backend, where nobody else has them.
 #[inline(never)]
-fn take_source(key: &FlowKey, scratch: &mut Scratch) -> core::result::Result<(), Outcome> {
-    if is_free(&scratch.from_backend) {
-        if maps::insert_embryonic(&scratch.from_backend, &scratch.reverse) {
+fn take_source(key: &FlowKey, draft: &mut Draft) -> core::result::Result<(), Outcome> {
+    if is_free(&draft.from_backend) {
+        if maps::insert_embryonic(&draft.from_backend, &draft.reverse) {
             return Ok(());
         }
         // Left by this very flow, whose other entry gave way in a flood: it is written anew.
-        if maps::embryonic(&scratch.from_backend).is_some_and(|owner| owner.answers(key))
-            && maps::put_embryonic(&scratch.from_backend, &scratch.reverse).is_ok()
+        if maps::embryonic(&draft.from_backend).is_some_and(|owner| owner.answers(key))
+            && maps::put_embryonic(&draft.from_backend, &draft.reverse).is_ok()
         {
             return Ok(());
         }

@@ -78,7 +78,7 @@ pub(super) fn read<I: IpHeader>(ctx: &XdpContext, header_bytes: u32) -> Found {
         bytes: bytes as u16,
         at: 0,
     };
-    let Some(scratch) = maps::scratch() else { return found };
+    let Some(copy) = maps::option_bytes() else { return found };
     // SAFETY: a live local; volatile, so that the check is made of the number which the helper gets: the verifier does not see
     // that a check of the header's length is one of this, too.
     let bytes = unsafe { core::ptr::read_volatile(&raw const bytes) };
@@ -86,9 +86,8 @@ pub(super) fn read<I: IpHeader>(ctx: &XdpContext, header_bytes: u32) -> Found {
         return found;
     }
     // SAFETY: the context is this run's, and the scratch space is larger than what is copied into it.
-    let copied = unsafe {
-        bpf_xdp_load_bytes(ctx.ctx, from as u32, scratch.options.as_mut_ptr().cast::<c_void>(), bytes)
-    };
+    let copied =
+        unsafe { bpf_xdp_load_bytes(ctx.ctx, from as u32, copy.as_mut_ptr().cast::<c_void>(), bytes) };
     if copied == 0 {
         // SAFETY: the callback has the signature that the helper asks for, and its context outlives the call.
         unsafe {
@@ -102,9 +101,9 @@ pub(super) fn read<I: IpHeader>(ctx: &XdpContext, header_bytes: u32) -> Found {
 extern "C" fn look_at_one(_step: u32, found: *mut Found) -> i64 {
     // SAFETY: the helper hands on the pointer it was given, to a `Found` that nobody else uses meanwhile.
     let found = unsafe { &mut *found };
-    let Some(scratch) = maps::scratch() else { return 1 };
+    let Some(options) = maps::option_bytes() else { return 1 };
     let at = found.at;
-    let byte = |offset: u16| scratch.options[(at.wrapping_add(offset)) as usize & (OPTIONS_ROOM - 1)];
+    let byte = |offset: u16| options[(at.wrapping_add(offset)) as usize & (OPTIONS_ROOM - 1)];
     if at >= found.bytes {
         return 1;
     }

@@ -3,8 +3,12 @@
 //! Nothing is written to a packet before it is known to be ours.
 
 use super::{
-    cookies, established, explain, firewall, frame::Frame, handshake, icmp, maps, new_flow, now_ns, reset,
-    rewrite::Rewritable, splice,
+    cookies::{self, Account},
+    established, explain, firewall,
+    frame::Frame,
+    handshake, icmp, maps, new_flow, now_ns, reset,
+    rewrite::Rewritable,
+    splice,
 };
 use crate::abi::{Address, Decision, FlowKey, Forwarding, NO_RULE, Policy, Service, ServiceKey};
 use crate::flow_state::FlowState;
@@ -215,7 +219,7 @@ fn process_udp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     if maps::may_be_vip(datagram.ip.source_last_bytes()) && maps::is_vip(&key.source) {
         return Err(Outcome::BadSource);
     }
-    if maps::scratch().ok_or(Outcome::Internal)?.opening.service.slots_len == 0 {
+    if maps::opening().ok_or(Outcome::Internal)?.service.slots_len == 0 {
         return Err(Outcome::NoBackendDropped);
     }
     admit(&key)?;
@@ -250,8 +254,7 @@ fn is_to_service<I: icmp::IcmpFamily>(
     let Some(service) = maps::service(&service_key(key)) else { return Ok(false) };
     explain::note_service(service);
     let decision = firewall::judge::<I>(policy, &key.source, service)?;
-    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
-    *opening = Opening {
+    *maps::opening().ok_or(Outcome::Internal)? = Opening {
         service: *service,
         decision,
         generation: policy.generation,
@@ -268,7 +271,7 @@ fn is_to_service<I: icmp::IcmpFamily>(
 /// A SYN to a service, of no flow; or a segment that comes after one that was answered, or let go by, without a record.
 #[inline(always)]
 fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
-    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    let opening = maps::opening().ok_or(Outcome::Internal)?;
     if opening.service.slots_len == 0 {
         if opening.service.when_down != 0 {
             return Err(Outcome::NoBackendDropped);
@@ -276,13 +279,12 @@ fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result 
         return reset::answer::<I>(ctx, frame, Outcome::NoBackend);
     }
     let forwarding = opening.service.forwarding();
-    if !matches!(opening.way, Way::Proved) && cookies::are_wanted(forwarding, opening.now) {
+    let account = Account::of(forwarding, opening.state_of_cookie);
+    if !matches!(opening.way, Way::Proved) && cookies::is_flood(account, opening.service.id, opening.now) {
         if !matches!(forwarding, Forwarding::Direct) {
             return cookies::answer::<I>(ctx, frame, key, opening.now);
         }
-        if matches!(opening.way, Way::Recorded) {
-            cookies::note_sent(forwarding, opening.now);
-        }
+        cookies::note_sent(forwarding, opening.now);
         // Its rule's limits are for what comes next: this source may be forged.
         opening.way = Way::Unrecorded;
         opening.service.steer_by_hash();
@@ -295,7 +297,7 @@ fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result 
 /// Lets the firewall's limits have their say about the opening in the scratch space.
 #[inline(always)]
 fn admit(key: &FlowKey) -> core::result::Result<(), Outcome> {
-    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    let opening = maps::opening().ok_or(Outcome::Internal)?;
     opening.limit_rule = firewall::admit(opening.decision, &key.source, opening.now)?;
     Ok(())
 }
@@ -342,7 +344,7 @@ fn process_unknown<I: icmp::IcmpFamily>(
 
 /// Whether a segment to a service, of no flow, follows a SYN of which no record was made, and makes up for it. Then its opening is
 /// in the scratch space.
-#[inline(always)]
+#[inline(never)]
 fn makes_up<I: icmp::IcmpFamily>(
     key: &FlowKey,
     tcp: &Tcp,
@@ -359,13 +361,14 @@ fn makes_up<I: icmp::IcmpFamily>(
     {
         return Ok(false);
     }
-    let opening = &mut maps::scratch().ok_or(Outcome::Internal)?.opening;
+    let opening = maps::opening().ok_or(Outcome::Internal)?;
     let forwarding = opening.service.forwarding();
     if !cookies::may_come(forwarding, now) {
         return Ok(false);
     }
     if matches!(forwarding, Forwarding::Direct) {
         opening.way = Way::Late;
+        opening.state_of_cookie = FlowState::LATE.bits();
         opening.service.steer_by_hash();
         return Ok(true);
     }

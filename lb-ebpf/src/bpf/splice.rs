@@ -17,7 +17,7 @@ use super::{
     reset,
     rewrite::{self, Rewritable},
 };
-use crate::abi::{Direction, FlowKey, FlowRecord, Forwarding};
+use crate::abi::{Direction, FlowKey, FlowRecord, Forwarding, PORT_HOPS};
 use crate::cookie::{Offer, expanded_window, rescaled_window, scales};
 use crate::csum::Delta;
 use crate::flow_state::FlowState;
@@ -90,7 +90,7 @@ pub(super) fn go_by_another_port<I: Rewritable>(
 /// Whether a backend's segment is its answer to the flow's SYN: taken, or refused. Another one is about an earlier connection on the
 /// same tuple.
 #[inline(always)]
-fn answers_the_syn(record: &FlowRecord, tcp: &Tcp) -> bool {
+pub(super) fn answers_the_syn(record: &FlowRecord, tcp: &Tcp) -> bool {
     let flags = TcpFlags::new(tcp.flags);
     flags.has(TcpFlags::SYN | TcpFlags::RST)
         && flags.has(TcpFlags::ACK)
@@ -115,8 +115,8 @@ fn make_up<I: Rewritable>(
     next_hop::refresh::<I>(ctx, key, record, now);
     established::account(record, segment.ip.packet_bytes(), now);
     // As they will be: an explanation changes no entry.
-    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
-    scratch.reverse = *record;
+    let Some(draft) = maps::draft() else { return Err(Outcome::Internal) };
+    draft.reverse = *record;
     if matches!(record.direction(), Direction::Forward) {
         // Whatever it is, its client has not heard that the window is open: the SYN may be lost.
         restore_syn::<I>(ctx, record.fin_end, Offer::of(record.backend_isn))?;
@@ -130,12 +130,12 @@ fn make_up<I: Rewritable>(
         open_window::<I>(ctx, key, record)?;
     }
     let Some(segment) = Frame::new(ctx).view::<TcpFrame<I>>() else { return Err(Outcome::Internal) };
-    rewrite::forward(ctx, segment, &scratch.reverse)?;
+    rewrite::forward(ctx, segment, &draft.reverse)?;
     if refuses {
         handshake::note_refusal(record);
         handshake::remove(key, record);
     }
-    Ok(Sent { outcome: Outcome::Handshake, ifindex: scratch.reverse.next_hop.ifindex })
+    Ok(Sent { outcome: Outcome::Handshake, ifindex: draft.reverse.next_hop.ifindex })
 }
 
 /// Makes the segment that brought a cookie back the SYN that asked for it.
@@ -174,13 +174,13 @@ fn open_window<I: Rewritable>(
 ) -> core::result::Result<(), Outcome> {
     let frame = Frame::new(ctx);
     let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Runt) };
-    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+    let Some(draft) = maps::draft() else { return Err(Outcome::Internal) };
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let scale = offer.window_scale().unwrap_or(0);
     if !record.state().is_answered() {
         let scales = scales(Offer::of(record.backend_isn).window_scale(), offer.window_scale());
-        scratch.reverse.splice(u32::from_be_bytes(segment.tcp.sequence), scales);
-        learn(key, record, &scratch.reverse);
+        draft.reverse.splice(u32::from_be_bytes(segment.tcp.sequence), scales);
+        learn(key, record, &draft.reverse);
     }
 
     const PAYLOAD_BYTES: u16 = 21;
@@ -192,7 +192,7 @@ fn open_window<I: Rewritable>(
     *byte = [0];
     let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Internal) };
     let tcp = &mut segment.tcp;
-    // In this segment the window is not scaled, in all later ones it is. One that is open stays so.
+    // In this segment the window is not scaled, in all later ones it is. One that is open is not closed by that.
     let window = u16::from_be_bytes(tcp.window);
     let scaled = window >> (scale & 0x0f);
     tcp.window = (if scaled == 0 && window != 0 { 1 } else { scaled }).to_be_bytes();
@@ -220,27 +220,31 @@ fn learn(key: &FlowKey, record: &mut FlowRecord, learnt: &FlowRecord) {
 }
 
 /// Gives a flow another port. A backend answers a SYN with something else where a connection on the same tuple rests in TIME-WAIT, and
-/// one without timestamps cannot always be told from that. Where the client's own port is used, or its SYN is not known any more, the
-/// rest is to be ended, and the SYN goes out with its client's next segment: `Handshake`; that of a flow whose other entry is gone is
-/// to be ended too: `UnknownFlow`.
+/// one without timestamps cannot always be told from that. Where the client's own port is used, its SYN is not known any more, or
+/// several ports were as bad, the rest is to be ended, and the SYN goes out with its client's next segment: `Handshake`; that of a flow
+/// whose other entry is gone is to be ended too: `UnknownFlow`.
 #[inline(never)]
 fn take_another_port(key: &FlowKey, record: &FlowRecord, now: u64) -> core::result::Result<(), Outcome> {
     explain::note_flow(key, record, 1);
     if !matches!(record.forwarding(), Forwarding::Nat) {
         return Err(Outcome::Handshake);
     }
-    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
+    let Some(draft) = maps::draft() else { return Err(Outcome::Internal) };
     let Some(forward) = maps::embryonic_twin(key, record) else { return Err(Outcome::UnknownFlow) };
-    if !is_spliced(forward) && !forward.state().has(FlowState::SYN_KEPT) {
+    if !is_spliced(forward) && !forward.state().has(FlowState::SYN_KEPT)
+        || forward.state().port_hops() >= PORT_HOPS
+    {
         return Err(Outcome::Handshake);
     }
-    scratch.forward = *forward;
-    scratch.reverse = *record;
-    scratch.reverse.last_seen_ns = now;
-    scratch.from_backend = *key;
-    new_flow::take_port(scratch, now)?;
+    draft.forward = *forward;
+    draft.forward.state = forward.state().with_port_hop().bits();
+    draft.reverse = *record;
+    draft.reverse.state = draft.forward.state;
+    draft.reverse.last_seen_ns = now;
+    draft.from_backend = *key;
+    new_flow::take_port(draft, now)?;
     maps::count(Occurrence::PortCollision);
-    if maps::put_embryonic(&record.twin_key(key), &scratch.forward).is_err() {
+    if maps::put_embryonic(&record.twin_key(key), &draft.forward).is_err() {
         return Err(Outcome::TableRefused);
     }
     maps::remove_embryonic(key);
@@ -250,14 +254,14 @@ fn take_another_port(key: &FlowKey, record: &FlowRecord, now: u64) -> core::resu
 /// Answers a backend's segment with the SYN of the flow in the scratch space.
 #[inline(never)]
 fn send_syn_again<I: Rewritable>(ctx: &XdpContext) -> Result {
-    let Some(scratch) = maps::scratch() else { return Err(Outcome::Internal) };
-    let offer = Offer::of(scratch.forward.backend_isn);
+    let Some(draft) = maps::draft() else { return Err(Outcome::Internal) };
+    let offer = Offer::of(draft.forward.backend_isn);
     Frame::new(ctx).resize::<TcpFrame<I>>(ctx, core::mem::size_of::<OpenFrame<I>>())?;
     let Some(syn) = Frame::new(ctx).view::<OpenFrame<I>>() else { return Err(Outcome::Internal) };
     syn.tcp.destination_port = syn.tcp.source_port;
-    syn.tcp.source_port = scratch.forward.new_source_port();
+    syn.tcp.source_port = draft.forward.new_source_port();
     // How much its client takes is in every later segment.
-    write_syn(syn, scratch.forward.fin_end, u16::MAX, offer, offer.window_scale().unwrap_or(0));
+    write_syn(syn, draft.forward.fin_end, u16::MAX, offer, offer.window_scale().unwrap_or(0));
     syn.ip.make_answer(OPEN_HEADER_BYTES);
     (syn.ethernet.source, syn.ethernet.destination) = (syn.ethernet.destination, syn.ethernet.source);
     Ok(Sent { outcome: Outcome::Handshake, ifindex: 0 })

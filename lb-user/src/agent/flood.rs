@@ -5,6 +5,7 @@ use crate::api::EventKind;
 use crate::core::flood::FloodEvent;
 use crate::io::dataplane::DataplaneError;
 use crate::model::SynCookieMode;
+use lb_ebpf::outcome::Outcome;
 use std::time::Instant;
 
 impl Agent {
@@ -20,18 +21,20 @@ impl Agent {
             self.dataplane.change_cookie_key()?;
         }
         // Where all SYNs get cookies, they say nothing.
-        if self.config.dataplane.syn_cookies == SynCookieMode::Always {
-            self.flood.forget();
-            return Ok(());
+        let all_get_cookies = self.config.dataplane.syn_cookies == SynCookieMode::Always;
+        if all_get_cookies != self.flood.is_without_cookies() {
+            self.flood = self.flood.forgetting(all_get_cookies);
         }
-        match self.flood.observe(self.dataplane.syns_not_remembered()?, now) {
+        let telling = [Outcome::Unrecorded, Outcome::CookieSent];
+        let telling = if all_get_cookies { &telling[..1] } else { &telling[..] };
+        match self.flood.observe(self.dataplane.packets_not_recorded(telling)?, now) {
             Some(FloodEvent::Began) => self.journal.record(
                 EventKind::Warning,
                 "SYN flood: too many handshakes are unfinished; SYNs are answered with cookies, or let go by, without a record",
             ),
-            Some(FloodEvent::Ended { syns }) => self.journal.record(
+            Some(FloodEvent::Ended { packets }) => self.journal.record(
                 EventKind::Warning,
-                format!("SYN flood: over; {syns} SYNs were answered, or let go by, without a record"),
+                format!("SYN flood: over; {packets} packets were answered, or let go by, without a record"),
             ),
             None => {}
         }
@@ -40,8 +43,10 @@ impl Agent {
 
     /// The flood there is, as a warning.
     pub(super) fn flood_warning(&self) -> Option<String> {
-        let (lasting, syns) = self.flood.flood(Instant::now())?;
+        let (lasting, packets) = self.flood.flood(Instant::now())?;
         let seconds = lasting.as_secs();
-        Some(format!("SYN flood for {seconds} s: {syns} SYNs were answered, or let go by, without a record"))
+        Some(format!(
+            "SYN flood for {seconds} s: {packets} packets were answered, or let go by, without a record"
+        ))
     }
 }

@@ -12,10 +12,10 @@ const KEY_LIFETIME: Duration = Duration::from_secs(60);
 pub enum FloodEvent {
     /// The program began to answer SYNs without remembering them.
     Began,
-    /// It remembers again; it answered so many.
+    /// It remembers again.
     Ended {
-        /// SYNs that were not remembered.
-        syns: u64,
+        /// SYNs that were answered with a cookie, and segments that were let by without a record.
+        packets: u64,
     },
 }
 
@@ -26,19 +26,20 @@ struct Flood {
     count_before: u64,
 }
 
-/// Watches the count of SYNs that were not remembered.
+/// Watches the count of packets that were not recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct FloodWatch {
     /// What the counter stood at; `None` until it was read.
     seen: Option<u64>,
     flood: Option<Flood>,
     key_changed: Instant,
+    without_cookies: bool,
 }
 
 impl FloodWatch {
     /// A watch that has seen nothing.
     pub fn new(now: Instant) -> Self {
-        Self { seen: None, flood: None, key_changed: now }
+        Self { seen: None, flood: None, key_changed: now, without_cookies: false }
     }
 
     /// Whether it is time for another key. Says so once.
@@ -50,10 +51,14 @@ impl FloodWatch {
         is_old
     }
 
-    /// Forgets what it saw: of what comes next, the first is where counting begins.
-    pub fn forget(&mut self) {
-        self.seen = None;
-        self.flood = None;
+    /// Whether cookies are left out of the count.
+    pub fn is_without_cookies(&self) -> bool {
+        self.without_cookies
+    }
+
+    /// The same watch, which forgot what it saw, because from now on something else is counted: cookies too, or not.
+    pub fn forgetting(self, without_cookies: bool) -> Self {
+        Self { seen: None, flood: None, without_cookies, ..self }
     }
 
     /// Takes the counter's value in.
@@ -71,12 +76,12 @@ impl FloodWatch {
             && now.duration_since(flood.last) >= CALM
         {
             self.flood = None;
-            return Some(FloodEvent::Ended { syns: count.saturating_sub(flood.count_before) });
+            return Some(FloodEvent::Ended { packets: count.saturating_sub(flood.count_before) });
         }
         None
     }
 
-    /// The flood there is: for how long, and how many SYNs were not remembered.
+    /// The flood there is: for how long, and how many packets were not recorded.
     pub fn flood(&self, now: Instant) -> Option<(Duration, u64)> {
         let flood = self.flood?;
         Some((now.duration_since(flood.began), self.seen?.saturating_sub(flood.count_before)))
@@ -101,7 +106,7 @@ mod tests {
         assert_eq!(watch.observe(400, at(start, 3)), None);
         assert_eq!(watch.flood(at(start, 4)), Some((Duration::from_secs(2), 300)));
         assert_eq!(watch.observe(400, at(start, 12)), None, "it may only pause");
-        assert_eq!(watch.observe(400, at(start, 13)), Some(FloodEvent::Ended { syns: 300 }));
+        assert_eq!(watch.observe(400, at(start, 13)), Some(FloodEvent::Ended { packets: 300 }));
         assert_eq!(watch.flood(at(start, 13)), None);
     }
 
@@ -111,7 +116,8 @@ mod tests {
         let mut watch = FloodWatch::new(start);
         watch.observe(1, start);
         assert_eq!(watch.observe(2, at(start, 1)), Some(FloodEvent::Began));
-        watch.forget();
+        let mut watch = watch.forgetting(true);
+        assert!(watch.is_without_cookies());
         assert_eq!(watch.flood(at(start, 2)), None);
         assert_eq!(watch.observe(900, at(start, 3)), None, "of the time when nobody watched");
     }

@@ -7,7 +7,7 @@ use super::cases_firewall::deny_client;
 use super::cases_reset::answer;
 use super::scene::{FIRST_NAT_PORT, Flow, IcmpKind, SCENES, Scene};
 use super::spliced::{CLIENT_SCALE, Spliced, cookie, cookie_answer, segment_bytes};
-use lb_ebpf::abi::Forwarding;
+use lb_ebpf::abi::{Forwarding, PORT_HOPS};
 use lb_ebpf::cookie::Offer;
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::io::dataplane::BackendTotals;
@@ -141,18 +141,49 @@ fn troubles(scene: Scene) -> Vec<Case> {
     let (spliced, case) = flooded(scene, "a client that gives up while its backend is asked ends its flow");
     let reset = spliced.client_sends(RST, b"");
     let given_up = case.proved(&spliced).makes(Outcome::Handshake, &spliced, &reset, &reset).entries(0, 0);
-    vec![refused, resting, stale, late, given_up, after_a_flood(scene)]
+    let after = "after a flood a SYN that was not answered with a cookie goes by another port, too, without timestamps";
+    let stale_after = "after a flood an answer to another SYN is not taken for one to this";
+    vec![
+        refused,
+        resting,
+        stale,
+        late,
+        given_up,
+        hops(scene),
+        after_a_flood(scene, after, ACK),
+        after_a_flood(scene, stale_after, SYN | ACK),
+    ]
 }
 
-fn after_a_flood(scene: Scene) -> Case {
-    let sentence = "after a flood a SYN that was not answered with a cookie goes by another port, too, without timestamps";
+/// A backend that rests on all ports, or says so.
+fn hops(scene: Scene) -> Case {
+    let (spliced, case) = flooded(scene, "a SYN goes by sixteen other ports, and no further");
+    let earlier = |port: u16| {
+        let flow = Flow { nat_port: FIRST_NAT_PORT + port, ..spliced.flow };
+        (flow, flow.backend_sends(ACK, b"").with_tcp(|tcp| tcp.acknowledgement = 8))
+    };
+    let mut hopping = case.proved(&spliced);
+    for port in 0..PORT_HOPS as u16 {
+        let next = Spliced { flow: earlier(port + 1).0, ..spliced };
+        let mut syn = next.flow.forwarded(&next.restored(&next.client_sends(ACK, b"")));
+        (syn.hops, syn.identification, syn.flow_label) = (64, 0, 0);
+        syn = syn.with_tcp(|tcp| tcp.window = 0xffff);
+        hopping = hopping
+            .becomes(Outcome::Handshake, earlier(port).1.frame(), syn.frame())
+            .with(Occurrence::PortCollision, 1);
+    }
+    let last = earlier(PORT_HOPS as u16).1;
+    hopping.becomes(Outcome::Handshake, last.frame(), answer(&last).frame()).entries(0, 2)
+}
+
+fn after_a_flood(scene: Scene, sentence: &str, flags: u8) -> Case {
     let (other, case) = flooded(scene, sentence);
     let calm = Setup { syn_cookies: SynCookieMode::Never, ..case.setup.clone() };
     let flow = scene.flow().another(40001, FIRST_NAT_PORT, scene.web(1));
     let next = Spliced::of(Flow { nat_port: FIRST_NAT_PORT + 1, ..flow });
     let options = next.options(next.client_scale);
     let syn = flow.client_sends(SYN, b"").with_tcp(|tcp| tcp.options = options);
-    let resting = flow.backend_sends(ACK, b"").with_tcp(|tcp| tcp.acknowledgement = 8);
+    let resting = flow.backend_sends(flags, b"").with_tcp(|tcp| tcp.acknowledgement = 8);
     let mut again = next.flow.forwarded(&syn);
     (again.hops, again.identification, again.flow_label) = (64, 0, 0);
     again = again.with_tcp(|tcp| tcp.window = 0xffff);
@@ -265,29 +296,16 @@ fn other_modes(scene: Scene) -> Vec<Case> {
     let spliced = Spliced::of(Flow { forwarding: Forwarding::KeepSource, ..scene.flow() });
     let kept = case.spliced(&spliced).entries(2, 0);
 
+    let sentence = "what backends answer directly gets no cookies, and is recorded as long as it is no flood";
+    let (_, mut case) = flooded(scene, sentence);
+    case.setup = case.setup.with(|service| {
+        service.forwarding = Forwarding::Direct;
+        service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
+    });
     let flow = Flow { forwarding: Forwarding::Direct, backend_port: 80, ..scene.flow() };
-    let direct = |sentence: &str| {
-        let (_, mut case) = flooded(scene, sentence);
-        case.setup = case.setup.with(|service| {
-            service.forwarding = Forwarding::Direct;
-            service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
-        });
-        case.forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
-    };
-    let flooded =
-        direct("a flood of what backends answer directly is steered by a hash, and nothing is recorded")
-            .forward(Outcome::Unrecorded, &flow, &flow.client_sends(SYN, b""))
-            .forward(Outcome::Unrecorded, &flow, &flow.client_sends(ACK, b""))
-            .forward(Outcome::Unrecorded, &flow, &flow.client_sends(ACK | PSH, b"request"))
-            .entries(0, 0);
-    let after = direct("after a flood of what backends answer directly, what goes on is recorded");
-    let calm = Setup { syn_cookies: SynCookieMode::Never, ..after.setup.clone() };
-    let after = after
-        .act(Act::Desire(calm))
-        .forward(Outcome::NewFlow, &flow, &flow.client_sends(ACK, b""))
-        .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK | PSH, b"request"))
-        .entries(1, 0);
-    vec![kept, flooded, after]
+    let direct =
+        case.begun(&flow).forward(Outcome::Promoted, &flow, &flow.client_sends(ACK, b"")).entries(1, 0);
+    vec![kept, direct]
 }
 
 fn refusals(scene: Scene) -> Vec<Case> {

@@ -10,7 +10,15 @@ use lb_user::io::dataplane::BackendTotals;
 pub(crate) fn cases() -> Vec<Case> {
     SCENES
         .into_iter()
-        .flat_map(|scene| [opening(scene), proving(scene), beside_a_full_table(scene), refusing(scene)])
+        .flat_map(|scene| {
+            [
+                opening(scene),
+                proving(scene),
+                answered_twice(scene),
+                beside_a_full_table(scene),
+                refusing(scene),
+            ]
+        })
         .flatten()
         .collect()
 }
@@ -91,6 +99,34 @@ impl Case {
     fn resets(self, packet: &Packet) -> Self {
         self.becomes(Outcome::HandshakeMismatch, packet.frame(), answer(packet).frame())
     }
+}
+
+/// A backend that keeps nothing of handshakes, or lost one, answers a SYN that is sent again with another number.
+fn answered_twice(scene: Scene) -> Vec<Case> {
+    let case = |sentence: &str| Case::new(scene, sentence, web(scene));
+    let flow = scene.flow();
+    let later = Flow { backend_isn: 0x3000_0000, ..flow };
+    let again = |case: Case| {
+        case.answered(&flow).forward(Outcome::Handshake, &flow, &flow.client_sends(SYN, b"")).back(
+            Outcome::Handshake,
+            &later,
+            &later.backend_sends(SYN | ACK, b""),
+        )
+    };
+    let other = Flow { backend_isn: 0x4000_0000, ..flow };
+    vec![
+        again(case("of two answers with two numbers a client may acknowledge the first"))
+            .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK, b""))
+            .leaves(&[(&flow, "established")])
+            .entries(2, 0),
+        again(case("of two answers with two numbers a client may acknowledge the second"))
+            .forward(Outcome::Promoted, &later, &later.client_sends(ACK, b""))
+            .back(Outcome::ToClient, &later, &later.backend_sends(FIN | ACK, b""))
+            .leaves(&[(&later, "half-closed")]),
+        again(case("what acknowledges neither of two answers proves nothing"))
+            .resets(&other.client_sends(ACK, b""))
+            .entries(0, 2),
+    ]
 }
 
 fn proving(scene: Scene) -> Vec<Case> {

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use lb_ebpf::abi::PORT_REST_NS;
 use lb_user::core::plan::steps;
 use lb_user::io::dataplane::{Dataplane, Options, detach, monotonic_now};
-use lb_user::model::{AttachMode, PortRange, Protocol, SynCookieMode};
+use lb_user::model::{AttachMode, PortRange, Protocol};
 use std::time::{Duration, Instant};
 
 /// Far more ports than the small embryonic table can hold flows.
@@ -46,7 +46,7 @@ fn a_query_that_rested_gives_its_port_to_the_next() {
         let scene = SCENES[0];
         let mut setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(1);
         setup.services[0].protocol = Protocol::Udp;
-        let dataplane = dataplane(&environment, &setup)?;
+        let dataplane = dataplane(&environment, &setup, EMBRYONIC_FLOWS)?;
         let ifindex = environment.ifindex(Port::Lan)?;
         let says = |flow: &Flow| dataplane.run(&flow.client_says(b"query").frame(), ifindex, 1);
         let first = scene.flow();
@@ -85,7 +85,7 @@ fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
         let environment = Environment::enter()?;
         let scene = SCENES[0];
         let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(PORTS);
-        let dataplane = dataplane(&environment, &setup)?;
+        let dataplane = dataplane(&environment, &setup, EMBRYONIC_FLOWS)?;
         let ifindex = environment.ifindex(Port::Lan)?;
         let first = scene.flow();
         let numbered =
@@ -100,7 +100,7 @@ fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
             sends(&numbered(number, number), RST)?;
         }
         let rested = Instant::now();
-        while rested.elapsed() < Duration::from_nanos(PORT_REST_NS + 10_000_000) {
+        while rested.elapsed() < Duration::from_nanos(PORT_REST_NS.unsigned_abs() + 10_000_000) {
             std::thread::yield_now();
         }
         // Each meets four ports that are held, has to look elsewhere, and finds a port there.
@@ -129,16 +129,16 @@ fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
     }
 }
 
-fn dataplane(environment: &Environment, setup: &Setup) -> Result<Dataplane> {
+pub(super) fn dataplane(environment: &Environment, setup: &Setup, embryonic_flows: u32) -> Result<Dataplane> {
     detach(&environment.pin_dir())?;
     let options = Options {
         pin_dir: environment.pin_dir(),
         interfaces: Vec::new(),
         attach: AttachMode::Auto,
         established_flows: setup.established_flows,
-        embryonic_flows: EMBRYONIC_FLOWS,
+        embryonic_flows,
         limited_sources: 1024,
-        syn_cookies: SynCookieMode::Never,
+        syn_cookies: setup.syn_cookies,
         prefixes: 1024,
         nat_ports: PortRange::new(setup.nat_ports.0, setup.nat_ports.1)?,
     };
@@ -150,7 +150,7 @@ fn dataplane(environment: &Environment, setup: &Setup) -> Result<Dataplane> {
 
 fn flood(environment: &Environment, scene: Scene) -> Result<()> {
     let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(NAT_PORTS);
-    let dataplane = dataplane(environment, &setup)?;
+    let dataplane = dataplane(environment, &setup, EMBRYONIC_FLOWS)?;
     let ifindex = environment.ifindex(Port::Lan)?;
     let run = |packet: Vec<u8>| Ok::<_, anyhow::Error>(dataplane.run(&packet, ifindex, 1)?.packet);
     let first = scene.flow();

@@ -32,7 +32,11 @@ pub(crate) fn cookie(flow: &Flow, offer: Offer) -> u32 {
     let (client, service) = (flow.client, flow.service);
     let ports = (client.port().to_be_bytes(), service.port().to_be_bytes());
     let key = FlowKey::new(client.ip().into(), ports.0, service.ip().into(), ports.1, 6);
-    SynCookies { keys: COOKIE_KEYS, current: 0, threshold: 0 }.make(&key, flow.client_isn, offer)
+    SynCookies { keys: COOKIE_KEYS, current: 0, threshold: 0, direct_threshold: 0, zero: 0 }.make(
+        &key,
+        flow.client_isn,
+        offer,
+    )
 }
 
 impl Spliced {

@@ -16,13 +16,16 @@ const SHARE: u32 = 8;
 /// So many slow clients are no flood.
 const LEAST: u32 = 64;
 
-/// How many unfinished handshakes there may be in a second before cookies are sent.
-fn threshold(options: &Options) -> u32 {
+/// How many unfinished handshakes there may be in a second before cookies are sent; and of those that backends answer directly, which get
+/// none, before they are not recorded.
+fn thresholds(options: &Options) -> (u32, u32) {
+    // Each unfinished handshake holds a port of its backend, too.
+    let auto = (options.embryonic_flows.min(options.nat_ports.len()) / SHARE).max(LEAST);
+    let direct = (options.embryonic_flows / SHARE).max(LEAST);
     match options.syn_cookies {
-        SynCookieMode::Always => 0,
-        SynCookieMode::Never => u32::MAX,
-        // Each unfinished handshake holds a port of its backend, too.
-        SynCookieMode::Auto => (options.embryonic_flows.min(options.nat_ports.len()) / SHARE).max(LEAST),
+        SynCookieMode::Always => (0, direct),
+        SynCookieMode::Never => (u32::MAX, u32::MAX),
+        SynCookieMode::Auto => (auto, direct),
     }
 }
 
@@ -51,7 +54,7 @@ pub(super) fn set_up(ebpf: &mut Ebpf, options: &Options) -> Result<(), Dataplane
     for key in cookies.keys.iter_mut().filter(|key| **key == [0; 2]) {
         *key = random_key()?;
     }
-    cookies.threshold = threshold(options);
+    (cookies.threshold, cookies.direct_threshold) = thresholds(options);
     write(ebpf, cookies)
 }
 
@@ -101,10 +104,14 @@ mod tests {
 
     #[test]
     fn the_threshold_is_a_share_of_what_can_be_remembered() {
-        assert_eq!(threshold(&options(SynCookieMode::Auto, 16_384, 30_000)), 2048);
-        assert_eq!(threshold(&options(SynCookieMode::Auto, 65_536, 30_000)), 3750, "ports are fewer");
-        assert_eq!(threshold(&options(SynCookieMode::Auto, 16_384, 100)), LEAST);
-        assert_eq!(threshold(&options(SynCookieMode::Always, 65_536, 30_000)), 0);
-        assert_eq!(threshold(&options(SynCookieMode::Never, 65_536, 30_000)), u32::MAX);
+        assert_eq!(thresholds(&options(SynCookieMode::Auto, 16_384, 30_000)), (2048, 2048));
+        assert_eq!(
+            thresholds(&options(SynCookieMode::Auto, 65_536, 30_000)),
+            (3750, 8192),
+            "ports are fewer"
+        );
+        assert_eq!(thresholds(&options(SynCookieMode::Auto, 500, 100)), (LEAST, LEAST));
+        assert_eq!(thresholds(&options(SynCookieMode::Always, 65_536, 30_000)), (0, 8192));
+        assert_eq!(thresholds(&options(SynCookieMode::Never, 65_536, 30_000)), (u32::MAX, u32::MAX));
     }
 }

@@ -53,12 +53,13 @@ impl Dataplane {
         Ok(counters)
     }
 
-    /// SYNs that were answered with cookies, or steered without a record.
-    pub fn syns_not_remembered(&self) -> Result<u64, DataplaneError> {
+    /// Packets of handshakes that ended so, of which there is no record: SYNs that were answered with cookies (`CookieSent`), and what was
+    /// let by to backends that answer directly (`Unrecorded`).
+    pub fn packets_not_recorded(&self, outcomes_wanted: &[Outcome]) -> Result<u64, DataplaneError> {
         let outcomes: PerCpu<'_, u64> = read_view(&self.ebpf, "OUTCOMES")?;
         let mut count = 0;
-        for outcome in [Outcome::CookieSent, Outcome::Unrecorded] {
-            let values = outcomes.get(&(outcome as u32), 0).map_err(failed("OUTCOMES"))?;
+        for outcome in outcomes_wanted {
+            let values = outcomes.get(&(*outcome as u32), 0).map_err(failed("OUTCOMES"))?;
             count += values.iter().sum::<u64>();
         }
         Ok(count)
