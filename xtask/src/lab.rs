@@ -24,6 +24,11 @@ const LAB: &[Package] = &[
     Package::program("iputils-ping", "ping"),
 ];
 const DATABASE: &[Package] = &[Package::program("mariadb-server", "mariadbd").with_service("mariadb")];
+const TESTS: &[Package] = &[
+    Package::program("wrk", "wrk"),
+    Package::program("tshark", "tshark"),
+    Package::program("keepalived", "keepalived").with_service("keepalived"),
+];
 const BENCH: &[Package] = &[
     Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("wrk", "wrk"),
@@ -110,10 +115,15 @@ impl Bench {
     }
 }
 
-/// Installs what the lab (and the end-to-end tests, which run in it) needs.
+/// Installs what the lab needs.
 pub(crate) fn install_packages(with_database: bool, consent: Consent) -> Result<()> {
     let database = if with_database { DATABASE } else { &[] };
     packages::install_missing("the lab", &[LAB, database].concat(), consent)
+}
+
+/// Installs what the end-to-end tests need: the lab, load, and the peers that they are tested with.
+pub(crate) fn install_test_packages(consent: Consent) -> Result<()> {
+    packages::install_missing("the end-to-end tests", &[LAB, DATABASE, TESTS].concat(), consent)
 }
 
 /// Builds `lbctl`, `lab` and `lab-app` as the user who called us.

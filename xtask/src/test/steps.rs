@@ -33,7 +33,7 @@ pub(crate) struct Steps {
 
 impl Steps {
     pub(crate) fn packages(&self) -> Result<Done> {
-        lab::install_packages(true, self.consent)?;
+        lab::install_test_packages(self.consent)?;
         Ok(Done::default())
     }
 
