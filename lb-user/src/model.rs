@@ -6,6 +6,7 @@
 
 mod name;
 mod prefix;
+mod virtual_router;
 mod word;
 
 use std::fmt;
@@ -15,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, VipName};
 pub use self::prefix::{any_source, parse_prefix};
+pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{
-    AdminState, AtLimit, AttachMode, BackendHealth, DefaultPolicy, Family, FlowStateWord, HealthState, Mode,
-    Protocol, SchedulerKind, SynCookieMode, WhenDown,
+    AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, DefaultPolicy, Family, FlowStateWord,
+    HealthState, Mode, Protocol, SchedulerKind, SynCookieMode, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

@@ -12,3 +12,4 @@ pub mod health;
 pub mod plan;
 pub mod probe;
 pub mod schedule;
+pub mod vrrp;

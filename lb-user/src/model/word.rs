@@ -47,6 +47,15 @@ macro_rules! words {
 }
 
 words! {
+    /// What the checksum of an IPv4 advertisement of VRRP covers. RFC 9568 §5.2.8 means the message alone; nearly everybody includes
+    /// a pseudo-header, as it must be with IPv6.
+    ChecksumForm is a "form of checksum" {
+        /// Pseudo-header and message.
+        PseudoHeader = "pseudo-header",
+        /// The message alone.
+        Message = "message",
+    }
+
     /// The IP version of an address.
     Family is a "family" {
         /// IPv4.

@@ -1,0 +1,121 @@
+//! What a virtual router is told, what it has done about that, and the words for its states. Decides nothing.
+
+use super::advert::Advert;
+use crate::model::Priority;
+use std::net::IpAddr;
+
+/// RFC 9568 §6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It takes no part.
+    Initialize,
+    /// It watches the Active router.
+    Backup,
+    /// It has the addresses.
+    Active,
+}
+
+impl State {
+    /// A word for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::Backup => "backup",
+            Self::Active => "active",
+        }
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// It shall take part, with this as the node's own address on the network.
+    Started {
+        /// The primary address, or the link-local one: of two equal priorities the higher address wins.
+        local: IpAddr,
+    },
+    /// It shall not any more.
+    Stopped,
+    /// An advertisement for this virtual router came from another node.
+    AdvertReceived {
+        /// Who sent it.
+        from: IpAddr,
+        /// What it says.
+        advert: Advert,
+    },
+    /// The node is wanted more or less than before.
+    PriorityChanged(Priority),
+    /// Whether this node must not take the addresses from one that has them, as long as that advertises.
+    PreemptionHeld(bool),
+    /// Another node shall have the addresses, if there is one.
+    HandedOver,
+    /// Time passed.
+    TimePassed,
+}
+
+/// What to do about it, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send an advertisement with that priority.
+    SendAdvert {
+        /// The priority; 0 says that this node leaves.
+        priority: u8,
+    },
+    /// Serve the addresses, and tell the network so.
+    AcquireVips,
+    /// Serve them no more.
+    ReleaseVips,
+    /// Tell the operator.
+    Tell(News),
+}
+
+/// What an operator wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The state is another.
+    StateChanged {
+        /// Before.
+        from: State,
+        /// Now.
+        to: State,
+        /// Why.
+        why: Why,
+    },
+    /// Another node advertises as Active, while this one is and will stay it: for a moment both serve.
+    RivalHeard {
+        /// The other node.
+        from: IpAddr,
+        /// Its priority.
+        priority: u8,
+    },
+    /// The Active router advertises other addresses than this node is told to have.
+    AddressesDiffer {
+        /// The Active router.
+        from: IpAddr,
+    },
+    /// Nobody took the addresses over; this node keeps them.
+    HandOverFailed,
+}
+
+/// Why a state changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The configuration, or a tracked interface, says so.
+    Started,
+    /// The same.
+    Stopped,
+    /// This node owns the addresses.
+    Owner,
+    /// The Active router was not heard for too long.
+    ActiveDown,
+    /// The Active router said that it leaves.
+    ActiveLeft,
+    /// Only nodes of lower priority were heard.
+    Preempted,
+    /// One of higher priority, or of the same and a higher address, was heard.
+    Yielded,
+    /// This node was told to leave, and another has taken its place.
+    HandedOver,
+    /// This node did not run for longer than others wait.
+    Overslept,
+}

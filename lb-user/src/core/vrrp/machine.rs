@@ -1,0 +1,342 @@
+//! A virtual router on one node, of one family: RFC 9568's states and timers.
+//!
+//! Owns when to advertise, when to take the addresses and when to give them up. Four things go beyond the RFC, each only where
+//! it makes a node wait or leave more gently: preemption can be held back ([`Input::PreemptionHeld`], `preempt_delay`); an Active node
+//! can hand over and serve until the next one advertises ([`Input::HandedOver`]); one that slept for so long that others must have taken
+//! its place listens before it speaks; and a priority may change at run time.
+//!
+//! Never sends, never touches an address, and never reads a clock.
+
+use super::advert::Advert;
+pub use super::event::{Action, Input, News, State, Why};
+use crate::model::{AdvertInterval, Priority, VirtualRouterId};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// For so many intervals a node that hands over goes on serving, if nobody advertises. Then it takes its place again.
+const HAND_OVER_INTERVALS: u32 = 3;
+
+/// What a virtual router is told by the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Its id.
+    pub id: VirtualRouterId,
+    /// How much this node is wanted.
+    pub priority: Priority,
+    /// How often this node advertises as Active.
+    pub interval: AdvertInterval,
+    /// Whether this node takes the addresses from one of lower priority.
+    pub preempt: bool,
+    /// For how long after its start it does not.
+    pub preempt_delay: Duration,
+    /// The addresses, of one family.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What was heard last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// From whom.
+    pub from: IpAddr,
+    /// Its priority.
+    pub priority: u8,
+    /// Its interval.
+    pub interval: AdvertInterval,
+    /// When.
+    pub at: Instant,
+}
+
+/// A virtual router on this node.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    settings: Settings,
+    priority: Priority,
+    local: Option<IpAddr>,
+    state: State,
+    /// The Active router's interval, as it says; this node's own until one was heard.
+    active_adver_interval: AdvertInterval,
+    /// When the Active_Down_Timer, or as Active the Adver_Timer, ends.
+    timer: Option<Instant>,
+    preemption_held: bool,
+    preempt_from: Option<Instant>,
+    /// Handed over on purpose, so not to be taken back from who has it now.
+    yields: bool,
+    /// Until when this node serves although it has said that it leaves.
+    leaving_until: Option<Instant>,
+    heard: Option<Heard>,
+    addresses_differ: bool,
+}
+
+impl Machine {
+    /// One that takes no part yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            priority: settings.priority,
+            active_adver_interval: settings.interval,
+            settings,
+            local: None,
+            state: State::Initialize,
+            timer: None,
+            preemption_held: false,
+            preempt_from: None,
+            yields: false,
+            leaving_until: None,
+            heard: None,
+            addresses_differ: false,
+        }
+    }
+
+    /// Its state.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it was told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its priority now.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// The last advertisement of another node.
+    pub fn heard(&self) -> Option<&Heard> {
+        self.heard.as_ref()
+    }
+
+    /// When it wants to be told [`Input::TimePassed`].
+    pub fn deadline(&self) -> Option<Instant> {
+        match (self.timer, self.leaving_until) {
+            (Some(timer), Some(leaving)) => Some(timer.min(leaving)),
+            (timer, leaving) => timer.or(leaving),
+        }
+    }
+
+    /// `((256 - priority) * Active_Adver_Interval) / 256`. RFC 9568 §6.1; not in hundredths of a second, in which it would be 0 at
+    /// 10 ms.
+    pub fn skew_time(&self) -> Duration {
+        self.active_adver_interval.duration() * (256 - u32::from(self.priority.get())) / 256
+    }
+
+    /// `3 * Active_Adver_Interval + Skew_Time`. RFC 9568 §6.1.
+    pub fn active_down_interval(&self) -> Duration {
+        3 * self.active_adver_interval.duration() + self.skew_time()
+    }
+
+    /// An advertisement of this node, with that priority.
+    pub fn advert(&self, priority: u8) -> Advert {
+        let Settings { id, interval, addresses, .. } = &self.settings;
+        Advert { id: *id, priority, interval: *interval, addresses: addresses.clone() }
+    }
+
+    /// Whether the addresses are taken from a node of lower priority.
+    fn preempts(&self, now: Instant) -> bool {
+        self.priority.is_owner()
+            || self.settings.preempt
+                && !self.preemption_held
+                && !self.yields
+                && self.preempt_from.is_none_or(|from| now >= from)
+    }
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
+        match input {
+            Input::Started { local } => self.start(local, now),
+            Input::Stopped => self.stop(),
+            Input::AdvertReceived { from, advert } => self.receive(from, &advert, now),
+            Input::PriorityChanged(priority) => {
+                self.priority = priority;
+                self.rearm_active_down();
+                Vec::new()
+            }
+            Input::PreemptionHeld(held) => {
+                self.preemption_held = held;
+                Vec::new()
+            }
+            Input::HandedOver => self.hand_over(now),
+            Input::TimePassed => self.pass_time(now),
+        }
+    }
+
+    fn start(&mut self, local: IpAddr, now: Instant) -> Vec<Action> {
+        if self.state != State::Initialize {
+            return Vec::new();
+        }
+        self.local = Some(local);
+        self.yields = false;
+        self.preempt_from = now.checked_add(self.settings.preempt_delay);
+        self.active_adver_interval = self.settings.interval;
+        if self.priority.is_owner() {
+            return self.become_active(Why::Owner, now);
+        }
+        self.become_backup(Why::Started, now)
+    }
+
+    fn stop(&mut self) -> Vec<Action> {
+        let from = std::mem::replace(&mut self.state, State::Initialize);
+        self.timer = None;
+        let was_leaving = self.leaving_until.take().is_some();
+        let mut actions = Vec::new();
+        if from == State::Active {
+            if !was_leaving {
+                actions.push(Action::SendAdvert { priority: 0 });
+            }
+            actions.push(Action::ReleaseVips);
+        }
+        if from != State::Initialize {
+            actions.push(Action::Tell(News::StateChanged { from, to: self.state, why: Why::Stopped }));
+        }
+        actions
+    }
+
+    fn receive(&mut self, from: IpAddr, advert: &Advert, now: Instant) -> Vec<Action> {
+        if self.state == State::Initialize || self.local == Some(from) {
+            return Vec::new();
+        }
+        self.heard = Some(Heard { from, priority: advert.priority, interval: advert.interval, at: now });
+        let mut actions = Vec::new();
+        let differ = !same_addresses(&advert.addresses, &self.settings.addresses);
+        if differ && !self.addresses_differ {
+            actions.push(Action::Tell(News::AddressesDiffer { from }));
+        }
+        self.addresses_differ = differ;
+        match self.state {
+            State::Initialize => {}
+            State::Backup => self.receive_as_backup(advert, now),
+            State::Active => actions.extend(self.receive_as_active(from, advert, now)),
+        }
+        actions
+    }
+
+    /// RFC 9568 §6.4.2.
+    fn receive_as_backup(&mut self, advert: &Advert, now: Instant) {
+        if advert.priority == 0 {
+            // The next one starts from what this one leaves.
+            self.yields = false;
+            self.timer = now.checked_add(self.skew_time());
+        } else if advert.priority >= self.priority.get() || !self.preempts(now) {
+            self.active_adver_interval = advert.interval;
+            self.timer = now.checked_add(self.active_down_interval());
+        }
+        // Others are not heeded: the timer goes on, and ends with this node as Active.
+    }
+
+    /// RFC 9568 §6.4.3.
+    fn receive_as_active(&mut self, from: IpAddr, advert: &Advert, now: Instant) -> Vec<Action> {
+        if advert.priority == 0 {
+            if self.leaving_until.is_some() {
+                return Vec::new();
+            }
+            return self.send_advert(now);
+        }
+        let wins = advert.priority > self.priority.get()
+            || advert.priority == self.priority.get() && self.local.is_some_and(|local| from > local);
+        if wins || self.leaving_until.is_some() {
+            let why = if self.leaving_until.is_some() { Why::HandedOver } else { Why::Yielded };
+            self.yields = why == Why::HandedOver;
+            self.active_adver_interval = advert.interval;
+            return self.become_backup(why, now);
+        }
+        // So that the other one, and the bridges between, learn at once who is Active.
+        let mut actions = self.send_advert(now);
+        actions.push(Action::Tell(News::RivalHeard { from, priority: advert.priority }));
+        actions
+    }
+
+    fn hand_over(&mut self, now: Instant) -> Vec<Action> {
+        if self.state != State::Active || self.leaving_until.is_some() {
+            return Vec::new();
+        }
+        self.leaving_until = now.checked_add(HAND_OVER_INTERVALS * self.settings.interval.duration());
+        self.send_leave(now)
+    }
+
+    /// Again and again: one alone may be lost.
+    fn send_leave(&mut self, now: Instant) -> Vec<Action> {
+        self.timer = now.checked_add(self.settings.interval.duration());
+        vec![Action::SendAdvert { priority: 0 }]
+    }
+
+    fn pass_time(&mut self, now: Instant) -> Vec<Action> {
+        if self.leaving_until.is_some_and(|until| now >= until) {
+            self.leaving_until = None;
+            let mut actions = self.send_advert(now);
+            actions.push(Action::Tell(News::HandOverFailed));
+            return actions;
+        }
+        let Some(timer) = self.timer.filter(|timer| now >= *timer) else { return Vec::new() };
+        match self.state {
+            State::Initialize => Vec::new(),
+            State::Backup => self.active_down(now),
+            State::Active if self.overslept(timer, now) => self.become_backup(Why::Overslept, now),
+            State::Active if self.leaving_until.is_some() => self.send_leave(now),
+            State::Active => self.send_advert(now),
+        }
+    }
+
+    fn active_down(&mut self, now: Instant) -> Vec<Action> {
+        let recent = self
+            .heard
+            .as_ref()
+            .filter(|heard| now.saturating_duration_since(heard.at) < self.active_down_interval());
+        let why = match recent {
+            Some(heard) if heard.priority == 0 => Why::ActiveLeft,
+            Some(_) => Why::Preempted,
+            None => Why::ActiveDown,
+        };
+        self.become_active(why, now)
+    }
+
+    /// Whether an advertisement is so late that Backups have given this node up. The owner is wanted all the same.
+    fn overslept(&self, timer: Instant, now: Instant) -> bool {
+        !self.priority.is_owner()
+            && now.saturating_duration_since(timer) >= 3 * self.settings.interval.duration()
+    }
+
+    fn send_advert(&mut self, now: Instant) -> Vec<Action> {
+        self.timer = now.checked_add(self.settings.interval.duration());
+        vec![Action::SendAdvert { priority: self.priority.get() }]
+    }
+
+    fn become_active(&mut self, why: Why, now: Instant) -> Vec<Action> {
+        let from = std::mem::replace(&mut self.state, State::Active);
+        self.yields = false;
+        let mut actions = self.send_advert(now);
+        actions.push(Action::AcquireVips);
+        actions.push(Action::Tell(News::StateChanged { from, to: self.state, why }));
+        actions
+    }
+
+    fn become_backup(&mut self, why: Why, now: Instant) -> Vec<Action> {
+        let from = std::mem::replace(&mut self.state, State::Backup);
+        self.leaving_until = None;
+        self.timer = now.checked_add(self.active_down_interval());
+        let mut actions = Vec::new();
+        if from == State::Active {
+            actions.push(Action::ReleaseVips);
+        }
+        actions.push(Action::Tell(News::StateChanged { from, to: self.state, why }));
+        actions
+    }
+
+    /// Lets the Active_Down_Timer run from the last advertisement that it was set by, with the priority there is now.
+    fn rearm_active_down(&mut self) {
+        if self.state == State::Backup
+            && let Some(heard) = &self.heard
+            && heard.priority != 0
+            && let Some(timer) = heard.at.checked_add(self.active_down_interval())
+        {
+            self.timer = Some(timer);
+        }
+    }
+}
+
+/// Whether two lists have the same addresses, in any order.
+fn same_addresses(one: &[IpAddr], other: &[IpAddr]) -> bool {
+    one.len() == other.len() && one.iter().all(|address| other.contains(address))
+}
+
+#[cfg(test)]
+mod tests;
