@@ -249,6 +249,7 @@ impl Agent {
         self.waiting = waiting;
         // The thread ends only with the agent.
         let _ = self.sweeper.send(Order::SetTimeouts(self.config.dataplane.timeouts.into()));
+        self.virtual_routers.follow(super::vrrp::plans(&self.config));
         self.hold_vips().await;
         Ok(changes)
     }

@@ -19,6 +19,7 @@ mod trace;
 mod uniqueness;
 mod view;
 mod vips;
+mod vrrp;
 
 pub use uniqueness::UniquenessError;
 
@@ -28,6 +29,7 @@ use crate::config::{Config, LoadError};
 use crate::core::plan::firewall::Ruleset;
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options, Refusals};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
+use crate::io::vrrp::{Decision, VirtualRouters};
 use state::Agent;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -121,6 +123,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let refusals = dataplane.refusals()?;
     let (results, check_results) = mpsc::channel(EVENTS_WAITING);
     let (trace_ended, traces_ended) = mpsc::channel(1);
+    let (virtual_routers, decisions) = VirtualRouters::spawn()
+        .map_err(|cause| AgentError::System { what: "starting the thread for VRRP", cause })?;
     let journal = journal::Journal::new(events.clone());
     let mut agent = Agent::new(
         config_file.to_owned(),
@@ -131,6 +135,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         sweeper,
         results,
         trace_ended,
+        virtual_routers,
         journal,
     );
     agent.start(report).await?;
@@ -139,7 +144,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
     let ended =
-        event_loop(agent, Inputs { commands_in, check_results, sweeps, refusals, traces_ended }).await;
+        event_loop(agent, Inputs { commands_in, check_results, sweeps, refusals, traces_ended, decisions })
+            .await;
     server.abort();
     drop(socket);
     ended
@@ -158,7 +164,7 @@ pub async fn detach(config: &Config) -> Result<bool, AgentError> {
         .map_err(UniquenessError::not_detached)?;
     let was_there = dataplane::detach(pin_dir)?;
     let interfaces = Interfaces::open()?;
-    for (interface, address) in vips::places(config) {
+    for (interface, address) in vips::possible_places(config) {
         interfaces.remove(&interface, address).await?;
     }
     Ok(was_there)
@@ -214,6 +220,7 @@ struct Inputs {
     sweeps: mpsc::Receiver<sweeping::Swept>,
     refusals: Refusals,
     traces_ended: mpsc::Receiver<()>,
+    decisions: mpsc::UnboundedReceiver<Decision>,
 }
 
 async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
@@ -226,6 +233,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
     info!(node = %agent.config.node.name, "ready");
     loop {
         tokio::select! {
+            Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),
@@ -240,6 +248,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
     agent.end_trace();
     // Nobody could take it back later.
     agent.take_back().await;
+    agent.leave_vrrp(&mut inputs.decisions).await;
     info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
     Ok(())
 }

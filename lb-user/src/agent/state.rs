@@ -14,6 +14,8 @@ use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
+use crate::io::vrrp::{RouterKey, VirtualRouters};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -57,6 +59,9 @@ pub(super) struct Agent {
     /// Changes that the file has and that wait for a restart.
     pub(super) waiting: Vec<String>,
     pub(super) holding: Holding,
+    pub(super) virtual_routers: VirtualRouters,
+    /// Those that are Active, as far as their decisions have been carried out.
+    pub(super) active: BTreeSet<RouterKey>,
     pub(super) vips_tried: Instant,
     pub(super) started: Instant,
     pub(super) flood: FloodWatch,
@@ -75,6 +80,7 @@ impl Agent {
         sweeper: std::sync::mpsc::Sender<Order>,
         results: mpsc::Sender<CheckDone>,
         trace_ended: mpsc::Sender<()>,
+        virtual_routers: VirtualRouters,
         journal: Journal,
     ) -> Self {
         Self {
@@ -99,6 +105,8 @@ impl Agent {
             warnings: Vec::new(),
             waiting: Vec::new(),
             holding: Holding::default(),
+            virtual_routers,
+            active: BTreeSet::new(),
             vips_tried: Instant::now(),
             started: Instant::now(),
             flood: FloodWatch::new(Instant::now()),
@@ -141,6 +149,7 @@ impl Agent {
         self.suspect_vips(&known.vips, &report.interfaces_left);
         self.report_load(report);
         self.hold_vips().await;
+        self.virtual_routers.follow(super::vrrp::plans(&self.config));
         Ok(())
     }
 
@@ -186,6 +195,9 @@ impl Agent {
             }
             Command::Probe(name, reply) => self.probe(&name, reply),
             Command::Trace(request, reply) => self.trace(&request, reply),
+            Command::HandOver(request, reply) => {
+                let _ = reply.send(self.hand_over(&request));
+            }
             Command::Confirm(reply) => {
                 let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));
             }

@@ -26,7 +26,7 @@ impl Agent {
         let counters = self.dataplane.counters()?;
         let counters =
             CountersView { outcomes: views(&counters.outcomes), occurrences: views(&counters.occurrences) };
-        Ok(Snapshot { status, services, counters })
+        Ok(Snapshot { status, services, counters, vrrp: self.vrrp_view() })
     }
 
     fn all_warnings(&self, tables: &[TableView]) -> Vec<String> {
@@ -57,7 +57,11 @@ impl Agent {
             addresses: vip.addresses.clone(),
             interface: vip.interface.clone(),
             active_on: vip.active_on.clone(),
-            active_here: vip.active_on == config.node.name,
+            active_here: match &vip.vrrp {
+                Some(_) => self.active.iter().any(|(active, _)| active == name),
+                None => vip.active_on == config.node.name,
+            },
+            vrrp: vip.vrrp.is_some(),
         });
         let interfaces = self.dataplane.attachments().iter().map(|attachment| InterfaceView {
             name: attachment.interface.clone(),

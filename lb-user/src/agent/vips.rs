@@ -5,9 +5,11 @@
 
 use super::state::Agent;
 use crate::api::EventKind;
-use crate::config::Config;
+use crate::config::{Config, Vip};
 use crate::io::announce::Announcer;
 use crate::io::interface::InterfaceError;
+use crate::io::vrrp::RouterKey;
+use crate::model::{Family, VipName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -134,26 +136,42 @@ fn warning(step: &VipStep, reason: &str) -> String {
     }
 }
 
-/// The places a configuration wants on the node it names.
-pub(super) fn places(config: &Config) -> BTreeSet<Place> {
-    let active = config.vips.values().filter(|vip| vip.active_on == config.node.name);
-    active.flat_map(|vip| vip.addresses.iter().map(|address| (vip.interface.clone(), *address))).collect()
+/// Where the addresses of the VIPs are that this node serves now.
+pub(super) fn places(config: &Config, active: &BTreeSet<RouterKey>) -> BTreeSet<Place> {
+    let served = |(name, vip): (&VipName, &Vip), address: IpAddr| match vip.vrrp {
+        Some(_) => active.contains(&(name.clone(), Family::of(address))),
+        None => vip.active_on == config.node.name,
+    };
+    all_places(config, served)
+}
+
+/// Where the addresses of VIPs are that this node serves, or may have served.
+pub(super) fn possible_places(config: &Config) -> BTreeSet<Place> {
+    all_places(config, |(_, vip), _| vip.may_be_on(&config.node.name))
+}
+
+fn all_places(config: &Config, wanted: impl Fn((&VipName, &Vip), IpAddr) -> bool) -> BTreeSet<Place> {
+    let all =
+        config.vips.iter().flat_map(|(name, vip)| vip.addresses.iter().map(move |one| (name, vip, *one)));
+    let wanted = all.filter(|(name, vip, address)| wanted((name, vip), *address));
+    wanted.map(|(_, vip, address)| (vip.interface.clone(), address)).collect()
 }
 
 impl Agent {
     /// Puts this node's VIPs on their interfaces and takes away those that no longer belong there. What fails
     /// becomes a warning and is tried again.
     pub(super) async fn hold_vips(&mut self) {
-        self.holding.want(places(&self.config));
+        self.holding.want(places(&self.config, &self.active));
         self.take_vip_steps().await;
         self.announce_vips();
     }
 
     /// Suspects an earlier agent's VIPs on all interfaces of the node, and on those it had besides.
     pub(super) fn suspect_vips(&mut self, earlier: &BTreeSet<IpAddr>, more_interfaces: &[String]) {
-        let wanted = places(&self.config);
+        let wanted = places(&self.config, &self.active);
+        let possible = possible_places(&self.config);
         let addresses: BTreeSet<IpAddr> =
-            wanted.iter().map(|(_, address)| *address).chain(earlier.iter().copied()).collect();
+            possible.iter().map(|(_, address)| *address).chain(earlier.iter().copied()).collect();
         let interfaces = self.config.node.interfaces.iter().chain(more_interfaces);
         let all = interfaces.flat_map(|name| addresses.iter().map(|address| (name.clone(), *address)));
         self.holding.want(wanted);

@@ -3,7 +3,8 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, ProbeView, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
+    Guide, HandOverRequest, HandedOver, ProbeView, RuleSpec, ServicePatch, ServiceSpec, Snapshot,
+    TraceRequest, TracedPacket,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -38,6 +39,8 @@ pub enum Command {
     Trace(TraceRequest, Reply<mpsc::Receiver<TracedPacket>>),
     /// Make an unconfirmed change stay.
     Confirm(Reply<Confirmed>),
+    /// Let other nodes have VIPs.
+    HandOver(HandOverRequest, Reply<HandedOver>),
     /// List flows.
     ListFlows(FlowFilter, Reply<FlowList>),
 }

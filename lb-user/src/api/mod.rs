@@ -15,6 +15,7 @@ mod probe;
 pub mod server;
 mod trace;
 mod types;
+mod vrrp;
 
 pub use change::{
     ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, ServicePatch, ServiceSpec,
@@ -28,6 +29,7 @@ pub use firewall::{
 pub use probe::{Guide, ProbeView};
 pub use trace::{TraceRequest, TracedPacket};
 pub use types::*;
+pub use vrrp::{HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView};
 
 /// Path prefix of this version of the API.
 pub const V1: &str = "/v1";

@@ -8,8 +8,8 @@ mod streams;
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
     Command, Confirmed, CountersView, ErrorKind, Event, ExplainQuestion, Explanation, FirewallAnswer,
-    FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, Mutation, ProbeView, Reply, RuleSpec,
-    ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
+    FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, Mutation,
+    ProbeView, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status, VrrpView,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -129,6 +129,8 @@ fn router(context: Context) -> Router {
         .route("/firewall/rules", post(add_rule))
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
+        .route("/vrrp", get(vrrp))
+        .route("/vrrp/failover", post(hand_over))
         .route("/trace", post(streams::trace))
         .route("/explain", get(explain))
         .method_not_allowed_fallback(no_such_method);
@@ -328,6 +330,17 @@ async fn remove_rule(
     Query(options): Query<ChangeOptions>,
 ) -> Answer<ApplyReport> {
     context.change(Mutation::RemoveRule(name), options).await
+}
+
+async fn vrrp(State(context): State<Context>) -> Answer<VrrpView> {
+    Ok(Json(context.look().await?.vrrp))
+}
+
+async fn hand_over(
+    State(context): State<Context>,
+    Json(request): Json<HandOverRequest>,
+) -> Answer<HandedOver> {
+    context.ask(|reply| Command::HandOver(request, reply)).await.map(Json)
 }
 
 async fn confirm(State(context): State<Context>) -> Answer<Confirmed> {

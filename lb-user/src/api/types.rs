@@ -18,6 +18,8 @@ pub struct Snapshot {
     pub services: Vec<ServiceView>,
     /// What the dataplane counted.
     pub counters: CountersView,
+    /// Virtual routers.
+    pub vrrp: super::VrrpView,
 }
 
 /// `GET /v1/status`.
@@ -67,10 +69,13 @@ pub struct VipView {
     pub addresses: Vec<IpAddr>,
     /// The interface it is on.
     pub interface: String,
-    /// The node that serves it.
+    /// The node that serves it; with VRRP, the one that does as long as it can.
     pub active_on: NodeName,
-    /// Whether that is this node.
+    /// Whether that is this node; with VRRP, whether this node serves it now, in any family.
     pub active_here: bool,
+    /// Whether nodes agree by VRRP on who serves it.
+    #[serde(default)]
+    pub vrrp: bool,
 }
 
 /// How full a table of the program is, and what it takes. A flow takes two entries, with mode `dsr` one.
@@ -336,6 +341,8 @@ pub enum EventKind {
     ConfigRefused,
     /// Flows of a backend were cut.
     FlowsCut,
+    /// A virtual router's state is another.
+    VrrpChanged,
     /// Something the operator should know.
     Warning,
 }

@@ -4,11 +4,13 @@ mod explain;
 mod firewall;
 mod flow;
 mod trace;
+mod vrrp;
 
 pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 pub(super) use flow::FlowCommand;
 pub(super) use trace::TraceArgs;
+pub(super) use vrrp::VrrpCommand;
 
 use crate::model::{
     AdminState, AtLimit, BackendName, Mode, Protocol, SchedulerKind, ServiceName, VipName, Weight,
@@ -94,6 +96,9 @@ pub enum Command {
     /// The firewall.
     #[command(subcommand)]
     Firewall(FirewallCommand),
+    /// Who has the VIPs, and handing them over.
+    #[command(subcommand)]
+    Vrrp(VrrpCommand),
     /// Say what the program in the kernel would do with a packet, and why. Changes nothing.
     Explain(ExplainArgs),
     /// Show packets as they go by, with what becomes of each.

@@ -10,6 +10,7 @@ mod output;
 mod service;
 mod show;
 mod trace;
+mod vrrp;
 
 pub use args::{Cli, Command};
 
@@ -112,6 +113,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
             config::apply(&client, output, file, dry_run, confirm.confirm_within).await
         }
         Command::Confirm => firewall::confirm(&client, output).await,
+        Command::Vrrp(command) => vrrp::run(&client, output, command).await,
         Command::Explain(args) => explain::run(&client, output, args).await,
         Command::Trace(args) => trace::run(&client, output, args).await,
         Command::Firewall(command) => firewall::run(&client, output, command).await,

@@ -30,7 +30,8 @@ fn status_text(status: &Status) -> String {
         writeln!(text, "services {}  without a backend {}", status.services, status.services_without_backend);
     let vips = status.vips.iter().map(|vip| {
         let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
-        let here = if vip.active_here { "here" } else { vip.active_on.as_str() };
+        let elsewhere = if vip.vrrp { "not here (VRRP)" } else { vip.active_on.as_str() };
+        let here = if vip.active_here { "here" } else { elsewhere };
         vec![vip.name.to_string(), addresses.join(", "), vip.interface.clone(), here.to_owned()]
     });
     let _ = writeln!(text, "\n{}", table(&["vip", "addresses", "interface", "active"], vips.collect()));

@@ -77,6 +77,19 @@ pub(super) struct FileVip {
     pub(super) address: Option<OneOrMany<String>>,
     pub(super) interface: Option<String>,
     pub(super) active_on: Option<String>,
+    pub(super) vrrp: Option<FileVrrp>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileVrrp {
+    pub(super) id: Option<i64>,
+    pub(super) priority: Option<i64>,
+    pub(super) interval: Option<DurationText>,
+    pub(super) preempt: Option<bool>,
+    pub(super) preempt_delay: Option<DurationText>,
+    pub(super) peers: Option<OneOrMany<String>>,
+    pub(super) checksum: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -53,13 +53,23 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
 /// Some of three VIPs, each with addresses of its own.
 fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
     let some = subsequence(vec![0_u8, 1, 2], 1..=3);
-    (some, vec(("eth[01]", "lb[12]", any::<bool>()), 3)).prop_map(|(numbers, rest)| {
-        let vip = |(number, (interface, active_on, both)): (u8, (String, String, bool))| {
+    let vrrp = option::of((1..=255_u8, 1..=300_u16, any::<bool>(), 0..3_u64, any::<bool>()));
+    (some, vec(("eth[01]", "lb[12]", any::<bool>(), vrrp), 3)).prop_map(|(numbers, rest)| {
+        let vip = |(number, (interface, active_on, both, vrrp)): (u8, (String, String, bool, Option<_>))| {
             let mut addresses = vec![IpAddr::V4(Ipv4Addr::new(10, 0, 1, number))];
             addresses
                 .extend(both.then(|| IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 1, 0, 0, 0, number.into()))));
             let name = format!("V{number}").parse().unwrap();
-            (name, Vip { addresses, interface, active_on: active_on.parse().unwrap() })
+            let vrrp = vrrp.map(|(priority, interval, preempt, delay, alone)| Vrrp {
+                id: VirtualRouterId::new(number + 1).unwrap(),
+                priority: Priority::new(priority).unwrap(),
+                interval: AdvertInterval::from_centiseconds(interval).unwrap(),
+                preempt,
+                preempt_delay: Duration::from_secs(delay),
+                peers: if alone { vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))] } else { Vec::new() },
+                checksum: if alone { ChecksumForm::Message } else { ChecksumForm::PseudoHeader },
+            });
+            (name, Vip { addresses, interface, active_on: active_on.parse().unwrap(), vrrp })
         };
         numbers.into_iter().zip(rest).map(vip).collect()
     })
@@ -243,6 +253,14 @@ pub(super) fn write_without_services(config: &Config) -> String {
         let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
         writeln!(text, "[vip.{name}]\naddress = {addresses:?}").unwrap();
         writeln!(text, "interface = {:?}\nactive_on = \"{}\"", vip.interface, vip.active_on).unwrap();
+        if let Some(vrrp) = &vip.vrrp {
+            let peers: Vec<String> = vrrp.peers.iter().map(ToString::to_string).collect();
+            writeln!(text, "[vip.{name}.vrrp]\nid = {}\npriority = {}", vrrp.id, vrrp.priority).unwrap();
+            writeln!(text, "interval = \"{}ms\"", vrrp.interval.duration().as_millis()).unwrap();
+            writeln!(text, "preempt = {}\npreempt_delay = \"{:?}\"", vrrp.preempt, vrrp.preempt_delay)
+                .unwrap();
+            writeln!(text, "peers = {peers:?}\nchecksum = \"{}\"", vrrp.checksum).unwrap();
+        }
     }
     write_firewall(&mut text, &config.firewall);
     text

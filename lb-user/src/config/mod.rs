@@ -27,8 +27,8 @@ pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::write::write_atomically;
 use crate::model::{
-    AdminState, AtLimit, BackendName, DefaultPolicy, Family, Mode, NodeName, PortRange, Protocol,
-    SchedulerKind, ServiceName, VipName, Weight, WhenDown,
+    AdminState, AdvertInterval, AtLimit, BackendName, ChecksumForm, DefaultPolicy, Family, Mode, NodeName,
+    PortRange, Priority, Protocol, SchedulerKind, ServiceName, VipName, VirtualRouterId, Weight, WhenDown,
 };
 pub use crate::model::{AttachMode, SynCookieMode};
 
@@ -137,8 +137,53 @@ pub struct Vip {
     pub addresses: Vec<IpAddr>,
     /// The interface they live on.
     pub interface: String,
-    /// The node that serves them.
+    /// The node that serves them; with VRRP, the one that does as long as it can.
     pub active_on: NodeName,
+    /// How nodes agree on which of them serves them.
+    pub vrrp: Option<Vrrp>,
+}
+
+impl Vip {
+    /// Whether a node may serve it.
+    pub fn may_be_on(&self, node: &NodeName) -> bool {
+        self.vrrp.is_some() || self.active_on == *node
+    }
+}
+
+/// `[vip.NAME.vrrp]`: a virtual router for each family of a VIP's addresses, both with one id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vrrp {
+    /// Its id.
+    pub id: VirtualRouterId,
+    /// How much this node is wanted.
+    pub priority: Priority,
+    /// How often this node advertises.
+    pub interval: AdvertInterval,
+    /// Whether it takes the addresses from a node of lower priority.
+    pub preempt: bool,
+    /// For how long after its start it does not.
+    pub preempt_delay: Duration,
+    /// To whom advertisements are sent; nobody is all who listen to the group.
+    pub peers: Vec<IpAddr>,
+    /// What the checksum of IPv4 advertisements covers.
+    pub checksum: ChecksumForm,
+}
+
+impl fmt::Display for Vrrp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interval = humantime::format_duration(self.interval.duration());
+        write!(f, "id {} priority {} every {interval}", self.id, self.priority)?;
+        if !self.preempt {
+            f.write_str(" nopreempt")?;
+        } else if !self.preempt_delay.is_zero() {
+            write!(f, " preempt after {}", humantime::format_duration(self.preempt_delay))?;
+        }
+        if !self.peers.is_empty() {
+            f.write_str(" to ")?;
+            write_list(f, &self.peers)?;
+        }
+        if self.checksum == ChecksumForm::Message { f.write_str(" checksum message") } else { Ok(()) }
+    }
 }
 
 /// `[service.NAME]`: VIPs and a port, and where their flows go.

@@ -9,3 +9,4 @@ pub mod interface;
 pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;
+pub mod vrrp;

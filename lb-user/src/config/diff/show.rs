@@ -128,6 +128,8 @@ fn vip_parts(old: &Vip, new: &Vip) -> Vec<String> {
     part(&mut parts, "address", joined(&old.addresses), joined(&new.addresses));
     part(&mut parts, "interface", &old.interface, &new.interface);
     part(&mut parts, "active_on", &old.active_on, &new.active_on);
+    let vrrp = |vip: &Vip| vip.vrrp.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    part(&mut parts, "vrrp", vrrp(old), vrrp(new));
     parts
 }
 

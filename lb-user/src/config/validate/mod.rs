@@ -10,6 +10,7 @@ mod firewall;
 mod scalar;
 mod service;
 mod vip;
+mod vrrp;
 
 use std::path::PathBuf;
 

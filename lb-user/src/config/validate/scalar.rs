@@ -106,7 +106,7 @@ impl Validator<'_> {
         self.duration(path, text, default, FLOW_TIMEOUT_MIN..=FLOW_TIMEOUT_MAX)
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         path: &Path,
         text: Option<&DurationText>,

@@ -1,6 +1,6 @@
 //! `[vip.NAME]`: their addresses, where they live, and that no address is there twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::Validator;
@@ -8,7 +8,7 @@ use crate::config::error::did_you_mean;
 use crate::config::file::FileVip;
 use crate::config::locate::{Complaint, Path};
 use crate::config::{Node, Vip};
-use crate::model::{NodeName, VipName};
+use crate::model::{Family, NodeName, VipName, VirtualRouterId};
 
 impl Validator<'_> {
     /// All VIPs that are right. Needs the node for what is left out.
@@ -27,6 +27,7 @@ impl Validator<'_> {
                 vips.insert(name, vip);
             }
         }
+        self.virtual_routers_differ(&vips);
         vips
     }
 
@@ -46,7 +47,32 @@ impl Validator<'_> {
             Some(name) => self.parsed::<NodeName>(&path.key("active_on"), name),
             None => node.map(|node| node.name.clone()),
         };
-        Some(Vip { addresses: addresses?, interface: interface?, active_on: active_on? })
+        let vrrp = match &file.vrrp {
+            Some(vrrp) => {
+                let prefers = node.zip(active_on.as_ref()).is_some_and(|(node, name)| node.name == *name);
+                self.vrrp(&path.key("vrrp"), vrrp, prefers).map(Some)
+            }
+            None => Some(None),
+        };
+        Some(Vip { addresses: addresses?, interface: interface?, active_on: active_on?, vrrp: vrrp? })
+    }
+
+    /// Two virtual routers of one interface and family cannot have one id.
+    fn virtual_routers_differ(&mut self, vips: &BTreeMap<VipName, Vip>) {
+        let mut taken: BTreeMap<(&str, Family, VirtualRouterId), &VipName> = BTreeMap::new();
+        for (name, vip) in vips {
+            let Some(vrrp) = &vip.vrrp else { continue };
+            let families: BTreeSet<Family> =
+                vip.addresses.iter().map(|address| Family::of(*address)).collect();
+            for family in families {
+                let Some(other) = taken.insert((&vip.interface, family, vrrp.id), name) else { continue };
+                let complaint = Complaint::new(format!("{} is the id of vip.{other} already", vrrp.id))
+                    .expected(format!("another id for each VIP of {}", vip.interface));
+                let path = Path::of(&["vip", name.as_str(), "vrrp", "id"]);
+                self.complain::<()>(&path, complaint);
+                break;
+            }
+        }
     }
 
     fn vip_addresses(

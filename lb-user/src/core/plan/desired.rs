@@ -79,7 +79,7 @@ impl Steering {
 /// What this node's dataplane should do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// VIPs that are active on this node.
+    /// VIPs that this node serves, or may have to serve the next moment.
     pub vips: BTreeSet<IpAddr>,
     /// Slot tables.
     pub steering: BTreeMap<SteeringKey, Steering>,
@@ -88,7 +88,7 @@ pub struct Desired {
 /// What `config` wants of the node it names, given its backends' availability. A backend address without
 /// an entry counts as healthy: nobody has said otherwise.
 pub fn desire(config: &Config, availability: &AvailabilityMap) -> Desired {
-    let active = config.vips.iter().filter(|(_, vip)| vip.active_on == config.node.name);
+    let active = config.vips.iter().filter(|(_, vip)| vip.may_be_on(&config.node.name));
     let vips: BTreeMap<_, _> = active.map(|(name, vip)| (name.clone(), vip.addresses.clone())).collect();
     let mut desired = Desired { vips: vips.values().flatten().copied().collect(), steering: BTreeMap::new() };
     for service in config.services.values() {

@@ -1,0 +1,184 @@
+//! Virtual routers: what the configuration wants of them, and what their decisions mean for the VIPs.
+
+use super::state::Agent;
+use crate::api::{ApiError, EventKind, HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView};
+use crate::config::Config;
+use crate::core::vrrp::advert::AdvertError;
+use crate::core::vrrp::machine::{News, Settings, State, Why};
+use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot};
+use crate::model::Family;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// The virtual routers that a configuration asks for: one for each VIP and family.
+pub(super) fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
+    let mut plans = BTreeMap::new();
+    for (name, vip) in &config.vips {
+        let Some(vrrp) = &vip.vrrp else { continue };
+        for family in [Family::V4, Family::V6] {
+            let addresses = vip.addresses.iter().copied().filter(|address| Family::of(*address) == family);
+            let addresses: Vec<IpAddr> = addresses.collect();
+            if addresses.is_empty() {
+                continue;
+            }
+            let settings = Settings {
+                id: vrrp.id,
+                priority: vrrp.priority,
+                interval: vrrp.interval,
+                preempt: vrrp.preempt,
+                preempt_delay: vrrp.preempt_delay,
+                addresses,
+            };
+            let peers = vrrp.peers.iter().copied().filter(|peer| Family::of(*peer) == family).collect();
+            let plan =
+                RouterPlan { interface: vip.interface.clone(), settings, peers, checksum: vrrp.checksum };
+            plans.insert((name.clone(), family), plan);
+        }
+    }
+    plans
+}
+
+impl Agent {
+    /// A virtual router made up its mind.
+    pub(super) async fn handle_decision(&mut self, decision: Decision) {
+        match decision {
+            Decision::Acquire(key) => {
+                self.active.insert(key);
+                self.hold_vips().await;
+            }
+            Decision::Release(key) => {
+                self.active.remove(&key);
+                self.hold_vips().await;
+            }
+            Decision::News(key, news) => {
+                let (kind, words) = self.words(&news);
+                self.journal.record(kind, format!("{}: {words}", label(&key)));
+            }
+            Decision::Trouble(key, Some(trouble)) => {
+                self.journal.record(EventKind::Warning, format!("{}: takes no part: {trouble}", label(&key)));
+            }
+            Decision::Trouble(key, None) => {
+                self.journal.record(EventKind::VrrpChanged, format!("{}: takes part again", label(&key)));
+            }
+        }
+    }
+
+    fn words(&self, news: &News) -> (EventKind, String) {
+        match news {
+            News::StateChanged { from, to, why } => {
+                (EventKind::VrrpChanged, format!("{} → {}, {}", from.name(), to.name(), reason(*why)))
+            }
+            News::RivalHeard { from, priority } => (
+                EventKind::Warning,
+                format!(
+                    "{from} (priority {priority}) advertises as Active too; for a moment both nodes serve. If this is told \
+                     again and again, the other node does not hear this one: look at the network and its filters between them"
+                ),
+            ),
+            News::AddressesDiffer { from } => (
+                EventKind::Warning,
+                format!(
+                    "{from} advertises other addresses than this node's configuration has; make both files agree"
+                ),
+            ),
+            News::HandOverFailed => {
+                (EventKind::Warning, "nobody took the addresses over, so this node keeps them".to_owned())
+            }
+        }
+    }
+
+    /// Lets other nodes have VIPs: one, or all that are Active here.
+    pub(super) fn hand_over(&mut self, request: &HandOverRequest) -> Result<HandedOver, ApiError> {
+        if let Some(name) = &request.vip
+            && self.config.vips.get(name).is_none_or(|vip| vip.vrrp.is_none())
+        {
+            let with = self.config.vips.iter().filter(|(_, vip)| vip.vrrp.is_some());
+            let names: Vec<_> = with.map(|(name, _)| name.as_str()).collect();
+            return Err(ApiError::not_found(format!(
+                "there is no VIP {name} with VRRP; there are: {}",
+                names.join(", ")
+            )));
+        }
+        let wanted = |key: &&RouterKey| request.vip.as_ref().is_none_or(|name| *name == key.0);
+        let keys: BTreeSet<RouterKey> = self.active.iter().filter(wanted).cloned().collect();
+        let vips: BTreeSet<_> = keys.iter().map(|(name, _)| name.clone()).collect();
+        self.virtual_routers.hand_over(keys);
+        Ok(HandedOver { vips: vips.into_iter().collect() })
+    }
+
+    /// Hands over what is Active here, and takes the addresses away once others have them.
+    pub(super) async fn leave_vrrp(
+        &mut self,
+        decisions: &mut tokio::sync::mpsc::UnboundedReceiver<Decision>,
+    ) {
+        self.virtual_routers.stop().await;
+        while let Ok(decision) = decisions.try_recv() {
+            self.handle_decision(decision).await;
+        }
+    }
+
+    /// All virtual routers, as they are now.
+    pub(super) fn vrrp_view(&self) -> VrrpView {
+        let snapshot = self.virtual_routers.snapshot();
+        let counts = AdvertError::ALL.into_iter().map(|reason| {
+            let count = snapshot.malformed.get(&reason).copied().unwrap_or(0);
+            (reason.name().to_owned(), count)
+        });
+        VrrpView {
+            routers: snapshot.routers.iter().map(view).collect(),
+            malformed: counts.collect(),
+            foreign: snapshot.foreign,
+            message_checksums: snapshot.message_checksums,
+        }
+    }
+}
+
+fn label((vip, family): &RouterKey) -> String {
+    format!("vip {vip} {family}")
+}
+
+fn reason(why: Why) -> &'static str {
+    match why {
+        Why::Started => "it takes part",
+        Why::Stopped => "it takes no part any more",
+        Why::Owner => "this node owns the addresses",
+        Why::ActiveDown => "no Active router was heard",
+        Why::ActiveLeft => "the Active router left",
+        Why::Preempted => "the Active router had a lower priority",
+        Why::Yielded => "another node had the better claim",
+        Why::HandedOver => "it was handed over",
+        Why::Overslept => "this node did not run for a while",
+    }
+}
+
+fn view(router: &RouterSnapshot) -> VirtualRouterView {
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let ago = |at: Instant| milliseconds(at.elapsed());
+    let plan = &router.plan;
+    VirtualRouterView {
+        vip: router.key.0.clone(),
+        family: router.key.1,
+        interface: plan.interface.clone(),
+        id: plan.settings.id.get(),
+        state: router.state.name().to_owned(),
+        active: router.state == State::Active,
+        since_ms: ago(router.since),
+        priority: router.priority.get(),
+        configured_priority: plan.settings.priority.get(),
+        interval_ms: milliseconds(plan.settings.interval.duration()),
+        active_down_ms: milliseconds(router.active_down_interval),
+        addresses: plan.settings.addresses.clone(),
+        local: router.local,
+        heard: router.heard.map(|(from, priority, interval, at)| HeardView {
+            from,
+            priority,
+            interval_ms: milliseconds(interval),
+            ago_ms: ago(at),
+        }),
+        times_active: router.times_active,
+        adverts_sent: router.adverts_sent,
+        adverts_received: router.adverts_received,
+        trouble: router.trouble.clone(),
+    }
+}

@@ -1,0 +1,19 @@
+//! Words of `lbctl vrrp`.
+
+use crate::model::VipName;
+use clap::Subcommand;
+
+/// VRRP.
+#[derive(Debug, Subcommand)]
+pub enum VrrpCommand {
+    /// Show this node's virtual routers, and whom they heard.
+    Status,
+    /// Let another node have VIPs that are Active here. This node goes on serving each until the other one does.
+    Failover {
+        /// Only this VIP.
+        vip: Option<VipName>,
+        /// How long to wait for the other node.
+        #[arg(long, value_name = "TIME", default_value = "10s")]
+        wait: humantime::Duration,
+    },
+}

@@ -1,0 +1,115 @@
+//! `lbctl vrrp`: who is Active, and handing over.
+
+use super::args::VrrpCommand;
+use super::output::{Output, table};
+use super::{CliError, Exit};
+use crate::api::client::Client;
+use crate::api::{HandOverRequest, HandedOver, VirtualRouterView, VrrpView};
+use crate::model::VipName;
+use humantime::format_duration;
+use hyper::Method;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+/// How often a hand-over is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+pub(super) async fn run(client: &Client, output: Output, command: VrrpCommand) -> Result<Exit, CliError> {
+    match command {
+        VrrpCommand::Status => status(client, output).await,
+        VrrpCommand::Failover { vip, wait } => failover(client, output, vip, wait.into()).await,
+    }
+}
+
+async fn status(client: &Client, output: Output) -> Result<Exit, CliError> {
+    let view: VrrpView = client.get("/vrrp").await?;
+    output.print(&view, text)?;
+    Ok(Exit::Success)
+}
+
+fn text(view: &VrrpView) -> String {
+    if view.routers.is_empty() {
+        return "no VIP has VRRP: [vip.NAME.vrrp] in the configuration gives it that".to_owned();
+    }
+    let headers =
+        ["vip", "family", "id", "state", ">for", ">priority", ">interval", "heard", ">sent", ">received"];
+    let mut text = table(&headers, view.routers.iter().map(row).collect());
+    // Writing to a String cannot fail.
+    for router in &view.routers {
+        if let Some(trouble) = &router.trouble {
+            let _ = write!(text, "\nvip {} {}: takes no part: {trouble}", router.vip, router.family);
+        }
+    }
+    let malformed: Vec<_> = view.malformed.iter().filter(|(_, count)| **count > 0).collect();
+    for (reason, count) in malformed {
+        let _ = write!(text, "\nmalformed, {reason}: {count}");
+    }
+    if view.foreign > 0 {
+        let _ =
+            write!(text, "\nfor other virtual routers, or from nodes that are no peers: {}", view.foreign);
+    }
+    text
+}
+
+fn row(router: &VirtualRouterView) -> Vec<String> {
+    let time = |milliseconds: u64| format_duration(Duration::from_millis(milliseconds)).to_string();
+    let priority = if router.priority == router.configured_priority {
+        router.priority.to_string()
+    } else {
+        format!("{} of {}", router.priority, router.configured_priority)
+    };
+    let heard = router.heard.as_ref().map_or_else(
+        || "nobody".to_owned(),
+        |heard| format!("{} ({}), {} ago", heard.from, heard.priority, time(heard.ago_ms)),
+    );
+    vec![
+        router.vip.to_string(),
+        router.family.to_string(),
+        router.id.to_string(),
+        router.state.clone(),
+        format_duration(Duration::from_secs(router.since_ms / 1000)).to_string(),
+        priority,
+        time(router.interval_ms),
+        heard,
+        router.adverts_sent.to_string(),
+        router.adverts_received.to_string(),
+    ]
+}
+
+async fn failover(
+    client: &Client,
+    output: Output,
+    vip: Option<VipName>,
+    wait: Duration,
+) -> Result<Exit, CliError> {
+    let request = HandOverRequest { vip };
+    let begun: HandedOver = client.send(Method::POST, "/vrrp/failover", &request).await?;
+    let deadline = Instant::now() + wait;
+    loop {
+        let view: VrrpView = client.get("/vrrp").await?;
+        let still: Vec<_> =
+            view.routers.iter().filter(|one| one.active && begun.vips.contains(&one.vip)).collect();
+        if still.is_empty() {
+            break;
+        }
+        if Instant::now() >= deadline {
+            let names: Vec<String> = still.iter().map(|one| format!("{} {}", one.vip, one.family)).collect();
+            let message = format!(
+                "nobody took {} over within {}; this node keeps serving it",
+                names.join(", "),
+                format_duration(wait)
+            );
+            return Err(CliError::TimedOut(message));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    output.print(&begun, |begun| {
+        let names: Vec<_> = begun.vips.iter().map(VipName::as_str).collect();
+        if names.is_empty() {
+            "nothing is Active here".to_owned()
+        } else {
+            format!("handed over: {}", names.join(", "))
+        }
+    })?;
+    Ok(Exit::Success)
+}

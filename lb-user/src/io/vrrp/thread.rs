@@ -1,0 +1,342 @@
+//! The thread's loop: packets first, then orders, then time.
+
+use super::channel::{Channel, Received};
+use super::{Decision, Order, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError};
+use crate::core::vrrp::advert::{Advert, AdvertError};
+use crate::core::vrrp::machine::{Action, Input, Machine, News, State};
+use crate::model::{ChecksumForm, Family};
+use futures_util::future::{pending, select_all};
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// How often interfaces are looked at: whether they are there, up, and have their address.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// In the same way, where something is missing.
+type ChannelKey = (String, Family);
+
+struct Running {
+    plan: RouterPlan,
+    machine: Machine,
+    since: Instant,
+    times_active: u64,
+    adverts_sent: u64,
+    adverts_received: u64,
+    trouble: Option<String>,
+}
+
+pub(super) struct Runner {
+    routers: BTreeMap<RouterKey, Running>,
+    channels: BTreeMap<ChannelKey, Channel>,
+    penalties: BTreeMap<RouterKey, u8>,
+    decisions: mpsc::UnboundedSender<Decision>,
+    snapshots: watch::Sender<Snapshot>,
+    malformed: BTreeMap<AdvertError, u64>,
+    foreign: u64,
+    message_checksums: u64,
+    stopping: Option<oneshot::Sender<()>>,
+}
+
+impl Runner {
+    pub(super) fn new(
+        decisions: mpsc::UnboundedSender<Decision>,
+        snapshots: watch::Sender<Snapshot>,
+    ) -> Self {
+        Self {
+            routers: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            penalties: BTreeMap::new(),
+            decisions,
+            snapshots,
+            malformed: BTreeMap::new(),
+            foreign: 0,
+            message_checksums: 0,
+            stopping: None,
+        }
+    }
+
+    /// Runs until it is told to stop, or the agent is gone.
+    pub(super) async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let deadline = self.routers.values().filter_map(|running| running.machine.deadline()).min();
+            tokio::select! {
+                // What came while this node did not run is heard before it speaks.
+                biased;
+                (key, received) = next_packet(&self.channels) => self.take_packet(&key, received),
+                order = orders.recv() => match order {
+                    Some(order) => self.take_order(order),
+                    None => break,
+                },
+                () = sleep_until(deadline) => self.pass_time(),
+                _ = look.tick(), if !self.routers.is_empty() => self.look_around(),
+            }
+            self.publish();
+            if self.stopping.is_some()
+                && self.routers.values().all(|one| one.machine.state() != State::Active)
+            {
+                self.end();
+                break;
+            }
+        }
+    }
+
+    fn take_order(&mut self, order: Order) {
+        match order {
+            Order::Follow(plans) => self.follow(plans),
+            Order::Lower(penalties) => {
+                self.penalties = penalties;
+                let keys: Vec<_> = self.routers.keys().cloned().collect();
+                keys.iter().for_each(|key| self.set_priority(key));
+            }
+            Order::HandOver(keys) => {
+                keys.iter().for_each(|key| self.input(key, Input::HandedOver));
+            }
+            Order::Stop(done) => {
+                self.stopping = Some(done);
+                let keys: Vec<_> = self.routers.keys().cloned().collect();
+                keys.iter().for_each(|key| self.input(key, Input::HandedOver));
+            }
+        }
+    }
+
+    /// All are Backup by now, or were never more; those that nobody succeeded have been stopped.
+    fn end(&mut self) {
+        let keys: Vec<_> = self.routers.keys().cloned().collect();
+        keys.iter().for_each(|key| self.input(key, Input::Stopped));
+        self.publish();
+        if let Some(done) = self.stopping.take() {
+            // Nobody waits any more.
+            let _ = done.send(());
+        }
+    }
+
+    fn follow(&mut self, plans: BTreeMap<RouterKey, RouterPlan>) {
+        let gone = self.routers.iter().filter(|(key, running)| plans.get(*key) != Some(&running.plan));
+        let gone: Vec<RouterKey> = gone.map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.input(&key, Input::Stopped);
+            self.routers.remove(&key);
+        }
+        for (key, plan) in plans {
+            self.routers.entry(key).or_insert_with(|| Running {
+                machine: Machine::new(plan.settings.clone()),
+                plan,
+                since: Instant::now(),
+                times_active: 0,
+                adverts_sent: 0,
+                adverts_received: 0,
+                trouble: None,
+            });
+        }
+        self.look_around();
+    }
+
+    fn set_priority(&mut self, key: &RouterKey) {
+        let Some(running) = self.routers.get(key) else { return };
+        let penalty = self.penalties.get(key).copied().unwrap_or(0);
+        let priority = running.plan.settings.priority.lowered_by(penalty);
+        if priority != running.machine.priority() {
+            self.input(key, Input::PriorityChanged(priority));
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let now = Instant::now();
+        let due = self.routers.iter().filter(|(_, one)| one.machine.deadline().is_some_and(|at| at <= now));
+        let due: Vec<RouterKey> = due.map(|(key, _)| key.clone()).collect();
+        due.iter().for_each(|key| self.input(key, Input::TimePassed));
+    }
+
+    fn input(&mut self, key: &RouterKey, input: Input) {
+        let Some(running) = self.routers.get_mut(key) else { return };
+        let before = running.machine.state();
+        let actions = running.machine.handle(input, Instant::now());
+        if running.machine.state() != before {
+            running.since = Instant::now();
+            running.times_active += u64::from(running.machine.state() == State::Active);
+        }
+        for action in actions {
+            self.act(key, action);
+        }
+    }
+
+    fn act(&mut self, key: &RouterKey, action: Action) {
+        let decision = match action {
+            Action::SendAdvert { priority } => return self.send(key, priority),
+            Action::AcquireVips => Decision::Acquire(key.clone()),
+            Action::ReleaseVips => Decision::Release(key.clone()),
+            // Nobody will succeed: it is given up all the same.
+            Action::Tell(News::HandOverFailed) if self.stopping.is_some() => {
+                return self.input(key, Input::Stopped);
+            }
+            Action::Tell(news) => Decision::News(key.clone(), news),
+        };
+        // An agent that is gone hears nothing.
+        let _ = self.decisions.send(decision);
+    }
+
+    fn send(&mut self, key: &RouterKey, priority: u8) {
+        let Some(running) = self.routers.get_mut(key) else { return };
+        let Some(channel) = self.channels.get(&(running.plan.interface.clone(), key.1)) else { return };
+        let advert = running.machine.advert(priority);
+        let group = [channel.group()];
+        let receivers = if running.plan.peers.is_empty() { &group[..] } else { &running.plan.peers[..] };
+        for to in receivers.iter().filter(|to| to.is_ipv4() == channel.local().is_ipv4()) {
+            let message = advert.encode(channel.local(), *to, running.plan.checksum);
+            match channel.send(&message, *to) {
+                Ok(()) => running.adverts_sent += 1,
+                // The link is looked at soon enough; who hears nothing takes over.
+                Err(error) => tracing::debug!(%error, %to, "an advertisement was not sent"),
+            }
+        }
+    }
+
+    fn take_packet(&mut self, (interface, family): &ChannelKey, received: io::Result<Received>) {
+        let received = match received {
+            Ok(received) => received,
+            Err(error) => {
+                tracing::debug!(%error, interface, "hearing advertisements");
+                self.channels.remove(&(interface.clone(), *family));
+                return;
+            }
+        };
+        let Received { source, destination, ttl, message } = received;
+        let (advert, form) = match Advert::decode(&message, source, destination, ttl) {
+            Ok(read) => read,
+            Err(reason) => {
+                *self.malformed.entry(reason).or_default() += 1;
+                return;
+            }
+        };
+        if form == ChecksumForm::Message {
+            self.message_checksums += 1;
+        }
+        let is_for = |(key, one): &(&RouterKey, &mut Running)| {
+            key.1 == *family
+                && one.plan.interface == *interface
+                && one.plan.settings.id == advert.id
+                && (one.plan.peers.is_empty() || one.plan.peers.contains(&source))
+        };
+        let found = self.routers.iter_mut().find(is_for);
+        let Some((key, running)) = found else {
+            self.foreign += 1;
+            return;
+        };
+        running.adverts_received += 1;
+        let key = key.clone();
+        self.input(&key, Input::AdvertReceived { from: source, advert });
+    }
+
+    /// Opens channels that are missing, closes those that are not what they were, and lets their virtual routers take part or not.
+    fn look_around(&mut self) {
+        if self.routers.is_empty() {
+            self.channels.clear();
+            return;
+        }
+        let up = interfaces_up();
+        let virtual_addresses: BTreeSet<IpAddr> =
+            self.routers.values().flat_map(|one| one.plan.settings.addresses.iter().copied()).collect();
+        self.channels.retain(|(interface, _), channel| {
+            up.contains(interface) && channel.is_current(interface, &virtual_addresses)
+        });
+        let wanted: BTreeSet<ChannelKey> =
+            self.routers.iter().map(|(key, one)| (one.plan.interface.clone(), key.1)).collect();
+        let mut troubles: BTreeMap<ChannelKey, String> = BTreeMap::new();
+        for key in wanted {
+            if self.channels.contains_key(&key) {
+                continue;
+            }
+            let (interface, family) = &key;
+            let opened = if up.contains(interface) {
+                Channel::open(interface, *family, &virtual_addresses)
+            } else {
+                Err(VrrpError::Down { interface: interface.clone() })
+            };
+            match opened {
+                Ok(channel) => drop(self.channels.insert(key, channel)),
+                Err(error) => drop(troubles.insert(key, error.to_string())),
+            }
+        }
+        let keys: Vec<RouterKey> = self.routers.keys().cloned().collect();
+        for key in keys {
+            self.take_part(&key, &troubles);
+        }
+    }
+
+    fn take_part(&mut self, key: &RouterKey, troubles: &BTreeMap<ChannelKey, String>) {
+        let Some(running) = self.routers.get_mut(key) else { return };
+        let channel_key = (running.plan.interface.clone(), key.1);
+        let trouble = troubles.get(&channel_key).cloned();
+        if trouble != running.trouble {
+            running.trouble.clone_from(&trouble);
+            let _ = self.decisions.send(Decision::Trouble(key.clone(), trouble));
+        }
+        let started = running.machine.state() != State::Initialize;
+        let local = self.channels.get(&channel_key).map(Channel::local);
+        match (local, started) {
+            (Some(local), false) if self.stopping.is_none() => {
+                self.set_priority(key);
+                self.input(key, Input::Started { local });
+            }
+            (None, true) => self.input(key, Input::Stopped),
+            _ => {}
+        }
+    }
+
+    fn publish(&self) {
+        let router = |(key, one): (&RouterKey, &Running)| RouterSnapshot {
+            key: key.clone(),
+            plan: one.plan.clone(),
+            state: one.machine.state(),
+            since: one.since,
+            priority: one.machine.priority(),
+            local: self.channels.get(&(one.plan.interface.clone(), key.1)).map(Channel::local),
+            heard: one
+                .machine
+                .heard()
+                .map(|heard| (heard.from, heard.priority, heard.interval.duration(), heard.at)),
+            active_down_interval: one.machine.active_down_interval(),
+            times_active: one.times_active,
+            adverts_sent: one.adverts_sent,
+            adverts_received: one.adverts_received,
+            trouble: one.trouble.clone(),
+        };
+        self.snapshots.send_replace(Snapshot {
+            routers: self.routers.iter().map(router).collect(),
+            malformed: self.malformed.clone(),
+            foreign: self.foreign,
+            message_checksums: self.message_checksums,
+        });
+    }
+}
+
+/// The next packet of any channel.
+async fn next_packet(channels: &BTreeMap<ChannelKey, Channel>) -> (ChannelKey, io::Result<Received>) {
+    if channels.is_empty() {
+        return pending().await;
+    }
+    let receivers =
+        channels.iter().map(|(key, channel)| Box::pin(async move { (key, channel.receive().await) }));
+    let ((key, received), _, _) = select_all(receivers).await;
+    (key.clone(), received)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => pending().await,
+    }
+}
+
+/// The interfaces that are up and connected.
+fn interfaces_up() -> BTreeSet<String> {
+    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    let Ok(all) = getifaddrs() else { return BTreeSet::new() };
+    all.filter(|one| one.flags.contains(up)).map(|one| one.interface_name).collect()
+}

@@ -1,0 +1,101 @@
+//! Real keepalived on a host of the lab, with VIP A: the other node of a pair.
+
+use crate::client::{PATIENCE, vip_a};
+use anyhow::{Context as _, Result, ensure};
+use lbctl_tests::lab::{Lab, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::File;
+use std::process::Child;
+use tempfile::TempDir;
+
+/// A running keepalived. Dropped, it is killed.
+pub(crate) struct Keepalived {
+    child: Child,
+    folder: TempDir,
+    host: String,
+}
+
+impl Keepalived {
+    /// Starts it with that priority, interval in seconds, and initial state.
+    pub(crate) fn start(lab: &Lab, host: &str, priority: u8, interval: &str, state: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let instances: String = vip_a()
+            .iter()
+            .map(|vip| {
+                let (name, bits) = if vip.is_ipv4() { ("v4", 32) } else { ("v6", 128) };
+                format!(
+                    "vrrp_instance {name} {{\n state {state}\n interface eth0\n virtual_router_id 51\n priority {priority}\n \
+                     advert_int {interval}\n version 3\n virtual_ipaddress {{\n  {vip}/{bits} dev eth0\n }}\n}}\n"
+                )
+            })
+            .collect();
+        let config = folder.path().join("keepalived.conf");
+        std::fs::write(&config, format!("global_defs {{\n vrrp_version 3\n}}\n{instances}"))?;
+        let log = File::create(folder.path().join("log"))?;
+        let pid_file = |name: &str| folder.path().join(name).display().to_string();
+        let mut command = lab.host(host).command("keepalived");
+        // In the foreground, VRRP alone, its words on the console.
+        command.args(["-n", "-l", "-D", "-P", "-f"]).arg(&config);
+        command.args(["-p", &pid_file("pid"), "-r", &pid_file("vrrp.pid")]);
+        let child = command.stdout(log.try_clone()?).stderr(log).spawn().context("keepalived")?;
+        Ok(Self { child, folder, host: host.to_owned() })
+    }
+
+    fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.folder.path().join("log"))?)
+    }
+
+    /// Waits until it has said so often that it enters a state: once for each family and time.
+    pub(crate) fn expect(&self, state: &str, times: usize) -> Result<()> {
+        poll::until(&format!("keepalived enters {state} {times} times"), PATIENCE, || {
+            let log = self.log()?;
+            let said = log.lines().filter(|line| line.contains(&format!("Entering {state}"))).count();
+            ensure!(said == times, "{said} times:\n{log}");
+            Ok(())
+        })
+    }
+
+    /// Ends it in order: it says that it leaves.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Kills all of it, and takes away the addresses that it leaves, as if its machine had gone.
+    pub(crate) fn kill(mut self, lab: &Lab) -> Result<()> {
+        self.kill_all();
+        for vip in vip_a() {
+            let bits = if vip.is_ipv4() { 32 } else { 128 };
+            let mut command = lab.host(&self.host).command("ip");
+            let status = command.args(["addr", "del", &format!("{vip}/{bits}"), "dev", "eth0"]).status()?;
+            ensure!(status.success(), "{vip} was not there");
+        }
+        Ok(())
+    }
+
+    /// The child first, while the parent, which would start another, cannot; a child whose parent is gone would end in order.
+    fn kill_all(&mut self) {
+        let child = std::fs::read_to_string(self.folder.path().join("vrrp.pid"));
+        let child = child.ok().and_then(|text| text.trim().parse().ok());
+        let signal = |pid: i32, signal| {
+            // Gone already is as good.
+            let _ = kill(Pid::from_raw(pid), signal);
+        };
+        if let (Ok(parent), Some(child)) = (i32::try_from(self.child.id()), child) {
+            signal(parent, Signal::SIGSTOP);
+            signal(child, Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Keepalived {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.kill_all();
+        }
+    }
+}
