@@ -100,6 +100,8 @@ outcomes! {
     UnknownReset = "unknown_reset" Drop,
     /// A datagram to a NAT port, of no flow: nothing to answer.
     UnknownDatagram = "unknown_datagram" Drop,
+    /// To a VIP that other nodes may have taken over, and the agent has not renewed the lease for it: nobody serves it here.
+    LeaseOver = "lease_over" Drop,
     /// A rule of the firewall denies it.
     Denied = "denied" Drop,
     /// No rule of the firewall allows it, and the service, or the host, wants one.
@@ -128,7 +130,7 @@ outcomes! {
     BadIcmp = "bad_icmp" Drop,
     /// TTL or hop limit does not allow another hop.
     TtlExceeded = "ttl_exceeded" Drop,
-    /// No NAT port towards the backend was free in the attempts allowed.
+    /// Eight NAT ports were taken, by nobody who rests.
     PortsExhausted = "ports_exhausted" Drop,
     /// The client's address and port, which the mode keeps, are in use towards that backend already: by way of another
     /// VIP or service.
@@ -174,7 +176,7 @@ occurrences! {
     PortCollision = "port_collision",
     /// A flow in its handshake had lost its NAT port to another (evicted in a flood) and was forgotten.
     PortLost = "port_lost",
-    /// A NAT port of a closed flow, or of datagrams that rested, was used again.
+    /// A NAT port of a closed flow, of datagrams that rested, or of a handshake that did, was used again.
     PortReused = "port_reused",
     /// A SYN on the tuple of a closed flow began a new flow.
     TupleReused = "tuple_reused",

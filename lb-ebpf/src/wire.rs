@@ -21,6 +21,8 @@ pub const PROTOCOL_TCP: u8 = 6;
 pub const PROTOCOL_UDP: u8 = 17;
 /// IP protocol number of ICMPv6.
 pub const PROTOCOL_ICMPV6: u8 = 58;
+/// EtherType of ARP.
+pub const ETHER_TYPE_ARP: [u8; 2] = [0x08, 0x06];
 /// EtherType of IPv4.
 pub const ETHER_TYPE_IPV4: [u8; 2] = [0x08, 0x00];
 /// EtherType of IPv6.
@@ -292,6 +294,45 @@ pub struct IcmpErrorFrame<I> {
     pub quoted_ip: I,
     /// The beginning of its TCP or UDP header.
     pub quoted_ports: QuotedPorts,
+}
+
+/// A frame of ARP between Ethernet and IPv4. RFC 826.
+#[repr(C, align(2))]
+#[derive(Clone, Copy)]
+pub struct ArpFrame {
+    /// Ethernet header.
+    pub ethernet: Ethernet,
+    /// Kinds and lengths of addresses, what it is, and who sent it.
+    pub before: [u8; 18],
+    /// The MAC address that is asked for, or told to whom.
+    pub target_mac: [u8; 6],
+    /// The address that it is about.
+    pub target: [u8; 4],
+}
+
+/// The front of a frame that asks for an IPv6 address' MAC address. RFC 4861 §4.3.
+#[repr(C, align(2))]
+#[derive(Clone, Copy)]
+pub struct NeighbourSolicitationFrame {
+    /// Ethernet header.
+    pub ethernet: Ethernet,
+    /// IP header.
+    pub ip: Ipv6,
+    /// Type, code, checksum.
+    pub icmp: [u8; 4],
+    /// Nothing.
+    pub reserved: [u8; 4],
+    /// The address that is asked for.
+    pub target: [u8; 16],
+}
+
+impl NeighbourSolicitationFrame {
+    /// Whether it is one.
+    #[inline(always)]
+    pub const fn is_one(&self) -> bool {
+        const NEIGHBOUR_SOLICITATION: u8 = 135;
+        self.ip.next_header == PROTOCOL_ICMPV6 && self.icmp[0] == NEIGHBOUR_SOLICITATION
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod failures;
 mod firewall;
 mod flood;
 mod instances;
+mod interop;
 mod keepalived;
 mod limits;
 mod modes;

@@ -35,6 +35,8 @@ pub const ABI_VERSION: u32 = 10;
 pub const FILTER_WORDS: u32 = 1024;
 /// VIPs a node can hold.
 pub const MAX_VIPS: u32 = 4096;
+/// In the word of a VIP: it is only served under a lease.
+pub const VIP_NEEDS_LEASE: u32 = 2;
 /// (VIP, port, protocol) triples a node can serve.
 pub const MAX_SERVICES: u32 = 8192;
 /// Backend addresses a node can know at one time; also the range of backend ids.

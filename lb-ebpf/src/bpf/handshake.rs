@@ -213,6 +213,9 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
         }
         Direction::Forward => {
             if !confirms(record, flags) {
+                if flags.is_open() && !record.state().is_answered() {
+                    note_syn(key, record, u32::from_be_bytes(tcp.sequence));
+                }
                 return Outcome::Handshake;
             }
             confirm(record);
@@ -220,6 +223,20 @@ fn advance(key: &FlowKey, record: &mut FlowRecord, tcp: &Tcp, segment_bytes: u32
                 return Outcome::Handshake;
             }
             promote(key, record)
+        }
+    }
+}
+
+/// A SYN that was sent again, or another one: its client gave up, and began anew from the same port. Where its number is kept, it is that of
+/// the last.
+#[inline(always)]
+fn note_syn(key: &FlowKey, record: &mut FlowRecord, client_isn: u32) {
+    if !record.state().has(FlowState::SYN_KEPT) || record.fin_end == client_isn {
+        return;
+    }
+    for entry in [maps::embryonic_twin(key, record), Some(record)] {
+        if let Some(entry) = entry {
+            entry.fin_end = client_isn;
         }
     }
 }

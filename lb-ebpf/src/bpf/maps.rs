@@ -8,8 +8,8 @@ use super::options::OptionBytes;
 use super::pipeline::Opening;
 use crate::abi::{
     Address, Backend, BackendStats, FILTER_WORDS, FlowKey, FlowRecord, MAX_ACCOUNTS, MAX_BACKENDS,
-    MAX_SERVICES, MAX_SLOTS, MAX_VIPS, NodeConfig, Service, ServiceKey, ServiceLimit, active_flows_of,
-    filter_position, service_account,
+    MAX_SERVICES, MAX_SLOTS, MAX_VIPS, NodeConfig, Service, ServiceKey, ServiceLimit, VIP_NEEDS_LEASE,
+    active_flows_of, filter_position, service_account,
 };
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
@@ -167,6 +167,16 @@ fn is_in(filter: &Array<u64>, last_bytes: [u8; 2]) -> bool {
 #[inline(always)]
 pub(super) fn is_vip(address: &Address) -> bool {
     VIPS.get_ptr(address).is_some()
+}
+
+/// Whether an address is a VIP that is only served under a lease.
+#[inline(always)]
+pub(super) fn needs_lease(address: &Address) -> bool {
+    // SAFETY: values are words that are read at once; entries stay readable until an RCU grace period is over.
+    match unsafe { VIPS.get(address) } {
+        Some(word) => *word & VIP_NEEDS_LEASE != 0,
+        None => false,
+    }
 }
 
 #[inline(always)]

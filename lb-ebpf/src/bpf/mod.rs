@@ -10,6 +10,7 @@ pub mod firewall;
 mod frame;
 mod handshake;
 mod icmp;
+mod lease;
 mod limits;
 pub mod maps;
 mod new_flow;

@@ -60,6 +60,10 @@ pub(super) fn process<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowK
 #[inline(never)]
 fn keep_syn<I: Rewritable>(ctx: &XdpContext, frame: Frame) -> core::result::Result<(), Outcome> {
     let segment = frame.view::<TcpFrame<I>>().ok_or(Outcome::Runt)?;
+    if segment.ip.packet_bytes() != I::BYTES as u32 + segment.tcp.header_bytes() {
+        // Its data (TCP Fast Open) would not go out again; and a backend that took it must not get it twice.
+        return Ok(());
+    }
     let client_isn = u32::from_be_bytes(segment.tcp.sequence);
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let opening = maps::opening().ok_or(Outcome::Internal)?;
@@ -223,8 +227,14 @@ impl Draft {
 fn take_over(draft: &mut Draft, now: u64, from_handshake: bool) -> bool {
     let rests = |record: &FlowRecord| age_ns(record.last_seen_ns, now) >= PORT_REST_NS;
     let Some(owner) = maps::embryonic(&draft.from_backend) else { return false };
-    // A flow that is complete is here because the established table was full.
-    if owner.state().has(FlowState::CONFIRMED) || !rests(owner) {
+    if !rests(owner) {
+        return false;
+    }
+    // The client's entry may have given way, and the client's datagrams have another flow by now.
+    let client = owner.twin_key(&draft.from_backend);
+    let forward = maps::embryonic(&client).filter(|forward| forward.twin_key(&client) == draft.from_backend);
+    // A flow that is complete, as its client's entry knows, is here because the established table was full.
+    if forward.as_ref().is_some_and(|forward| !rests(forward) || forward.state().has(FlowState::CONFIRMED)) {
         return false;
     }
     let is_handshake = !owner.state().is_of_datagrams();
@@ -232,14 +242,7 @@ fn take_over(draft: &mut Draft, now: u64, from_handshake: bool) -> bool {
         draft.last_resort = u32::from(u16::from_be_bytes(draft.forward.new_source_port()));
         return false;
     }
-    // The client's entry may have given way, and the client's datagrams have another flow by now.
-    let client = owner.twin_key(&draft.from_backend);
-    if let Some(forward) = maps::embryonic(&client)
-        && forward.twin_key(&client) == draft.from_backend
-    {
-        if !rests(forward) {
-            return false;
-        }
+    if forward.is_some() {
         maps::remove_embryonic(&client);
     }
     if is_handshake {

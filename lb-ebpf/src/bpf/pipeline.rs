@@ -6,16 +6,16 @@ use super::{
     cookies::{self, Account},
     established, explain, firewall,
     frame::Frame,
-    handshake, icmp, maps, new_flow, now_ns, reset,
+    handshake, icmp, lease, maps, new_flow, now_ns, reset,
     rewrite::Rewritable,
     splice,
 };
-use crate::abi::{Address, Decision, FlowKey, Forwarding, NO_RULE, Policy, Service, ServiceKey};
+use crate::abi::{Address, Decision, Direction, FlowKey, Forwarding, NO_RULE, Policy, Service, ServiceKey};
 use crate::flow_state::FlowState;
 use crate::outcome::{Outcome, Verdict};
 use crate::wire::{
-    ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame, Ipv4, Ipv6,
-    PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
+    ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame,
+    Ipv4, Ipv6, PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
 };
 use aya_ebpf::programs::XdpContext;
 
@@ -72,6 +72,7 @@ pub fn process(ctx: &XdpContext) -> Result {
     match ethernet.ether_type {
         ETHER_TYPE_IPV4 => process_family::<Ipv4>(ctx, frame),
         ETHER_TYPE_IPV6 => process_family::<Ipv6>(ctx, frame),
+        ETHER_TYPE_ARP if lease::is_over() && lease::covers_arp(frame) => Err(Outcome::LeaseOver),
         tag if tag == ETHER_TYPES_VLAN[0] || tag == ETHER_TYPES_VLAN[1] => Err(Outcome::VlanTagged),
         _ => Err(Outcome::NotIp),
     }
@@ -108,6 +109,9 @@ fn process_ip<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
         || ip.destination_is_mapped()
     {
         return Err(Outcome::NotOurs);
+    }
+    if lease::is_over() && lease::covers::<I>(frame) {
+        return Err(Outcome::LeaseOver);
     }
     let claimed = ip.packet_bytes() + ETHERNET_BYTES as u32;
     let ip_bytes = frame.bytes(ctx, claimed) - ETHERNET_BYTES as u32;
@@ -289,6 +293,10 @@ fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result 
         opening.way = Way::Unrecorded;
         opening.service.steer_by_hash();
     } else {
+        if matches!(forwarding, Forwarding::Direct) && cookies::may_come(forwarding, opening.now) {
+            // Its SYN may have gone by before, and the backend have answered.
+            opening.service.steer_by_hash();
+        }
         admit(key)?;
     }
     new_flow::process::<I>(ctx, frame, key)
@@ -368,7 +376,8 @@ fn makes_up<I: icmp::IcmpFamily>(
     }
     if matches!(forwarding, Forwarding::Direct) {
         opening.way = Way::Late;
-        opening.state_of_cookie = FlowState::LATE.bits();
+        // It may be the end of the flow already.
+        opening.state_of_cookie = FlowState::LATE.with(FlowState::added_by(Direction::Forward, flags)).bits();
         opening.service.steer_by_hash();
         return Ok(true);
     }

@@ -12,7 +12,9 @@ use super::{
     cookies::{self, OPEN_HEADER_BYTES, OpenFrame},
     established, explain,
     frame::Frame,
-    handshake, maps, new_flow, next_hop, options,
+    handshake,
+    maps::{self, Draft},
+    new_flow, next_hop, options,
     pipeline::{Result, Sent},
     reset,
     rewrite::{self, Rewritable},
@@ -75,7 +77,7 @@ pub(super) fn process<I: Rewritable>(
 pub(super) fn go_by_another_port<I: Rewritable>(
     ctx: &XdpContext,
     key: &FlowKey,
-    record: &FlowRecord,
+    record: &mut FlowRecord,
     now: u64,
 ) -> Result {
     match take_another_port(key, record, now) {
@@ -127,7 +129,7 @@ fn make_up<I: Rewritable>(
         segment.tcp.sequence = expected;
         segment.tcp.checksum = delta.apply(segment.tcp.checksum);
     } else {
-        open_window::<I>(ctx, key, record)?;
+        open_window::<I>(ctx, key, record, draft)?;
     }
     let Some(segment) = Frame::new(ctx).view::<TcpFrame<I>>() else { return Err(Outcome::Internal) };
     rewrite::forward(ctx, segment, &draft.reverse)?;
@@ -171,10 +173,10 @@ fn open_window<I: Rewritable>(
     ctx: &XdpContext,
     key: &FlowKey,
     record: &mut FlowRecord,
+    draft: &mut Draft,
 ) -> core::result::Result<(), Outcome> {
     let frame = Frame::new(ctx);
     let Some(segment) = frame.view::<TcpFrame<I>>() else { return Err(Outcome::Runt) };
-    let Some(draft) = maps::draft() else { return Err(Outcome::Internal) };
     let offer = options::read::<I>(ctx, segment.tcp.header_bytes()).offer;
     let scale = offer.window_scale().unwrap_or(0);
     if !record.state().is_answered() {
@@ -224,8 +226,12 @@ fn learn(key: &FlowKey, record: &mut FlowRecord, learnt: &FlowRecord) {
 /// several ports were as bad, the rest is to be ended, and the SYN goes out with its client's next segment: `Handshake`; that of a flow
 /// whose other entry is gone is to be ended too: `UnknownFlow`.
 #[inline(never)]
-fn take_another_port(key: &FlowKey, record: &FlowRecord, now: u64) -> core::result::Result<(), Outcome> {
+fn take_another_port(key: &FlowKey, record: &mut FlowRecord, now: u64) -> core::result::Result<(), Outcome> {
     explain::note_flow(key, record, 1);
+    if !explain::explains() {
+        // Its own port is none that rests.
+        record.last_seen_ns = now;
+    }
     if !matches!(record.forwarding(), Forwarding::Nat) {
         return Err(Outcome::Handshake);
     }

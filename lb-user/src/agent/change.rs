@@ -249,7 +249,11 @@ impl Agent {
         self.waiting = waiting;
         // The thread ends only with the agent.
         let _ = self.sweeper.send(Order::SetTimeouts(self.config.dataplane.timeouts.into()));
-        self.virtual_routers.follow(super::vrrp::plans(&self.config));
+        if let Err(error) = self.lease_vips() {
+            let message = format!("which VIPs need a lease was not said to the program: {error}");
+            self.journal.record(EventKind::Warning, message);
+        }
+        self.virtual_routers.follow(super::vrrp::plans(&self.config), std::collections::BTreeSet::new());
         self.hold_vips().await;
         Ok(changes)
     }

@@ -123,7 +123,13 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let refusals = dataplane.refusals()?;
     let (results, check_results) = mpsc::channel(EVENTS_WAITING);
     let (trace_ended, traces_ended) = mpsc::channel(1);
-    let (virtual_routers, decisions) = VirtualRouters::spawn()
+    let mut lease = dataplane.lease()?;
+    let renew = move |lasts| {
+        if let Err(error) = lease.renew(lasts) {
+            error!(%error, "the lease of this node's VIPs was not renewed");
+        }
+    };
+    let (virtual_routers, decisions) = VirtualRouters::spawn(Box::new(renew))
         .map_err(|cause| AgentError::System { what: "starting the thread for VRRP", cause })?;
     let journal = journal::Journal::new(events.clone());
     let mut agent = Agent::new(

@@ -141,6 +141,7 @@ impl Agent {
         // Also where there are none: an earlier agent may have left some.
         self.dataplane.put_rules(&ruleset)?;
         self.steer()?;
+        self.lease_vips()?;
         self.ruleset = ruleset;
         // What an earlier agent's rules were is not known.
         self.dataplane.judge_flows_again()?;
@@ -148,8 +149,9 @@ impl Agent {
         // An earlier agent's VIPs that the file no longer has leave the interface too.
         self.suspect_vips(&known.vips, &report.interfaces_left);
         self.report_load(report);
+        let resumed = self.resume_vrrp().await?;
         self.hold_vips().await;
-        self.virtual_routers.follow(super::vrrp::plans(&self.config));
+        self.virtual_routers.follow(super::vrrp::plans(&self.config), resumed);
         Ok(())
     }
 

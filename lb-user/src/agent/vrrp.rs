@@ -1,10 +1,12 @@
 //! Virtual routers: what the configuration wants of them, and what their decisions mean for the VIPs.
 
+use super::AgentError;
 use super::state::Agent;
 use crate::api::{ApiError, EventKind, HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView};
 use crate::config::Config;
 use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State, Why};
+use crate::io::dataplane::DataplaneError;
 use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot};
 use crate::model::Family;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +42,28 @@ pub(super) fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
 }
 
 impl Agent {
+    /// Lets the program serve VIPs with VRRP only as long as this agent is there.
+    pub(super) fn lease_vips(&mut self) -> Result<(), DataplaneError> {
+        let with = self.config.vips.values().filter(|vip| vip.vrrp.is_some());
+        let leased = with.flat_map(|vip| vip.addresses.iter().copied()).collect();
+        self.dataplane.set_leased_vips(&leased)
+    }
+
+    /// The virtual routers that an earlier agent of this node left as Active a moment ago: its lease is not over, and the addresses are
+    /// there. Nobody can have taken them yet.
+    pub(super) async fn resume_vrrp(&mut self) -> Result<BTreeSet<RouterKey>, AgentError> {
+        if !self.dataplane.is_leased()? {
+            return Ok(BTreeSet::new());
+        }
+        for (key, plan) in plans(&self.config) {
+            let there = self.interfaces.addresses(&plan.interface).await?;
+            if plan.settings.addresses.iter().all(|address| there.contains(address)) {
+                self.active.insert(key);
+            }
+        }
+        Ok(self.active.clone())
+    }
+
     /// A virtual router made up its mind.
     pub(super) async fn handle_decision(&mut self, decision: Decision) {
         match decision {
@@ -143,6 +167,7 @@ fn reason(why: Why) -> &'static str {
         Why::Started => "it takes part",
         Why::Stopped => "it takes no part any more",
         Why::Owner => "this node owns the addresses",
+        Why::Resumed => "the agent was restarted within its lease",
         Why::ActiveDown => "no Active router was heard",
         Why::ActiveLeft => "the Active router left",
         Why::Preempted => "the Active router had a lower priority",

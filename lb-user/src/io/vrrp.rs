@@ -116,11 +116,14 @@ pub struct Snapshot {
 }
 
 enum Order {
-    Follow(BTreeMap<RouterKey, RouterPlan>),
+    Follow(BTreeMap<RouterKey, RouterPlan>, BTreeSet<RouterKey>),
     Lower(BTreeMap<RouterKey, u8>),
     HandOver(BTreeSet<RouterKey>),
     Stop(oneshot::Sender<()>),
 }
+
+/// Lets the program serve VIPs for so long from now; `None`: as long as it likes. Called from the thread, several times in an interval.
+pub type RenewLease = Box<dyn FnMut(Option<Duration>) + Send>;
 
 /// The thread, as the agent sees it.
 pub struct VirtualRouters {
@@ -133,21 +136,22 @@ impl VirtualRouters {
     ///
     /// # Errors
     /// There is no thread to be had, or no timer for it.
-    pub fn spawn() -> io::Result<(Self, mpsc::UnboundedReceiver<Decision>)> {
+    pub fn spawn(renew: RenewLease) -> io::Result<(Self, mpsc::UnboundedReceiver<Decision>)> {
         let (orders, orders_in) = mpsc::unbounded_channel();
         let (decisions, decisions_in) = mpsc::unbounded_channel();
         let (snapshots, snapshot) = watch::channel(Snapshot::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let runner = thread::Runner::new(decisions, snapshots);
+        let runner = thread::Runner::new(decisions, snapshots, renew);
         std::thread::Builder::new()
             .name("vrrp".to_owned())
             .spawn(move || runtime.block_on(runner.run(orders_in)))?;
         Ok((Self { orders, snapshot }, decisions_in))
     }
 
-    /// Makes these the virtual routers there are. What stays as it is, goes on.
-    pub fn follow(&self, plans: BTreeMap<RouterKey, RouterPlan>) {
-        self.order(Order::Follow(plans));
+    /// Makes these the virtual routers there are. What stays as it is, goes on. Those that are `resumed` begin as Active: an earlier
+    /// agent has been that until now.
+    pub fn follow(&self, plans: BTreeMap<RouterKey, RouterPlan>, resumed: BTreeSet<RouterKey>) {
+        self.order(Order::Follow(plans, resumed));
     }
 
     /// Takes so much off the priorities; nothing off the others.

@@ -152,7 +152,39 @@ fn troubles(scene: Scene) -> Vec<Case> {
         hops(scene),
         after_a_flood(scene, after, ACK),
         after_a_flood(scene, stale_after, SYN | ACK),
+        fast_open_after_a_flood(scene),
+        another_syn_after_a_flood(scene),
     ]
+}
+
+/// The set-up after a flood, and the first flow there is then.
+fn calm_after(scene: Scene, sentence: &str) -> (Flow, Case) {
+    let (other, case) = flooded(scene, sentence);
+    let calm = Setup { syn_cookies: SynCookieMode::Never, ..case.setup.clone() };
+    let flow = scene.flow().another(40001, FIRST_NAT_PORT, scene.web(1));
+    (flow, case.asked(&other).act(Act::Desire(calm)))
+}
+
+/// Its answer acknowledges the data, and is no answer to another SYN.
+fn fast_open_after_a_flood(scene: Scene) -> Case {
+    let (flow, case) = calm_after(scene, "after a flood a SYN with data is answered as at all times");
+    let answer = flow.backend_sends(SYN | ACK, b"").with_tcp(|tcp| tcp.acknowledgement += 7);
+    case.forward(Outcome::NewFlow, &flow, &flow.client_sends(SYN, b"request"))
+        .back(Outcome::Handshake, &flow, &answer)
+        .forward(Outcome::Promoted, &flow, &flow.client_sends(ACK, b""))
+        .leaves(&[(&flow, "established")])
+}
+
+fn another_syn_after_a_flood(scene: Scene) -> Case {
+    let sentence =
+        "after a flood a client that began anew from the same port is answered by its second SYN's answer";
+    let (flow, case) = calm_after(scene, sentence);
+    let anew = Flow { client_isn: 0x5000_0000, ..flow };
+    case.forward(Outcome::NewFlow, &flow, &flow.client_sends(SYN, b""))
+        .forward(Outcome::Handshake, &anew, &anew.client_sends(SYN, b""))
+        .back(Outcome::Handshake, &anew, &anew.backend_sends(SYN | ACK, b""))
+        .forward(Outcome::Promoted, &anew, &anew.client_sends(ACK, b""))
+        .leaves(&[(&anew, "established")])
 }
 
 /// A backend that rests on all ports, or says so.

@@ -70,7 +70,7 @@ fn the_verifier_needs_a_fraction_of_what_it_allows_itself() {
         let (dataplane, _) = Dataplane::open(&options(environment, &[])?)?;
         // Kernels differ in how well they see that two paths are one.
         let verified = dataplane.verified_instructions().unwrap_or(0);
-        ensure!(verified < 600_000, "{verified} instructions are verified, of a million");
+        ensure!(verified < 650_000, "{verified} instructions are verified, of a million");
         Ok(())
     });
 }

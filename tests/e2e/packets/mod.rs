@@ -28,6 +28,7 @@ mod cases_steering;
 mod cases_timestamps;
 mod environment;
 mod eviction;
+mod lease;
 mod lifecycle;
 mod pressure;
 mod runner;
@@ -86,8 +87,11 @@ fn every_outcome_and_occurrence_that_packets_can_cause_has_a_case() {
         .collect();
     for outcome in Outcome::ALL {
         // A table that evicts does not refuse, and the maps are there: these two are for the day they are not. What takes a
-        // flood has tests of its own, in `pressure`.
-        let out_of_reach = matches!(outcome, Outcome::TableRefused | Outcome::Internal | Outcome::Unrecorded);
+        // flood, or the end of a lease, has tests of its own, in `pressure` and `lease`.
+        let out_of_reach = matches!(
+            outcome,
+            Outcome::TableRefused | Outcome::Internal | Outcome::Unrecorded | Outcome::LeaseOver
+        );
         let has_case = exchanges.iter().any(|exchange| exchange.outcome == *outcome);
         assert!(has_case != out_of_reach, "{} (in the table: {has_case})", outcome.name());
     }

@@ -3,7 +3,7 @@
 //! Not cases of the table, because they take their seconds, and because how much a CPU has counted and not yet told is not for
 //! us to say.
 
-use super::builder::{ACK, PSH, Packet, SYN};
+use super::builder::{ACK, FIN, PSH, Packet, SYN};
 use super::case::{Service, Setup};
 use super::environment::Environment;
 use super::eviction::dataplane;
@@ -181,6 +181,15 @@ fn what_comes_directly_in_a_flood_is_recorded_as_soon_as_it_goes_on() {
             let request = client.client_sends(ACK | PSH, b"request");
             ensure!(bench.ends(&request, Outcome::Promoted)?, "the request did not establish the flow");
             ensure!(bench.ends(&request, Outcome::ToBackend)?, "the flow is not established");
+            // One that ends with the flood is not kept as if it were open.
+            let open = bench.established()?;
+            let client = flow(2001);
+            ensure!(
+                bench.ends(&client.client_sends(FIN | ACK, b""), Outcome::NewFlow)?,
+                "the FIN was not recorded"
+            );
+            bench.dataplane.run(&client.client_sends(ACK, b"").frame(), bench.ifindex, 1)?;
+            ensure!(bench.established()? == open, "a flow that has ended is open");
         }
         Ok(())
     });

@@ -34,6 +34,11 @@ pub enum Input {
         /// The primary address, or the link-local one: of two equal priorities the higher address wins.
         local: IpAddr,
     },
+    /// The same, for one that has been Active without interruption although this machine did not exist: its agent was restarted in time.
+    Resumed {
+        /// As above.
+        local: IpAddr,
+    },
     /// It shall not any more.
     Stopped,
     /// An advertisement for this virtual router came from another node.
@@ -106,6 +111,8 @@ pub enum Why {
     Stopped,
     /// This node owns the addresses.
     Owner,
+    /// An earlier agent of this node had them, and its lease is not over.
+    Resumed,
     /// The Active router was not heard for too long.
     ActiveDown,
     /// The Active router said that it leaves.

@@ -143,7 +143,8 @@ impl Machine {
     /// Takes in what happened.
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Action> {
         match input {
-            Input::Started { local } => self.start(local, now),
+            Input::Started { local } => self.start(local, false, now),
+            Input::Resumed { local } => self.start(local, true, now),
             Input::Stopped => self.stop(),
             Input::AdvertReceived { from, advert } => self.receive(from, &advert, now),
             Input::PriorityChanged(priority) => {
@@ -160,7 +161,7 @@ impl Machine {
         }
     }
 
-    fn start(&mut self, local: IpAddr, now: Instant) -> Vec<Action> {
+    fn start(&mut self, local: IpAddr, resumes: bool, now: Instant) -> Vec<Action> {
         if self.state != State::Initialize {
             return Vec::new();
         }
@@ -170,6 +171,9 @@ impl Machine {
         self.active_adver_interval = self.settings.interval;
         if self.priority.is_owner() {
             return self.become_active(Why::Owner, now);
+        }
+        if resumes {
+            return self.become_active(Why::Resumed, now);
         }
         self.become_backup(Why::Started, now)
     }

@@ -1,7 +1,7 @@
 //! The thread's loop: packets first, then orders, then time.
 
 use super::channel::{Channel, Received};
-use super::{Decision, Order, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError};
+use super::{Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError};
 use crate::core::vrrp::advert::{Advert, AdvertError};
 use crate::core::vrrp::machine::{Action, Input, Machine, News, State};
 use crate::model::{ChecksumForm, Family};
@@ -16,11 +16,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often interfaces are looked at: whether they are there, up, and have their address.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// In the same way, where something is missing.
+/// A lease lasts for so many of the shortest interval: when it is over, no Backup has taken over yet.
+const LEASE_INTERVALS: u32 = 3;
+/// How often it is renewed in that time.
+const RENEWALS: u32 = 6;
+
 type ChannelKey = (String, Family);
 
 struct Running {
     plan: RouterPlan,
+    /// It begins as Active.
+    resumes: bool,
     machine: Machine,
     since: Instant,
     times_active: u64,
@@ -39,12 +45,15 @@ pub(super) struct Runner {
     foreign: u64,
     message_checksums: u64,
     stopping: Option<oneshot::Sender<()>>,
+    renew: RenewLease,
+    renew_at: Option<Instant>,
 }
 
 impl Runner {
     pub(super) fn new(
         decisions: mpsc::UnboundedSender<Decision>,
         snapshots: watch::Sender<Snapshot>,
+        renew: RenewLease,
     ) -> Self {
         Self {
             routers: BTreeMap::new(),
@@ -56,6 +65,8 @@ impl Runner {
             foreign: 0,
             message_checksums: 0,
             stopping: None,
+            renew,
+            renew_at: None,
         }
     }
 
@@ -73,6 +84,7 @@ impl Runner {
                     Some(order) => self.take_order(order),
                     None => break,
                 },
+                () = sleep_until(self.renew_at) => self.renew(),
                 () = sleep_until(deadline) => self.pass_time(),
                 _ = look.tick(), if !self.routers.is_empty() => self.look_around(),
             }
@@ -88,7 +100,7 @@ impl Runner {
 
     fn take_order(&mut self, order: Order) {
         match order {
-            Order::Follow(plans) => self.follow(plans),
+            Order::Follow(plans, resumed) => self.follow(plans, &resumed),
             Order::Lower(penalties) => {
                 self.penalties = penalties;
                 let keys: Vec<_> = self.routers.keys().cloned().collect();
@@ -116,7 +128,7 @@ impl Runner {
         }
     }
 
-    fn follow(&mut self, plans: BTreeMap<RouterKey, RouterPlan>) {
+    fn follow(&mut self, plans: BTreeMap<RouterKey, RouterPlan>, resumed: &BTreeSet<RouterKey>) {
         let gone = self.routers.iter().filter(|(key, running)| plans.get(*key) != Some(&running.plan));
         let gone: Vec<RouterKey> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
@@ -124,7 +136,9 @@ impl Runner {
             self.routers.remove(&key);
         }
         for (key, plan) in plans {
+            let resumes = resumed.contains(&key);
             self.routers.entry(key).or_insert_with(|| Running {
+                resumes,
                 machine: Machine::new(plan.settings.clone()),
                 plan,
                 since: Instant::now(),
@@ -135,6 +149,20 @@ impl Runner {
             });
         }
         self.look_around();
+        self.renew();
+    }
+
+    /// How long a lease lasts: a Backup waits for as much, and its skew, before it takes over.
+    fn lease_lasts(&self) -> Option<Duration> {
+        let shortest = self.routers.values().map(|one| one.plan.settings.interval).min()?;
+        Some(LEASE_INTERVALS * shortest.duration())
+    }
+
+    /// Renews the lease, and says when to do so next.
+    fn renew(&mut self) {
+        let lasts = self.lease_lasts();
+        (self.renew)(lasts);
+        self.renew_at = lasts.and_then(|lasts| Instant::now().checked_add(lasts / RENEWALS));
     }
 
     fn set_priority(&mut self, key: &RouterKey) {
@@ -281,8 +309,10 @@ impl Runner {
         let local = self.channels.get(&channel_key).map(Channel::local);
         match (local, started) {
             (Some(local), false) if self.stopping.is_none() => {
+                let resumes = std::mem::take(&mut running.resumes);
                 self.set_priority(key);
-                self.input(key, Input::Started { local });
+                let started = if resumes { Input::Resumed { local } } else { Input::Started { local } };
+                self.input(key, started);
             }
             (None, true) => self.input(key, Input::Stopped),
             _ => {}

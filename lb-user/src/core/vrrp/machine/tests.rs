@@ -94,6 +94,19 @@ fn the_owner_is_active_at_once() {
 }
 
 #[test]
+fn a_node_that_is_restarted_in_time_goes_on() {
+    let now = Instant::now();
+    let mut machine = Machine::new(settings(100));
+    let actions = machine.handle(Input::Resumed { local: ip(2) }, now);
+    let resumed = changed(State::Initialize, State::Active, Why::Resumed);
+    assert_eq!(actions, [Action::SendAdvert { priority: 100 }, Action::AcquireVips, resumed]);
+    assert!(
+        machine.handle(heard(150), now + ms(5)).contains(&Action::ReleaseVips),
+        "if nobody has a better claim"
+    );
+}
+
+#[test]
 fn backup_becomes_active_when_nobody_is_heard() {
     let (mut machine, _) = started(settings(100));
     let (actions, now) = wait(&mut machine);

@@ -1,0 +1,62 @@
+//! The lease under which the program serves VIPs that other nodes may take over.
+//!
+//! Owns the word that says until when. Who renews it, and which VIPs need it, the agent decides.
+
+use super::maps::{Plain, failed, read_view, view};
+use super::{Dataplane, DataplaneError, monotonic_now};
+use aya::maps::{Array, HashMap, Map, MapData};
+use lb_ebpf::abi::{Address, VIP_NEEDS_LEASE};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+const NAME: &str = "LEASE";
+/// In the word of every VIP.
+const SERVED: u32 = 1;
+
+/// Renews the lease, from any thread.
+pub struct Lease {
+    map: Array<MapData, u64>,
+}
+
+impl Lease {
+    /// Lets the lease last so long from now; `None`: nothing needs one.
+    pub fn renew(&mut self, lasts: Option<Duration>) -> Result<(), DataplaneError> {
+        let until = match lasts {
+            Some(lasts) => u64::try_from((monotonic_now() + lasts).as_nanos()).unwrap_or(u64::MAX),
+            None => 0,
+        };
+        self.map.set(0, until, 0).map_err(failed(NAME))
+    }
+}
+
+impl Dataplane {
+    /// The lease. One alone may renew it.
+    pub fn lease(&self) -> Result<Lease, DataplaneError> {
+        let Some(Map::Array(data)) = self.ebpf.map(NAME) else {
+            return Err(DataplaneError::Map { map: NAME, reason: "not an array".into() });
+        };
+        let info = data.info().map_err(failed(NAME))?;
+        let own = MapData::from_id(info.id()).map_err(failed(NAME))?;
+        let map = Map::from_map_data(own).map_err(failed(NAME))?;
+        Ok(Lease { map: Array::try_from(map).map_err(failed(NAME))? })
+    }
+
+    /// Whether the lease that an earlier agent had is not over yet.
+    pub fn is_leased(&self) -> Result<bool, DataplaneError> {
+        let map: Array<&MapData, u64> = read_view(&self.ebpf, NAME)?;
+        let until = Duration::from_nanos(map.get(&0, 0).map_err(failed(NAME))?);
+        Ok(until > monotonic_now())
+    }
+
+    /// Says which of the VIPs are only served under the lease. VIPs come and go by steps; this is said again after those.
+    pub fn set_leased_vips(&mut self, leased: &BTreeSet<IpAddr>) -> Result<(), DataplaneError> {
+        let vips: Vec<IpAddr> = self.image().vips.iter().copied().collect();
+        let mut map: HashMap<&mut MapData, Plain<Address>, u32> = view(&mut self.ebpf, "VIPS")?;
+        for vip in vips {
+            let word = if leased.contains(&vip) { SERVED | VIP_NEEDS_LEASE } else { SERVED };
+            map.insert(Plain(Address::from(vip)), word, 0).map_err(failed("VIPS"))?;
+        }
+        Ok(())
+    }
+}
