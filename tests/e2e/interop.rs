@@ -1,13 +1,24 @@
 //! An agent with keepalived as the other node, both ways round, and tshark's opinion of what they say.
 
 use crate::client::{PATIENCE, vip_a, web_lab};
-use crate::keepalived::Keepalived;
 use crate::vrrp::{FAMILIES, expect_state, give_vrrp, has_address, router};
 use anyhow::{Context as _, Result, bail, ensure};
+use lbctl_tests::keepalived::{Keepalived, Settings};
 use lbctl_tests::lab::{Lab, poll};
 use nix::sys::signal::Signal;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+/// Keepalived on lb2, with VIP A.
+fn start_keepalived(
+    lab: &Lab,
+    priority: u8,
+    interval: &'static str,
+    state: &'static str,
+) -> Result<Keepalived> {
+    let settings = Settings { addresses: vip_a().to_vec(), id: 51, priority, interval, state };
+    Keepalived::start(lab, "lb2", &settings)
+}
 
 /// The other node is keepalived's, with the lower priority: it follows, takes over, and gives back.
 #[test]
@@ -17,7 +28,7 @@ fn keepalived_yields_to_an_agent_takes_over_from_it_and_gives_back() -> Result<(
     give_vrrp(&lab, "lb1", "")?;
     expect_state(&lab, "lb1", "A", "active")?;
     let capture = Capture::begin(&lab)?;
-    let keepalived = Keepalived::start(&lab, "lb2", 100, "0.1", "BACKUP")?;
+    let keepalived = start_keepalived(&lab, 100, "0.1", "BACKUP")?;
     keepalived.expect("BACKUP STATE", 2)?;
     no_address(&lab, "lb2")?;
 
@@ -43,7 +54,7 @@ fn keepalived_yields_to_an_agent_takes_over_from_it_and_gives_back() -> Result<(
 fn an_agent_follows_keepalived_at_its_interval_and_takes_over_from_it() -> Result<()> {
     let lab = web_lab()?;
     lab.kill_agent("lb2", Signal::SIGTERM)?;
-    let keepalived = Keepalived::start(&lab, "lb2", 250, "0.3", "MASTER")?;
+    let keepalived = start_keepalived(&lab, 250, "0.3", "MASTER")?;
     keepalived.expect("MASTER STATE", 2)?;
     let capture = Capture::begin(&lab)?;
     give_vrrp(&lab, "lb1", "")?;
@@ -71,7 +82,7 @@ fn an_agent_follows_keepalived_at_its_interval_and_takes_over_from_it() -> Resul
     ensure!(events.contains("vip A ipv6: backup → active, the Active router left"), "{events}");
 
     // One that is killed says nothing.
-    let keepalived = Keepalived::start(&lab, "lb2", 250, "0.3", "MASTER")?;
+    let keepalived = start_keepalived(&lab, 250, "0.3", "MASTER")?;
     keepalived.expect("MASTER STATE", 2)?;
     expect_state(&lab, "lb1", "A", "backup")?;
     keepalived.kill(&lab)?;

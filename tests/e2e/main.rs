@@ -9,7 +9,6 @@ mod firewall;
 mod flood;
 mod instances;
 mod interop;
-mod keepalived;
 mod limits;
 mod modes;
 mod packets;

@@ -5,6 +5,7 @@
 //! never a reason to fail.
 
 mod chain;
+pub mod failover;
 pub mod firewall;
 pub mod flood;
 pub mod load;
@@ -28,8 +29,9 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "xdp-traffic" => traffic::run()?,
         "firewall" => firewall::run()?,
         "flood" => flood::run()?,
+        "failover" => failover::run()?,
         other => bail!(
-            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall and flood"
+            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood and failover"
         ),
     };
     let report = Report::new(name, rows);

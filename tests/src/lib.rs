@@ -5,4 +5,5 @@
 
 pub mod bench;
 pub mod flood;
+pub mod keepalived;
 pub mod lab;

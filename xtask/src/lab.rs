@@ -33,13 +33,15 @@ const BENCH: &[Package] = &[
     Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("wrk", "wrk"),
     Package::program("nftables", "nft"),
+    Package::program("keepalived", "keepalived").with_service("keepalived"),
 ];
 
 /// The benchmarks there are.
-const BENCHMARKS: [(&str, &str); 3] = [
+const BENCHMARKS: [(&str, &str); 4] = [
     ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
     ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
     ("flood", "floods of SYNs, ACKs, fragments, ICMP errors and pings, against HAProxy"),
+    ("failover", "for how long a VIP is silent when its node goes, against keepalived"),
 ];
 
 /// Arguments of `cargo xtask run`.

@@ -253,7 +253,7 @@ impl Agent {
             let message = format!("which VIPs need a lease was not said to the program: {error}");
             self.journal.record(EventKind::Warning, message);
         }
-        self.virtual_routers.follow(super::vrrp::plans(&self.config), std::collections::BTreeSet::new());
+        self.virtual_routers.follow(super::vrrp::wanted(&self.config, std::collections::BTreeSet::new()));
         self.hold_vips().await;
         Ok(changes)
     }

@@ -151,7 +151,7 @@ impl Agent {
         self.report_load(report);
         let resumed = self.resume_vrrp().await?;
         self.hold_vips().await;
-        self.virtual_routers.follow(super::vrrp::plans(&self.config), resumed);
+        self.virtual_routers.follow(super::vrrp::wanted(&self.config, resumed));
         Ok(())
     }
 

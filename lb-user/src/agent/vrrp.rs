@@ -7,14 +7,20 @@ use crate::config::Config;
 use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State, Why};
 use crate::io::dataplane::DataplaneError;
-use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot};
+use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot, Wanted};
 use crate::model::Family;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// What a configuration wants of virtual routers, of which these go on as Active.
+pub(super) fn wanted(config: &Config, resumed: BTreeSet<RouterKey>) -> Wanted {
+    let virtual_addresses = config.vips.values().flat_map(|vip| vip.addresses.iter().copied()).collect();
+    Wanted { plans: plans(config), resumed, virtual_addresses }
+}
+
 /// The virtual routers that a configuration asks for: one for each VIP and family.
-pub(super) fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
+fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
     let mut plans = BTreeMap::new();
     for (name, vip) in &config.vips {
         let Some(vrrp) = &vip.vrrp else { continue };

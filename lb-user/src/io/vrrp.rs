@@ -60,6 +60,17 @@ pub struct RouterPlan {
     pub checksum: ChecksumForm,
 }
 
+/// What there is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The virtual routers.
+    pub plans: BTreeMap<RouterKey, RouterPlan>,
+    /// Those that begin as Active: an earlier agent has been that until now.
+    pub resumed: BTreeSet<RouterKey>,
+    /// Addresses that are not the node's own, although interfaces may have them.
+    pub virtual_addresses: BTreeSet<IpAddr>,
+}
+
 /// What a machine decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -116,7 +127,7 @@ pub struct Snapshot {
 }
 
 enum Order {
-    Follow(BTreeMap<RouterKey, RouterPlan>, BTreeSet<RouterKey>),
+    Follow(Wanted),
     Lower(BTreeMap<RouterKey, u8>),
     HandOver(BTreeSet<RouterKey>),
     Stop(oneshot::Sender<()>),
@@ -148,10 +159,9 @@ impl VirtualRouters {
         Ok((Self { orders, snapshot }, decisions_in))
     }
 
-    /// Makes these the virtual routers there are. What stays as it is, goes on. Those that are `resumed` begin as Active: an earlier
-    /// agent has been that until now.
-    pub fn follow(&self, plans: BTreeMap<RouterKey, RouterPlan>, resumed: BTreeSet<RouterKey>) {
-        self.order(Order::Follow(plans, resumed));
+    /// Makes these the virtual routers there are. What stays as it is, goes on.
+    pub fn follow(&self, wanted: Wanted) {
+        self.order(Order::Follow(wanted));
     }
 
     /// Takes so much off the priorities; nothing off the others.
@@ -164,7 +174,7 @@ impl VirtualRouters {
         self.order(Order::HandOver(keys));
     }
 
-    /// Ends all of them: what is Active is handed over, and then given up. Takes three intervals at most, of the longest.
+    /// Ends all of them: what is Active is handed over, and then given up. Takes three intervals at most, and five seconds.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
         self.order(Order::Stop(done));

@@ -13,6 +13,8 @@ use crate::model::{AdvertInterval, Priority, VirtualRouterId};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// A rival is told so often, however often it is heard.
+const TELL_RIVAL_EVERY: Duration = Duration::from_secs(10);
 /// For so many intervals a node that hands over goes on serving, if nobody advertises. Then it takes its place again.
 const HAND_OVER_INTERVALS: u32 = 3;
 
@@ -65,6 +67,7 @@ pub struct Machine {
     leaving_until: Option<Instant>,
     heard: Option<Heard>,
     addresses_differ: bool,
+    rival_told: Option<Instant>,
 }
 
 impl Machine {
@@ -83,6 +86,7 @@ impl Machine {
             leaving_until: None,
             heard: None,
             addresses_differ: false,
+            rival_told: None,
         }
     }
 
@@ -200,7 +204,13 @@ impl Machine {
             return Vec::new();
         }
         self.heard = Some(Heard { from, priority: advert.priority, interval: advert.interval, at: now });
-        let mut actions = Vec::new();
+        // What comes first after a pause is an advertisement of who took over meanwhile, as a rule.
+        let mut actions = match self.timer {
+            Some(timer) if self.state == State::Active && self.overslept(timer, now) => {
+                self.become_backup(Why::Overslept, now)
+            }
+            _ => Vec::new(),
+        };
         let differ = !same_addresses(&advert.addresses, &self.settings.addresses);
         if differ && !self.addresses_differ {
             actions.push(Action::Tell(News::AddressesDiffer { from }));
@@ -230,10 +240,15 @@ impl Machine {
     /// RFC 9568 §6.4.3.
     fn receive_as_active(&mut self, from: IpAddr, advert: &Advert, now: Instant) -> Vec<Action> {
         if advert.priority == 0 {
-            if self.leaving_until.is_some() {
+            if self.leaving_until.is_none() {
+                return self.send_advert(now);
+            }
+            // Both leave at one time, and one of the two is enough to serve until somebody succeeds.
+            if self.local.is_some_and(|local| local > from) {
                 return Vec::new();
             }
-            return self.send_advert(now);
+            self.yields = true;
+            return self.become_backup(Why::HandedOver, now);
         }
         let wins = advert.priority > self.priority.get()
             || advert.priority == self.priority.get() && self.local.is_some_and(|local| from > local);
@@ -245,7 +260,10 @@ impl Machine {
         }
         // So that the other one, and the bridges between, learn at once who is Active.
         let mut actions = self.send_advert(now);
-        actions.push(Action::Tell(News::RivalHeard { from, priority: advert.priority }));
+        if self.rival_told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_RIVAL_EVERY) {
+            self.rival_told = Some(now);
+            actions.push(Action::Tell(News::RivalHeard { from, priority: advert.priority }));
+        }
         actions
     }
 

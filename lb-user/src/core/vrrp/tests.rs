@@ -13,7 +13,7 @@ use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-const RUNS: u64 = 400;
+const RUNS: u64 = 2000;
 /// The longest a packet takes.
 const DELAY_MAX: Duration = Duration::from_millis(3);
 /// Spells of trouble in a run, and how many intervals one lasts at most.

@@ -1,7 +1,9 @@
 //! The thread's loop: packets first, then orders, then time.
 
 use super::channel::{Channel, Received};
-use super::{Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError};
+use super::{
+    Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError, Wanted,
+};
 use crate::core::vrrp::advert::{Advert, AdvertError};
 use crate::core::vrrp::machine::{Action, Input, Machine, News, State};
 use crate::model::{ChecksumForm, Family};
@@ -18,6 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A lease lasts for so many of the shortest interval: when it is over, no Backup has taken over yet.
 const LEASE_INTERVALS: u32 = 3;
+/// An agent that ends waits no longer for others to take over: whoever told it to has patience only for so long.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is renewed in that time.
 const RENEWALS: u32 = 6;
 
@@ -45,6 +49,9 @@ pub(super) struct Runner {
     foreign: u64,
     message_checksums: u64,
     stopping: Option<oneshot::Sender<()>>,
+    /// When those that nobody succeeds are given up.
+    stop_at: Option<Instant>,
+    virtual_addresses: BTreeSet<IpAddr>,
     renew: RenewLease,
     renew_at: Option<Instant>,
 }
@@ -65,6 +72,8 @@ impl Runner {
             foreign: 0,
             message_checksums: 0,
             stopping: None,
+            stop_at: None,
+            virtual_addresses: BTreeSet::new(),
             renew,
             renew_at: None,
         }
@@ -85,22 +94,28 @@ impl Runner {
                     None => break,
                 },
                 () = sleep_until(self.renew_at) => self.renew(),
+                () = sleep_until(self.stop_at) => {}
                 () = sleep_until(deadline) => self.pass_time(),
                 _ = look.tick(), if !self.routers.is_empty() => self.look_around(),
             }
             self.publish();
-            if self.stopping.is_some()
-                && self.routers.values().all(|one| one.machine.state() != State::Active)
-            {
+            if self.has_stopped() {
                 self.end();
                 break;
             }
         }
     }
 
+    /// Whether it was told to stop, and nothing is Active here any more, or will have to be given up.
+    fn has_stopped(&self) -> bool {
+        let late = self.stop_at.is_some_and(|at| Instant::now() >= at);
+        let is_active = |one: &Running| one.machine.state() == State::Active;
+        self.stopping.is_some() && (late || !self.routers.values().any(is_active))
+    }
+
     fn take_order(&mut self, order: Order) {
         match order {
-            Order::Follow(plans, resumed) => self.follow(plans, &resumed),
+            Order::Follow(wanted) => self.follow(wanted),
             Order::Lower(penalties) => {
                 self.penalties = penalties;
                 let keys: Vec<_> = self.routers.keys().cloned().collect();
@@ -111,6 +126,7 @@ impl Runner {
             }
             Order::Stop(done) => {
                 self.stopping = Some(done);
+                self.stop_at = Instant::now().checked_add(STOP_WITHIN);
                 let keys: Vec<_> = self.routers.keys().cloned().collect();
                 keys.iter().for_each(|key| self.input(key, Input::HandedOver));
             }
@@ -128,7 +144,8 @@ impl Runner {
         }
     }
 
-    fn follow(&mut self, plans: BTreeMap<RouterKey, RouterPlan>, resumed: &BTreeSet<RouterKey>) {
+    fn follow(&mut self, Wanted { plans, resumed, virtual_addresses }: Wanted) {
+        self.virtual_addresses = virtual_addresses;
         let gone = self.routers.iter().filter(|(key, running)| plans.get(*key) != Some(&running.plan));
         let gone: Vec<RouterKey> = gone.map(|(key, _)| key.clone()).collect();
         for key in gone {
@@ -268,10 +285,9 @@ impl Runner {
             return;
         }
         let up = interfaces_up();
-        let virtual_addresses: BTreeSet<IpAddr> =
-            self.routers.values().flat_map(|one| one.plan.settings.addresses.iter().copied()).collect();
+        let virtual_addresses = &self.virtual_addresses;
         self.channels.retain(|(interface, _), channel| {
-            up.contains(interface) && channel.is_current(interface, &virtual_addresses)
+            up.contains(interface) && channel.is_current(interface, virtual_addresses)
         });
         let wanted: BTreeSet<ChannelKey> =
             self.routers.iter().map(|(key, one)| (one.plan.interface.clone(), key.1)).collect();
@@ -282,7 +298,7 @@ impl Runner {
             }
             let (interface, family) = &key;
             let opened = if up.contains(interface) {
-                Channel::open(interface, *family, &virtual_addresses)
+                Channel::open(interface, *family, virtual_addresses)
             } else {
                 Err(VrrpError::Down { interface: interface.clone() })
             };

@@ -202,9 +202,22 @@ fn active_answers_a_lower_priority_at_once_and_tells_of_it() {
     let rival = Action::Tell(News::RivalHeard { from: ip(3), priority: 99 });
     assert_eq!(machine.handle(heard(99), at), [Action::SendAdvert { priority: 100 }, rival]);
     assert_eq!(machine.deadline(), Some(at + ms(1000)));
+    assert_eq!(
+        machine.handle(heard(99), at),
+        [Action::SendAdvert { priority: 100 }],
+        "it is told once in ten seconds"
+    );
+    for second in 1..10 {
+        machine.handle(Input::TimePassed, at + ms(1000 * second));
+    }
+    assert_eq!(machine.handle(heard(99), at + ms(10_000)).len(), 2, "and then again");
     let advert = Advert { priority: 100, ..machine.advert(100) };
     let lower = Input::AdvertReceived { from: ip(1), advert };
-    assert_eq!(machine.handle(lower, at)[0], Action::SendAdvert { priority: 100 }, "the lower address loses");
+    assert_eq!(
+        machine.handle(lower, at + ms(10_000))[0],
+        Action::SendAdvert { priority: 100 },
+        "the lower address loses"
+    );
 }
 
 #[test]
@@ -242,6 +255,18 @@ fn a_node_that_hands_over_serves_until_another_advertises() {
 }
 
 #[test]
+fn of_two_that_leave_at_one_time_the_higher_address_serves_on() {
+    let zero = |from| {
+        let Input::AdvertReceived { advert, .. } = heard(0) else { unreachable!() };
+        Input::AdvertReceived { from, advert }
+    };
+    let (mut machine, now) = active(100);
+    machine.handle(Input::HandedOver, now);
+    assert_eq!(machine.handle(zero(ip(1)), now + ms(1)), []);
+    assert!(machine.handle(zero(ip(3)), now + ms(2)).contains(&Action::ReleaseVips));
+}
+
+#[test]
 fn a_node_that_nobody_succeeds_keeps_its_place() {
     let (mut machine, now) = active(100);
     machine.handle(Input::HandedOver, now);
@@ -253,12 +278,13 @@ fn a_node_that_nobody_succeeds_keeps_its_place() {
 #[test]
 fn a_node_that_overslept_listens_before_it_speaks() {
     let (mut machine, now) = active(100);
-    let late = now + ms(1000) + ms(3000);
     let overslept = changed(State::Active, State::Backup, Why::Overslept);
-    assert_eq!(machine.handle(Input::TimePassed, late), [Action::ReleaseVips, overslept]);
+    let yields = [Action::ReleaseVips, overslept];
+    assert_eq!(machine.handle(Input::TimePassed, now + ms(4000)), yields);
     let (mut machine, now) = active(100);
-    let late = now + ms(1000) + ms(2999);
-    assert_eq!(machine.handle(Input::TimePassed, late), [Action::SendAdvert { priority: 100 }]);
+    assert_eq!(machine.handle(heard(50), now + ms(4000)), yields, "it asserts nothing");
+    let (mut machine, now) = active(100);
+    assert_eq!(machine.handle(Input::TimePassed, now + ms(3999)), [Action::SendAdvert { priority: 100 }]);
 }
 
 #[test]
