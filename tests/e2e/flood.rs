@@ -22,10 +22,11 @@ const KEPT: usize = 60;
 const SUCCESS_PERCENT: usize = 99;
 /// Before its SYN would be sent again: what was lost once is not in time.
 const IN_TIME: Duration = Duration::from_millis(900);
-/// New connections, tried one after the other, that are enough to speak of a percentage.
-const TRIED_AT_LEAST: usize = 500;
+/// New connections, tried one after the other, that are enough to speak of a percentage. On a busy machine one takes 10 ms, and a flood
+/// lasts for 3 seconds.
+const TRIED_AT_LEAST: usize = 100;
 /// The turn of a client when the flood is well under way.
-const MIDST: usize = 200;
+const MIDST: usize = 50;
 /// What packets of flows may be dropped as.
 const DROPS: [&str; 16] = [
     "bad_ip_header",
