@@ -98,6 +98,9 @@ outcomes! {
     UnknownFlow = "unknown_flow" Transmit,
     /// A RST of no flow: nothing to answer.
     UnknownReset = "unknown_reset" Drop,
+    /// Of no flow that is known here, a moment after this node took the VIP from another: its sender will send it again, and by then the
+    /// other node may have told.
+    InGrace = "in_grace" Drop,
     /// A datagram to a NAT port, of no flow: nothing to answer.
     UnknownDatagram = "unknown_datagram" Drop,
     /// To a VIP that other nodes may have taken over, and the agent has not renewed the lease for it: nobody serves it here.
@@ -190,6 +193,8 @@ occurrences! {
     NextHopKept = "next_hop_kept",
     /// A segment of no flow, while cookies are sent, brought none back that was good.
     CookieMismatch = "cookie_mismatch",
+    /// There was no room to tell the agent about a flow, for other nodes: it tells them about all flows anew.
+    SyncMissed = "sync_missed",
     /// A flow that the firewall denies by now was forgotten.
     FlowCut = "flow_cut",
 }

@@ -10,6 +10,7 @@ mod explanation;
 mod firewall;
 mod flow;
 mod service;
+mod sync;
 mod trace;
 
 pub use address::Address;
@@ -25,11 +26,12 @@ pub use flow::{Direction, FlowKey, FlowRecord, NO_RULE, NextHop};
 pub use service::{
     AtLimit, Backend, BackendStats, Forwarding, NodeConfig, Scheduler, Service, ServiceKey, ServiceLimit,
 };
+pub use sync::{PeerPorts, SYNC_GRACE_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS, SYNC_WORDS};
 pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;

@@ -123,3 +123,13 @@ fn filter_positions_cover_the_whole_filter() {
     assert_eq!(filter_position([0xff, 0xff]), (FILTER_WORDS - 1, 63));
     assert_eq!(filter_position([0, 100]), (1, 36));
 }
+
+#[test]
+fn peers_ports_are_those_from_the_first_to_the_last() {
+    let ports = PeerPorts::new(2048, 4095);
+    assert_eq!(PeerPorts::from_word(ports.word()), ports);
+    for (port, within) in [(2047, false), (2048, true), (4095, true), (4096, false)] {
+        assert_eq!(ports.contains(u16::to_be_bytes(port)), within, "{port}");
+    }
+    assert!(!PeerPorts::from_word(0).contains([0, 0]));
+}

@@ -5,7 +5,7 @@ use super::{
     explain, firewall, maps, next_hop,
     pipeline::{Result, Sent},
     rewrite::{self, Rewritable},
-    splice,
+    splice, sync,
 };
 use crate::abi::{Address, Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::FlowState;
@@ -42,6 +42,9 @@ pub(super) fn process<I: Rewritable>(
     }
     explain::note_flow(key, record, 2);
     next_hop::refresh::<I>(ctx, key, record, now);
+    if !next_hop::is_known(record) {
+        return Err(Outcome::NoNeighbour);
+    }
     rewrite::forward(ctx, segment, record)?;
     let outcome = account(record, segment.ip.packet_bytes(), now);
     // Read now: the entry may be another flow's after it was removed.
@@ -80,6 +83,9 @@ pub(super) fn process_datagram<I: Rewritable>(
     }
     explain::note_flow(key, record, 2);
     next_hop::refresh::<I>(ctx, key, record, now);
+    if !next_hop::is_known(record) {
+        return Err(Outcome::NoNeighbour);
+    }
     rewrite::forward_datagram(datagram, record)?;
     let outcome = account(record, datagram.ip.packet_bytes(), now);
     Ok(Sent { outcome, ifindex: record.next_hop.ifindex })
@@ -151,4 +157,5 @@ pub(super) fn close(key: &FlowKey, record: &mut FlowRecord, news: FlowState, fin
         maps::remove_established(key);
         maps::count(Occurrence::FlowEnded);
     }
+    sync::tell(key);
 }

@@ -7,7 +7,7 @@ use super::{
     pipeline::{Result, Sent},
     reset,
     rewrite::{self, Rewritable},
-    splice,
+    splice, sync,
 };
 use crate::abi::{Direction, FlowKey, FlowRecord, NO_RULE};
 use crate::flow_state::{FlowState, completes_handshake};
@@ -343,6 +343,7 @@ pub(super) fn promote(key: &FlowKey, record: &mut FlowRecord) -> Outcome {
     // Either may have been evicted meanwhile.
     maps::remove_embryonic(twin_key);
     maps::remove_embryonic(key);
+    sync::tell(key);
     Outcome::Promoted
 }
 

@@ -20,6 +20,7 @@ pub mod pipeline;
 mod reset;
 mod rewrite;
 mod splice;
+mod sync;
 mod timestamps;
 pub mod trace;
 

@@ -122,7 +122,14 @@ pub(super) fn refresh<I: Routed>(ctx: &XdpContext, key: &FlowKey, record: &mut F
     if resolve::<I>(ctx, key, record, now_ns).is_ok() {
         maps::count(Occurrence::NextHopRefreshed);
     } else {
-        record.next_hop_at_ticks = ticks(now_ns);
+        // One that came from another node, and was never known here, is asked for with the next packet again.
+        record.next_hop_at_ticks = ticks(now_ns) * u32::from(is_known(record));
         maps::count(Occurrence::NextHopKept);
     }
+}
+
+/// Whether a record has a next hop: one that came from another node may have none yet.
+#[inline(always)]
+pub(super) fn is_known(record: &FlowRecord) -> bool {
+    record.next_hop.ifindex != 0
 }

@@ -8,7 +8,7 @@ use super::{
     frame::Frame,
     handshake, icmp, lease, maps, new_flow, now_ns, reset,
     rewrite::Rewritable,
-    splice,
+    splice, sync,
 };
 use crate::abi::{Address, Decision, Direction, FlowKey, Forwarding, NO_RULE, Policy, Service, ServiceKey};
 use crate::flow_state::FlowState;
@@ -335,7 +335,9 @@ fn process_unknown<I: icmp::IcmpFamily>(
         None => {
             let node = maps::node().ok_or(Outcome::Internal)?;
             if !node.owns_nat_port(key.destination_port()) {
-                return Err(Outcome::NoService);
+                // The host's stack would answer with RST.
+                let waits = sync::is_grace(now) && sync::is_peers_port(key.destination_port());
+                return Err(if waits { Outcome::InGrace } else { Outcome::NoService });
             }
             // Not judged: as a rule a backend that has yet to hear that its flow is gone.
         }
@@ -345,6 +347,8 @@ fn process_unknown<I: icmp::IcmpFamily>(
     } else if let Some(record) = maps::established(key) {
         // Promoted on another CPU between the two look-ups.
         established::process::<I>(ctx, segment, key, record, now)
+    } else if sync::is_grace(now) {
+        Err(Outcome::InGrace)
     } else {
         reset::answer::<I>(ctx, frame, Outcome::UnknownFlow)
     }

@@ -7,6 +7,7 @@ pub mod announce;
 pub mod expiry;
 pub mod explain;
 pub mod flood;
+pub mod flow_sync;
 pub mod frame_text;
 pub mod health;
 pub mod plan;

@@ -13,6 +13,7 @@ use lb_ebpf::abi::PORT_REST_NS;
 use lb_user::core::plan::steps;
 use lb_user::io::dataplane::{Dataplane, Options, detach, monotonic_now};
 use lb_user::model::{AttachMode, PortRange, Protocol};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Far more ports than the small embryonic table can hold flows.
@@ -130,9 +131,13 @@ fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
 }
 
 pub(super) fn dataplane(environment: &Environment, setup: &Setup, embryonic_flows: u32) -> Result<Dataplane> {
-    detach(&environment.pin_dir())?;
+    dataplane_at(&environment.pin_dir(), setup, embryonic_flows)
+}
+
+pub(super) fn dataplane_at(pin_dir: &Path, setup: &Setup, embryonic_flows: u32) -> Result<Dataplane> {
+    detach(pin_dir)?;
     let options = Options {
-        pin_dir: environment.pin_dir(),
+        pin_dir: pin_dir.to_owned(),
         interfaces: Vec::new(),
         attach: AttachMode::Auto,
         established_flows: setup.established_flows,

@@ -36,6 +36,7 @@ mod scale;
 mod scene;
 mod shares;
 mod spliced;
+mod sync;
 
 use case::{Act, Case};
 use lb_ebpf::outcome::{Occurrence, Outcome};
@@ -87,17 +88,21 @@ fn every_outcome_and_occurrence_that_packets_can_cause_has_a_case() {
         .collect();
     for outcome in Outcome::ALL {
         // A table that evicts does not refuse, and the maps are there: these two are for the day they are not. What takes a
-        // flood, or the end of a lease, has tests of its own, in `pressure` and `lease`.
+        // flood, the end of a lease, or another node, has tests of its own, in `pressure`, `lease` and `sync`.
         let out_of_reach = matches!(
             outcome,
-            Outcome::TableRefused | Outcome::Internal | Outcome::Unrecorded | Outcome::LeaseOver
+            Outcome::TableRefused
+                | Outcome::Internal
+                | Outcome::Unrecorded
+                | Outcome::LeaseOver
+                | Outcome::InGrace
         );
         let has_case = exchanges.iter().any(|exchange| exchange.outcome == *outcome);
         assert!(has_case != out_of_reach, "{} (in the table: {has_case})", outcome.name());
     }
     for occurrence in Occurrence::ALL {
-        // What takes a flood to happen has a test of its own, in `eviction`.
-        let out_of_reach = *occurrence == Occurrence::PortLost;
+        // What takes a flood, or another node, to happen has a test of its own, in `eviction` and `sync`.
+        let out_of_reach = matches!(occurrence, Occurrence::PortLost | Occurrence::SyncMissed);
         let mut all = exchanges.iter().flat_map(|exchange| &exchange.occurrences);
         let has_case = all.any(|(other, _)| other == occurrence);
         assert!(has_case != out_of_reach, "{} (in the table: {has_case})", occurrence.name());

@@ -17,10 +17,12 @@ mod map_calls;
 mod maps;
 mod refusals;
 mod run;
+mod sync;
 mod tables;
 mod trace;
 
 pub use crate::core::expiry::Timeouts;
+pub use crate::core::flow_sync::FlowCopy;
 pub use attach::{Attachment, XdpModeUsed};
 pub use counters::{BackendTotals, Counter, Counters};
 pub use explain::Explainer;
@@ -30,6 +32,7 @@ pub use lease::Lease;
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
 pub use refusals::Refusals;
 pub use run::{RunResult, TrivialProgram};
+pub use sync::{FlowCopies, FlowNews, KnownBackend, Link, Put, WalkedKeys};
 pub use tables::Table;
 pub use trace::{TraceEvents, Tracer};
 
