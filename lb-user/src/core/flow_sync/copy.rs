@@ -163,6 +163,22 @@ pub(super) mod tests {
         FlowKey::new(address(1), number.to_be_bytes(), address(100), [0, 80], TCP)
     }
 
+    pub(crate) fn copy(number: u16) -> FlowCopy {
+        FlowCopy {
+            key: key(number),
+            forwarding: Forwarding::Nat,
+            backend_hash: 1,
+            backend: (Address::from_v4([10, 80, 0, 21]), [0, 80]),
+            source_port: [8, 0],
+            state: 1,
+            backend_isn: 2,
+            fin_ends: [3, 4],
+            shift: 5,
+            idle: Duration::ZERO,
+            next_hops: [[0; 6]; 2],
+        }
+    }
+
     prop_compose! {
         fn any_copy()(
             number: u16,
@@ -225,21 +241,8 @@ pub(super) mod tests {
         };
         assert_eq!(with(0, 3), Err(CopyError::Kind(3)));
         assert_eq!(with(KEY_BYTES, 1), Err(CopyError::Protocol(1)));
-        let copy = FlowCopy {
-            key: key(1),
-            forwarding: Forwarding::Nat,
-            backend_hash: 1,
-            backend: (Address::from_v4([10, 80, 0, 21]), [0, 80]),
-            source_port: [8, 0],
-            state: 1,
-            backend_isn: 2,
-            fin_ends: [3, 4],
-            shift: 5,
-            idle: Duration::ZERO,
-            next_hops: [[0; 6]; 2],
-        };
         bytes.clear();
-        Change::Put(copy).encode(&mut bytes);
+        Change::Put(copy(1)).encode(&mut bytes);
         bytes[1 + KEY_BYTES] = 3;
         assert_eq!(Change::decode(&mut &bytes[..]), Err(CopyError::Forwarding(3)));
     }

@@ -1,0 +1,339 @@
+//! What one node has told another of its flows, and what it still has to tell.
+//!
+//! Holds keys, never bytes: a datagram is made from what flows are when it is sent, and the keys of a lost one are told again. So what is
+//! waiting is bounded, however slow the other node is, and what changed twice is told once. Where too much waits, or the other node was away,
+//! the whole table is told anew: a snapshot, which the shell walks and this paces.
+//!
+//! Both nodes have an epoch, a random number of each start. One is learnt only from a datagram that names one's own, which no recorded one
+//! of an earlier time does, and one that has ended never comes back.
+
+use super::copy::Change;
+use super::datagram::{DatagramError, Fate, HEADER_BYTES, Header, Kind, Received};
+use lb_ebpf::abi::FlowKey;
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Bytes of a datagram, without what seals it: fits the smallest usual MTU.
+const DATAGRAM_BYTES: usize = 1350;
+/// Numbers that may be open at one time: as many as an acknowledgement has bits for.
+const WINDOW: u64 = 64;
+/// What is not acknowledged after this is told again.
+const TELL_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Somebody who has nothing to tell is heard so often.
+const HELLO_EVERY: Duration = Duration::from_millis(200);
+/// Who is not heard for so long is away.
+const AWAY_AFTER: Duration = Duration::from_secs(3);
+/// Keys that may wait.
+const WAITING_MAX: usize = 65_536;
+/// With fewer waiting, a walk goes on.
+const WALK_BELOW: usize = 1024;
+/// In a datagram: all that was there when the snapshot began has been told.
+const SNAPSHOT_ENDED: u8 = 0xff;
+
+/// What a datagram of the other node says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It is there, and has begun anew if it was there before.
+    PeerCame,
+    /// A flow of it.
+    Changed(Change),
+    /// All its flows have been told.
+    SnapshotEnded,
+}
+
+/// What the shell shall do about the walk through its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// Nothing.
+    Rest,
+    /// Begin at the table's beginning, also if one is under way.
+    Begin,
+    /// Tell the next keys.
+    GoOn,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Snapshot {
+    Wanted,
+    Walking,
+    /// Walked, but not all is acknowledged.
+    Draining,
+    Done,
+}
+
+struct Sent {
+    sequence: u64,
+    at: Instant,
+    keys: Vec<FlowKey>,
+    ends_snapshot: bool,
+}
+
+/// One node's side.
+pub struct Session {
+    epoch: u64,
+    /// The other's epoch, once it is known.
+    peer: Option<u64>,
+    ended_epochs: BTreeSet<u64>,
+    is_here: bool,
+    heard_at: Option<Instant>,
+    received: Received,
+    sequence: u64,
+    sent: VecDeque<Sent>,
+    waiting: VecDeque<FlowKey>,
+    is_waiting: HashSet<FlowKey>,
+    snapshot: Snapshot,
+    /// Walked by, and not acknowledged.
+    walked: HashSet<FlowKey>,
+    /// Whom to answer, and to whom we are not known.
+    greet: Option<u64>,
+    acknowledge: bool,
+    spoke_at: Option<Instant>,
+    snapshot_received: bool,
+}
+
+impl Session {
+    /// With the epoch of this start, random and not 0.
+    pub fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            peer: None,
+            ended_epochs: BTreeSet::new(),
+            is_here: false,
+            heard_at: None,
+            received: Received::default(),
+            sequence: 0,
+            sent: VecDeque::new(),
+            waiting: VecDeque::new(),
+            is_waiting: HashSet::new(),
+            snapshot: Snapshot::Wanted,
+            walked: HashSet::new(),
+            greet: None,
+            acknowledge: false,
+            spoke_at: None,
+            snapshot_received: false,
+        }
+    }
+
+    /// Whether the other node is heard.
+    pub fn is_here(&self) -> bool {
+        self.is_here
+    }
+
+    /// Whether it has told all of its flows, in the epoch it is in.
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot_received
+    }
+
+    /// Whether all that it has to know has been acknowledged.
+    pub fn is_quiet(&self) -> bool {
+        self.snapshot == Snapshot::Done && self.waiting.is_empty() && self.sent.is_empty()
+    }
+
+    /// A flow has begun here, changed, or ended.
+    pub fn change(&mut self, key: FlowKey) {
+        if !self.is_here {
+            // All will be told.
+            return;
+        }
+        if self.waiting.len() >= WAITING_MAX {
+            return self.begin_again();
+        }
+        if self.is_waiting.insert(key) {
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// Tells all flows anew: something was missed.
+    pub fn begin_again(&mut self) {
+        self.waiting.clear();
+        self.is_waiting.clear();
+        self.walked.clear();
+        self.sent.iter_mut().for_each(|sent| sent.ends_snapshot = false);
+        self.snapshot = Snapshot::Wanted;
+    }
+
+    /// What to do about the walk. `Begin` is said once.
+    pub fn walk(&mut self) -> Walk {
+        match self.snapshot {
+            Snapshot::Wanted if self.is_here => {
+                self.snapshot = Snapshot::Walking;
+                Walk::Begin
+            }
+            Snapshot::Walking if self.is_here && self.waiting.len() < WALK_BELOW => Walk::GoOn,
+            _ => Walk::Rest,
+        }
+    }
+
+    /// The walk came by these.
+    pub fn walk_by(&mut self, keys: impl IntoIterator<Item = FlowKey>) {
+        if self.snapshot != Snapshot::Walking {
+            return;
+        }
+        for key in keys {
+            self.change(key);
+            // Too many were waiting: all of it begins again.
+            if self.snapshot != Snapshot::Walking {
+                return;
+            }
+            self.walked.insert(key);
+        }
+    }
+
+    /// The walk is at its end.
+    pub fn end_walk(&mut self) {
+        if self.snapshot == Snapshot::Walking {
+            self.snapshot = Snapshot::Draining;
+        }
+    }
+
+    /// Takes a datagram in, whose seal was right.
+    ///
+    /// # Errors
+    /// It is refused, and changes nothing.
+    pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<Vec<Heard>, DatagramError> {
+        let (header, payload) = Header::decode(bytes)?;
+        let mut said = read(header.kind, payload)?;
+        if header.to_epoch != self.epoch {
+            // It does not know us, or is an old one: an answer does no harm.
+            self.greet = Some(header.from_epoch);
+            return Ok(Vec::new());
+        }
+        if self.ended_epochs.contains(&header.from_epoch) {
+            return Err(DatagramError::Ended);
+        }
+        let mut heard = Vec::new();
+        if self.peer != Some(header.from_epoch) {
+            self.meet(header.from_epoch);
+        }
+        if !self.is_here {
+            self.is_here = true;
+            heard.push(Heard::PeerCame);
+        }
+        self.heard_at = Some(now);
+        self.take_acknowledgement(header.received);
+        if header.kind == Kind::Data {
+            self.acknowledge = true;
+            if self.received.accept(header.sequence) {
+                self.snapshot_received |= said.contains(&Heard::SnapshotEnded);
+                heard.append(&mut said);
+            }
+        }
+        Ok(heard)
+    }
+
+    fn meet(&mut self, epoch: u64) {
+        if let Some(ended) = self.peer.replace(epoch) {
+            self.ended_epochs.insert(ended);
+        }
+        self.greet = Some(epoch);
+        self.is_here = false;
+        self.received = Received::default();
+        self.snapshot_received = false;
+        self.sent.clear();
+        self.begin_again();
+    }
+
+    fn take_acknowledgement(&mut self, received: Received) {
+        for sent in std::mem::take(&mut self.sent) {
+            match received.fate(sent.sequence) {
+                Fate::Open => self.sent.push_back(sent),
+                Fate::Lost => self.tell_again(sent),
+                Fate::Received => {
+                    for key in &sent.keys {
+                        self.walked.remove(key);
+                    }
+                    if sent.ends_snapshot && self.snapshot == Snapshot::Draining {
+                        self.snapshot = Snapshot::Done;
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell_again(&mut self, lost: Sent) {
+        lost.keys.into_iter().for_each(|key| self.change(key));
+    }
+
+    /// The next datagram to send; `None`: none for now. `read` says what a flow is like.
+    pub fn poll(&mut self, now: Instant, mut read: impl FnMut(&FlowKey) -> Change) -> Option<Vec<u8>> {
+        let is_over = |at: Option<Instant>, after: Duration| {
+            at.is_none_or(|at| now.saturating_duration_since(at) >= after)
+        };
+        if self.is_here && is_over(self.heard_at, AWAY_AFTER) {
+            self.is_here = false;
+            self.sent.clear();
+            self.begin_again();
+        }
+        if self.sent.front().is_some_and(|sent| is_over(Some(sent.at), TELL_AGAIN_AFTER)) {
+            std::mem::take(&mut self.sent).into_iter().for_each(|sent| self.tell_again(sent));
+        }
+        if let Some(epoch) = self.greet.take() {
+            return Some(self.say(Kind::Hello, epoch, now));
+        }
+        let ends_snapshot = self.snapshot == Snapshot::Draining
+            && self.walked.is_empty()
+            && !self.sent.iter().any(|sent| sent.ends_snapshot);
+        let open = self.sent.front().map_or(0, |sent| self.sequence + 1 - sent.sequence);
+        if self.is_here && open < WINDOW && (ends_snapshot || !self.waiting.is_empty()) {
+            return Some(self.tell(ends_snapshot, now, &mut read));
+        }
+        let is_due = std::mem::take(&mut self.acknowledge) || is_over(self.spoke_at, HELLO_EVERY);
+        is_due.then(|| self.say(Kind::Hello, self.peer.unwrap_or(0), now))
+    }
+
+    fn say(&mut self, kind: Kind, to_epoch: u64, now: Instant) -> Vec<u8> {
+        self.spoke_at = Some(now);
+        let sequence = if kind == Kind::Data { self.sequence } else { 0 };
+        // Of another epoch than the one that is known, nothing was received.
+        let known = self.peer == Some(to_epoch);
+        let received = if known { self.received } else { Received::default() };
+        Header { kind, from_epoch: self.epoch, to_epoch, sequence, received }.encode()
+    }
+
+    fn tell(
+        &mut self,
+        ends_snapshot: bool,
+        now: Instant,
+        read: &mut impl FnMut(&FlowKey) -> Change,
+    ) -> Vec<u8> {
+        self.sequence += 1;
+        self.acknowledge = false;
+        let mut datagram = self.say(Kind::Data, self.peer.unwrap_or(0), now);
+        let mut keys = Vec::new();
+        if ends_snapshot {
+            datagram.push(SNAPSHOT_ENDED);
+        }
+        while datagram.len() + Change::MAX_BYTES <= DATAGRAM_BYTES
+            && let Some(key) = self.waiting.pop_front()
+        {
+            self.is_waiting.remove(&key);
+            read(&key).encode(&mut datagram);
+            keys.push(key);
+        }
+        self.sent.push_back(Sent { sequence: self.sequence, at: now, keys, ends_snapshot });
+        datagram
+    }
+}
+
+/// What a datagram of that kind says after its header.
+fn read(kind: Kind, mut payload: &[u8]) -> Result<Vec<Heard>, DatagramError> {
+    let mut said = Vec::new();
+    if kind == Kind::Hello {
+        // A later release may have something to say here.
+        return Ok(said);
+    }
+    while let Some(first) = payload.first() {
+        if *first == SNAPSHOT_ENDED {
+            payload = &payload[1..];
+            said.push(Heard::SnapshotEnded);
+        } else {
+            said.push(Heard::Changed(Change::decode(&mut payload)?));
+        }
+    }
+    Ok(said)
+}
+
+const _: () = assert!(HEADER_BYTES + 1 + Change::MAX_BYTES <= DATAGRAM_BYTES);
+
+#[cfg(test)]
+mod tests;
