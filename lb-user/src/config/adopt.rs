@@ -24,6 +24,7 @@ pub fn adopt(running: &Config, new: &Config) -> Config {
     adopted.dataplane.embryonic_flows = running.dataplane.embryonic_flows;
     adopted.dataplane.limited_sources = running.dataplane.limited_sources;
     adopted.dataplane.prefixes = running.dataplane.prefixes;
+    adopted.sync.clone_from(&running.sync);
     adopted.vips = vips(running, new);
     adopted
 }

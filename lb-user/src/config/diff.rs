@@ -10,7 +10,7 @@ mod show;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{AttachMode, Backend, Config, FlowTimeouts, HealthCheck, Service, SynCookieMode, Vip};
+use super::{AttachMode, Backend, Config, FlowSync, FlowTimeouts, HealthCheck, Service, SynCookieMode, Vip};
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
     ServiceName, VipName, Weight, WhenDown,
@@ -59,6 +59,8 @@ pub enum Change {
     SynCookies(Replaced<SynCookieMode>),
     /// After which silence flows are forgotten.
     Timeouts(Replaced<FlowTimeouts>),
+    /// With whom flows are shared.
+    Sync(Replaced<Option<FlowSync>>),
     /// A VIP that was not there.
     VipAdded(VipName, Vip),
     /// A VIP that is there no longer.
@@ -130,6 +132,7 @@ impl Change {
             | Self::LimitedSources(_)
             | Self::Prefixes(_)
             | Self::Group(_)
+            | Self::Sync(_)
             | Self::OthersMayRead(_) => true,
             Self::NatPorts(_)
             | Self::SynCookies(_)
@@ -170,6 +173,7 @@ fn step(config: &mut Config, change: Change) {
         Change::Prefixes(prefixes) => config.dataplane.prefixes = prefixes.new,
         Change::SynCookies(cookies) => config.dataplane.syn_cookies = cookies.new,
         Change::Timeouts(timeouts) => config.dataplane.timeouts = timeouts.new,
+        Change::Sync(sync) => config.sync = sync.new,
         Change::VipAdded(name, vip) => drop(config.vips.insert(name, vip)),
         Change::VipRemoved(name) => drop(config.vips.remove(&name)),
         Change::VipChanged(name, vip) => drop(config.vips.insert(name, vip.new)),

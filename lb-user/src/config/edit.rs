@@ -12,7 +12,7 @@ mod rules;
 
 use toml_edit::{Document, Item, TableLike};
 
-#[cfg(test)]
+pub(super) use self::render::service as service_table;
 pub(super) use self::rules::rule_table;
 pub use self::rules::{add_rule, remove_rule};
 use super::error::did_you_mean;

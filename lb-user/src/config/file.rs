@@ -29,6 +29,17 @@ pub(super) struct File {
     pub(super) service: BTreeMap<String, FileService>,
     #[serde(default)]
     pub(super) firewall: FileFirewall,
+    pub(super) sync: Option<FileSync>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileSync {
+    pub(super) address: Option<String>,
+    pub(super) peers: Option<OneOrMany<String>>,
+    pub(super) key_file: Option<String>,
+    pub(super) grace: Option<DurationText>,
+    pub(super) join_timeout: Option<DurationText>,
 }
 
 #[derive(Debug, Default, Deserialize)]

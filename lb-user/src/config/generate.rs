@@ -203,8 +203,8 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             }
         },
     );
-    let parts = (node, control, dataplane, vips(), services(), firewall());
-    parts.prop_map(|(node, control, dataplane, vips, services, firewall)| {
+    let parts = (node, control, dataplane, vips(), services(), firewall(), option::of(sync()));
+    parts.prop_map(|(node, control, dataplane, vips, services, firewall, sync)| {
         let mut port = 80;
         let name = |(name, mut service): (String, Service)| {
             port += 2;
@@ -218,8 +218,18 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             (service.name.clone(), service)
         };
         let services = services.into_iter().map(name).collect();
-        Config { node, control, dataplane, vips, services, firewall }
+        Config { node, control, dataplane, vips, services, firewall, sync }
     })
+}
+
+fn sync() -> impl Strategy<Value = FlowSync> {
+    (1..9_u8, 1..9_u8, 1_u16.., millis(0..4000), millis(0..4000)).prop_map(
+        |(own, peer, port, grace, join_timeout)| {
+            let at = |last: u8| SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 2, last)), port);
+            let key_file = PathBuf::from("/etc/key");
+            FlowSync { address: at(own), peers: vec![at(peer + 10)], key_file, grace, join_timeout }
+        },
+    )
 }
 
 /// Writes a configuration as a file, except its services.
@@ -261,6 +271,12 @@ pub(super) fn write_without_services(config: &Config) -> String {
                 .unwrap();
             writeln!(text, "peers = {peers:?}\nchecksum = \"{}\"", vrrp.checksum).unwrap();
         }
+    }
+    if let Some(sync) = &config.sync {
+        let peers: Vec<String> = sync.peers.iter().map(ToString::to_string).collect();
+        writeln!(text, "[sync]\naddress = \"{}\"\npeers = {peers:?}", sync.address).unwrap();
+        writeln!(text, "key_file = {:?}\ngrace = \"{:?}\"", sync.key_file, sync.grace).unwrap();
+        writeln!(text, "join_timeout = \"{:?}\"", sync.join_timeout).unwrap();
     }
     write_firewall(&mut text, &config.firewall);
     text

@@ -13,6 +13,7 @@ mod error;
 mod file;
 mod firewall;
 mod locate;
+mod sync;
 mod validate;
 mod write;
 
@@ -25,6 +26,7 @@ use std::time::Duration;
 pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
+pub use self::sync::{DEFAULT_SYNC_PORT, FlowSync};
 pub use self::write::write_atomically;
 use crate::model::{
     AdminState, AdvertInterval, AtLimit, BackendName, ChecksumForm, DefaultPolicy, Family, Mode, NodeName,
@@ -56,6 +58,8 @@ pub struct Config {
     pub services: BTreeMap<ServiceName, Service>,
     /// Who may reach what.
     pub firewall: Firewall,
+    /// With whom flows are shared.
+    pub sync: Option<FlowSync>,
 }
 
 /// `[node]`: this machine.

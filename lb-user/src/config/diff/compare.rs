@@ -49,6 +49,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&a.prefixes, &b.prefixes).map(Change::Prefixes));
     changes.extend(replaced(&a.syn_cookies, &b.syn_cookies).map(Change::SynCookies));
     changes.extend(replaced(&a.timeouts, &b.timeouts).map(Change::Timeouts));
+    changes.extend(replaced(&old.sync, &new.sync).map(Change::Sync));
 }
 
 fn vips(old: &Config, new: &Config, changes: &mut Vec<Change>) {

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Change, Replaced, ServiceChange};
-use crate::config::{CheckKind, FlowTimeouts, HealthCheck, Service, Vip};
+use crate::config::{CheckKind, FlowSync, FlowTimeouts, HealthCheck, Service, Vip};
 
 impl<T: Display> Display for Replaced<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -38,6 +38,11 @@ impl Display for Change {
             Self::SynCookies(cookies) => write!(f, "dataplane: syn_cookies {cookies}"),
             Self::Timeouts(timeouts) => {
                 write!(f, "dataplane: timeouts: {}", timeout_parts(&timeouts.old, &timeouts.new).join(", "))
+            }
+            Self::Sync(sync) => {
+                let words =
+                    |sync: &Option<FlowSync>| sync.as_ref().map_or("none".into(), ToString::to_string);
+                write!(f, "sync: {} → {}", words(&sync.old), words(&sync.new))
             }
             Self::VipAdded(name, vip) => {
                 write!(f, "vip {name} added ({} on {}, ", joined(&vip.addresses), vip.interface)?;

@@ -31,7 +31,7 @@ pub(super) fn backend_header(service: &ServiceName) -> String {
 }
 
 /// A service with all its tables.
-pub(super) fn service(service: &Service) -> String {
+pub(in crate::config) fn service(service: &Service) -> String {
     let name = Key::new(service.name.as_str());
     let mut keys = vec![("vips", one_or_many(&service.vips)), ("port", Value::from(i64::from(service.port)))];
     if service.mode != Mode::Nat {

@@ -89,7 +89,6 @@ fn rules_of(root: &mut toml::Table) -> Option<&mut Vec<toml::Value>> {
 }
 
 /// How a rule looks in a file.
-#[cfg(test)]
 pub(in crate::config) fn rule_table(rule: &FirewallRule) -> String {
     render::rule(rule)
 }

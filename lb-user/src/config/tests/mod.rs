@@ -4,6 +4,7 @@ mod errors;
 mod firewall;
 mod refusals;
 mod services;
+mod sync;
 mod vrrp;
 
 use std::time::Duration;

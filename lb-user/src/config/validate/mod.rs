@@ -9,6 +9,7 @@ mod backend;
 mod firewall;
 mod scalar;
 mod service;
+mod sync;
 mod vip;
 mod vrrp;
 
@@ -76,8 +77,12 @@ impl Validator<'_> {
         let vips = self.vips(&file.vip, node.as_ref());
         let services = self.services(&file.service, &vips);
         let firewall = self.firewall(&file.firewall, &file.service);
+        let sync = match &file.sync {
+            Some(file) => self.sync(file).map(Some),
+            None => Some(None),
+        };
         let (node, control, dataplane, firewall) = (node?, control?, dataplane?, firewall?);
-        Some(Config { node, control, dataplane, vips, services, firewall })
+        Some(Config { node, control, dataplane, vips, services, firewall, sync: sync? })
     }
 
     fn node(&mut self, file: Option<&FileNode>) -> Option<Node> {

@@ -45,6 +45,13 @@ fn changes_of_control_and_dataplane_have_their_words() {
 }
 
 #[test]
+fn a_change_of_sync_has_its_words() {
+    let sync = "[sync]\naddress = \"10.80.0.2\"\npeers = \"10.80.0.3\"\nkey_file = \"/k\"\n[node]";
+    let words = "sync: none → from 10.80.0.2:8788 to 10.80.0.3:8788 key /k grace 3s join within 30s";
+    say("[node]", sync, &[words]);
+}
+
+#[test]
 fn changes_of_vips_and_services_have_their_words() {
     let vip = "[vip.B]\naddress = \"10.80.0.101\"\n[vip.A]";
     say("[vip.A]", vip, &["vip B added (10.80.0.101 on eth0, active on lb1)"]);
