@@ -14,6 +14,7 @@ mod modes;
 mod packets;
 mod path_mtu;
 mod schedulers;
+mod sync;
 mod trace;
 mod traffic;
 mod transfers;

@@ -63,6 +63,9 @@ pub struct Options {
     /// Where the application servers find their database; `None`: the `db` service, web1 through VIP A
     /// and web2 through VIP B.
     pub app_database: Option<String>,
+    /// With agents: VIPs move between them by VRRP, and they share their flows. Off, VIP A is lb1's and VIP B lb2's, for what is about
+    /// one node.
+    pub failover: bool,
     /// Let nginx write access logs (off by default: benchmarks).
     pub access_log: bool,
     /// With agents: return only when the VIPs answer the client.
@@ -79,6 +82,7 @@ impl Default for Options {
             lbctl: None,
             app: None,
             app_database: None,
+            failover: false,
             access_log: false,
             wait_for_vips: true,
             progress: Progress::Silent,

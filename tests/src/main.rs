@@ -89,6 +89,9 @@ struct Choices {
     /// Where the application finds its database, instead of the `db` service
     #[arg(long, value_name = "URL")]
     app_database: Option<String>,
+    /// Leave each VIP with one node: no VRRP, no shared flows
+    #[arg(long)]
+    without_failover: bool,
     /// Let nginx write access logs
     #[arg(long)]
     access_log: bool,
@@ -101,6 +104,7 @@ impl Choices {
             database: !self.without_db,
             lbctl: self.lbctl,
             app_database: self.app_database,
+            failover: !self.without_failover,
             access_log: self.access_log,
             progress: Progress::Lines,
             ..Options::default()

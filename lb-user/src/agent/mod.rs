@@ -15,6 +15,7 @@ mod journal;
 mod probe;
 mod state;
 mod sweeping;
+mod sync;
 mod trace;
 mod uniqueness;
 mod view;
@@ -66,6 +67,9 @@ pub enum AgentError {
     /// A rule's file of prefixes.
     #[error("firewall: {0}; mend the file, or take its rule out")]
     PrefixFile(#[from] crate::io::prefix_file::PrefixFileError),
+    /// Sharing flows.
+    #[error(transparent)]
+    Sync(#[from] crate::io::sync::SyncError),
     /// The operating system refused something basic.
     #[error("{what}: {cause}")]
     System {
@@ -131,6 +135,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     };
     let (virtual_routers, decisions) = VirtualRouters::spawn(Box::new(renew))
         .map_err(|cause| AgentError::System { what: "starting the thread for VRRP", cause })?;
+    let (found, sync_events) = mpsc::unbounded_channel();
+    let syncing = sync::spawn(&config, &dataplane, found)?;
     let journal = journal::Journal::new(events.clone());
     let mut agent = Agent::new(
         config_file.to_owned(),
@@ -142,6 +148,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         results,
         trace_ended,
         virtual_routers,
+        syncing,
         journal,
     );
     agent.start(report).await?;
@@ -149,9 +156,9 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
-    let ended =
-        event_loop(agent, Inputs { commands_in, check_results, sweeps, refusals, traces_ended, decisions })
-            .await;
+    let inputs =
+        Inputs { commands_in, check_results, sweeps, refusals, traces_ended, decisions, sync_events };
+    let ended = event_loop(agent, inputs).await;
     server.abort();
     drop(socket);
     ended
@@ -227,6 +234,7 @@ struct Inputs {
     refusals: Refusals,
     traces_ended: mpsc::Receiver<()>,
     decisions: mpsc::UnboundedReceiver<Decision>,
+    sync_events: mpsc::UnboundedReceiver<sync::SyncEvent>,
 }
 
 async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
@@ -240,6 +248,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
     loop {
         tokio::select! {
             Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
+            Some(event) = inputs.sync_events.recv() => agent.handle_sync_event(event),
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),

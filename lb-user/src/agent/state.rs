@@ -4,6 +4,7 @@ use super::checks::{CheckDone, Checks};
 use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
 use super::sweeping::{Order, Swept};
+use super::sync::Syncing;
 use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
 use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
@@ -60,6 +61,8 @@ pub(super) struct Agent {
     pub(super) waiting: Vec<String>,
     pub(super) holding: Holding,
     pub(super) virtual_routers: VirtualRouters,
+    /// Where flows are shared with other nodes.
+    pub(super) syncing: Option<Syncing>,
     /// Those that are Active, as far as their decisions have been carried out.
     pub(super) active: BTreeSet<RouterKey>,
     pub(super) vips_tried: Instant,
@@ -81,6 +84,7 @@ impl Agent {
         results: mpsc::Sender<CheckDone>,
         trace_ended: mpsc::Sender<()>,
         virtual_routers: VirtualRouters,
+        syncing: Option<Syncing>,
         journal: Journal,
     ) -> Self {
         Self {
@@ -106,6 +110,7 @@ impl Agent {
             waiting: Vec::new(),
             holding: Holding::default(),
             virtual_routers,
+            syncing,
             active: BTreeSet::new(),
             vips_tried: Instant::now(),
             started: Instant::now(),
@@ -151,6 +156,7 @@ impl Agent {
         self.report_load(report);
         let resumed = self.resume_vrrp().await?;
         self.hold_vips().await;
+        self.start_sync()?;
         self.virtual_routers.follow(super::vrrp::wanted(&self.config, resumed));
         Ok(())
     }
@@ -162,6 +168,7 @@ impl Agent {
         let steps = plan::steps(self.dataplane.image(), &desired)?;
         self.dataplane.take(&steps)?;
         self.desired = desired;
+        self.tell_sync();
         Ok(())
     }
 
@@ -291,6 +298,7 @@ impl Agent {
         }
         self.take_back_unconfirmed().await;
         self.watch_floods();
+        self.watch_sync();
         if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
             self.neighbours_resolved = Some(Instant::now());
             self.resolve_unchecked();

@@ -26,7 +26,7 @@ impl Agent {
         let counters = self.dataplane.counters()?;
         let counters =
             CountersView { outcomes: views(&counters.outcomes), occurrences: views(&counters.occurrences) };
-        Ok(Snapshot { status, services, counters, vrrp: self.vrrp_view() })
+        Ok(Snapshot { status, services, counters, vrrp: self.vrrp_view(), sync: self.sync_view() })
     }
 
     fn all_warnings(&self, tables: &[TableView]) -> Vec<String> {

@@ -75,10 +75,13 @@ impl Agent {
         match decision {
             Decision::Acquire(key) => {
                 self.active.insert(key);
+                self.begin_grace();
+                self.tell_sync();
                 self.hold_vips().await;
             }
             Decision::Release(key) => {
                 self.active.remove(&key);
+                self.tell_sync();
                 self.hold_vips().await;
             }
             Decision::News(key, news) => {

@@ -13,6 +13,7 @@ mod firewall;
 mod peer;
 mod probe;
 pub mod server;
+mod sync;
 mod trace;
 mod types;
 mod vrrp;
@@ -27,6 +28,7 @@ pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
 pub use probe::{Guide, ProbeView};
+pub use sync::{SyncPeerView, SyncView};
 pub use trace::{TraceRequest, TracedPacket};
 pub use types::*;
 pub use vrrp::{HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView};

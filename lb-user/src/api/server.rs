@@ -9,7 +9,7 @@ use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
     Command, Confirmed, CountersView, ErrorKind, Event, ExplainQuestion, Explanation, FirewallAnswer,
     FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, Mutation,
-    ProbeView, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status, VrrpView,
+    ProbeView, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status, SyncView, VrrpView,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -129,6 +129,7 @@ fn router(context: Context) -> Router {
         .route("/firewall/rules", post(add_rule))
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
+        .route("/sync", get(sync))
         .route("/vrrp", get(vrrp))
         .route("/vrrp/failover", post(hand_over))
         .route("/trace", post(streams::trace))
@@ -330,6 +331,10 @@ async fn remove_rule(
     Query(options): Query<ChangeOptions>,
 ) -> Answer<ApplyReport> {
     context.change(Mutation::RemoveRule(name), options).await
+}
+
+async fn sync(State(context): State<Context>) -> Answer<SyncView> {
+    Ok(Json(context.look().await?.sync))
 }
 
 async fn vrrp(State(context): State<Context>) -> Answer<VrrpView> {

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub counters: CountersView,
     /// Virtual routers.
     pub vrrp: super::VrrpView,
+    /// Sharing of flows.
+    pub sync: super::SyncView,
 }
 
 /// `GET /v1/status`.
@@ -343,6 +345,8 @@ pub enum EventKind {
     FlowsCut,
     /// A virtual router's state is another.
     VrrpChanged,
+    /// Another node came or went with which flows are shared, or what is shared is another.
+    SyncChanged,
     /// Something the operator should know.
     Warning,
 }

@@ -99,6 +99,8 @@ pub enum Command {
     /// Who has the VIPs, and handing them over.
     #[command(subcommand)]
     Vrrp(VrrpCommand),
+    /// Show the nodes that flows are shared with, and what differs between them.
+    Sync,
     /// Say what the program in the kernel would do with a packet, and why. Changes nothing.
     Explain(ExplainArgs),
     /// Show packets as they go by, with what becomes of each.

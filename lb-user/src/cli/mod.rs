@@ -9,6 +9,7 @@ mod firewall;
 mod output;
 mod service;
 mod show;
+mod sync;
 mod trace;
 mod vrrp;
 
@@ -113,6 +114,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
             config::apply(&client, output, file, dry_run, confirm.confirm_within).await
         }
         Command::Confirm => firewall::confirm(&client, output).await,
+        Command::Sync => sync::run(&client, output).await,
         Command::Vrrp(command) => vrrp::run(&client, output, command).await,
         Command::Explain(args) => explain::run(&client, output, args).await,
         Command::Trace(args) => trace::run(&client, output, args).await,

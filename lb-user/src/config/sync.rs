@@ -56,4 +56,10 @@ impl Config {
         }
         text
     }
+
+    /// A hash (FNV-1a) of [`Config::shared_text`].
+    pub fn fingerprint(&self) -> u64 {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        self.shared_text().bytes().fold(0xcbf2_9ce4_8422_2325, step)
+    }
 }

@@ -154,6 +154,13 @@ fn refused(
     InterfaceError::Address { interface: interface.to_owned(), action, address, reason }
 }
 
+/// An interface's index and MAC address; `None`: it is not there, or has none.
+pub fn link(interface: &str) -> Option<(u32, [u8; 6])> {
+    let mut all = nix::ifaddrs::getifaddrs().ok()?.filter(|one| one.interface_name == interface);
+    let mac = all.find_map(|one| one.address?.as_link_addr()?.addr())?;
+    Some((nix::net::if_::if_nametoindex(interface).ok()?, mac))
+}
+
 /// Turns forwarding on for an interface: without it the kernel refuses the route look-ups of the XDP
 /// program. It concerns packets that come in by this interface and are not for this host; filter those with the
 /// host's own firewall if the network behind is not to be reached.

@@ -9,4 +9,5 @@ pub mod interface;
 pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;
+pub mod sync;
 pub mod vrrp;

@@ -130,6 +130,7 @@ enum Order {
     Follow(Wanted),
     Lower(BTreeMap<RouterKey, u8>),
     HandOver(BTreeSet<RouterKey>),
+    HoldPreemption(bool),
     Stop(oneshot::Sender<()>),
 }
 
@@ -167,6 +168,11 @@ impl VirtualRouters {
     /// Takes so much off the priorities; nothing off the others.
     pub fn lower(&self, penalties: BTreeMap<RouterKey, u8>) {
         self.order(Order::Lower(penalties));
+    }
+
+    /// Says whether this node must not take addresses from an Active router, as it has no copies of that one's flows yet.
+    pub fn hold_preemption(&self, held: bool) {
+        self.order(Order::HoldPreemption(held));
     }
 
     /// Lets other nodes have these, if there are any.

@@ -1,6 +1,8 @@
 //! The agents on the load balancers: their configuration files, sockets and processes.
 
 use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +10,14 @@ use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 
 use super::addresses::{NODES, VIP_A, VIP_B, VIP_DIRECT, WEBS, ipv4_of, ipv6_of, vip};
+use super::state::Setup;
 use super::{Lab, http, paths, poll, processes, state};
+
+/// Between advertisements, where VIPs move: a node that is gone is missed after 0.3 s and its skew.
+pub const ADVERT_INTERVAL: &str = "100ms";
+
+/// No secret: the lab's network ends on this machine.
+const SYNC_KEY: &str = "the lab's nodes share their flows with this\n";
 
 /// The name of the agent among a host's processes.
 pub(super) const PROCESS: &str = "agent";
@@ -50,9 +59,23 @@ pub(super) fn prepare(lab: &Lab) -> Result<()> {
     for node in NODES {
         let folder = paths::host_dir(node);
         fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
-        state::replace_file(&config_path(node), config_text(node, lab.setup().database).as_bytes())?;
+        state::replace_file(&config_path(node), config_text(node, lab.setup()).as_bytes())?;
+        write_sync_key(node, SYNC_KEY)?;
     }
     Ok(())
+}
+
+/// The file with the key that a node shares flows with.
+pub fn sync_key_path(node: &str) -> PathBuf {
+    paths::host_dir(node).join("sync.key")
+}
+
+/// Writes it, for nobody else to read.
+pub fn write_sync_key(node: &str, key: &str) -> Result<()> {
+    let path = sync_key_path(node);
+    let written = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
+    let mut file = written.with_context(|| format!("writing {}", path.display()))?;
+    file.write_all(key.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Starts the agent on a node; does not wait.
@@ -85,9 +108,9 @@ fn mount_bpffs() -> Result<()> {
         .with_context(|| format!("mounting the BPF file system at {}", paths::BPFFS))
 }
 
-/// The configuration of one node. Until failover exists each VIP stays with one node, which the
-/// other one's file says too: both files describe the whole tier.
-pub(super) fn config_text(node: &str, database: bool) -> String {
+/// The configuration of one node. Both files describe the whole tier. With failover VIPs move between the nodes, and flows are shared;
+/// without, each VIP stays where it is active.
+pub(super) fn config_text(node: &str, setup: &Setup) -> String {
     // Apart, so that the nodes' ports stay distinct when flows are shared between them.
     let nat_ports = if node == NODES[0] { "2048-17407" } else { "17408-32767" };
     let mut text = format!(
@@ -98,12 +121,25 @@ pub(super) fn config_text(node: &str, database: bool) -> String {
         socket_path(node).display(),
         pin_dir(node).display()
     );
-    let vips = [("A", VIP_A, NODES[0]), ("B", VIP_B, NODES[1]), ("direct", VIP_DIRECT, NODES[0])];
-    for (name, number, active_on) in vips {
+    if setup.failover {
+        let peers: Vec<String> =
+            NODES.iter().filter(|peer| **peer != node).map(|peer| format!("\"{}\"", ipv4_of(peer))).collect();
+        text.push_str(&format!(
+            "[sync]\naddress = \"{}\"\npeers = [{}]\nkey_file = \"{}\"\n\n",
+            ipv4_of(node),
+            peers.join(", "),
+            sync_key_path(node).display()
+        ));
+    }
+    let vips = [("A", VIP_A, NODES[0], 51), ("B", VIP_B, NODES[1], 52), ("direct", VIP_DIRECT, NODES[0], 53)];
+    for (name, number, active_on, id) in vips {
         let [ipv4, ipv6] = vip(number);
         text.push_str(&format!(
             "[vip.{name}]\naddress = [\"{ipv4}\", \"{ipv6}\"]\ninterface = \"eth0\"\nactive_on = \"{active_on}\"\n\n"
         ));
+        if setup.failover {
+            text.push_str(&format!("[vip.{name}.vrrp]\nid = {id}\ninterval = \"{ADVERT_INTERVAL}\"\n\n"));
+        }
     }
     let web_health = "type = \"http\"\npath = \"/healthz\"\nexpect_body = \"ok\"\n";
     let nat = "mode = \"nat\"\nprotocol = \"tcp\"\n";
@@ -113,7 +149,7 @@ pub(super) fn config_text(node: &str, database: bool) -> String {
     text.push_str(&service("web-direct", "\"direct\"", 80, "mode = \"dsr\"\n", web_health, &WEBS, 80));
     // Name servers answer over TCP, too, so a connection tells whether they live.
     text.push_str(&service("dns", both, 53, "protocol = \"udp\"\n", "type = \"tcp\"\n", &WEBS, 53));
-    if database {
+    if setup.database {
         text.push_str(&service("db", both, 3306, nat, "type = \"tcp\"\n", &["db1"], 3306));
     }
     text
@@ -147,7 +183,7 @@ mod tests {
     use super::*;
 
     fn config(node: &str, database: bool) -> toml::Table {
-        config_text(node, database).parse().unwrap()
+        config_text(node, &Setup { database, ..Setup::default() }).parse().unwrap()
     }
 
     #[test]
@@ -194,5 +230,15 @@ mod tests {
         assert_eq!(vips["A"]["active_on"].as_str(), Some("lb1"));
         assert_eq!(vips["B"]["active_on"].as_str(), Some("lb2"));
         assert_eq!(vips["B"]["address"][1].as_str(), Some("fd80::101"));
+    }
+
+    #[test]
+    fn with_failover_vips_move_and_each_node_names_the_other() {
+        let text = |node| config_text(node, &Setup { failover: true, ..Setup::default() });
+        let [lb1, lb2] = NODES.map(|node| text(node).parse::<toml::Table>().unwrap());
+        assert_eq!(lb1["vip"], lb2["vip"]);
+        assert_eq!(lb1["vip"]["B"]["vrrp"]["id"].as_integer(), Some(52));
+        assert_eq!(lb1["sync"]["peers"][0], lb2["sync"]["address"]);
+        assert_eq!(lb2["sync"]["peers"][0], lb1["sync"]["address"]);
     }
 }

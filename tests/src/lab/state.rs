@@ -43,6 +43,8 @@ pub struct Setup {
     pub database: bool,
     /// With agents on the load balancers.
     pub agents: bool,
+    /// With VIPs that move between the agents.
+    pub failover: bool,
     /// With access logs.
     pub access_log: bool,
     /// The agents' binary, if one is known.

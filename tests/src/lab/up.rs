@@ -118,6 +118,7 @@ fn setup(options: &Options) -> Result<Setup> {
     Ok(Setup {
         database: options.database,
         agents: options.agents,
+        failover: options.failover,
         access_log: options.access_log,
         lbctl,
         app: if options.database { Some(binary(&options.app, "lab-app")?) } else { None },

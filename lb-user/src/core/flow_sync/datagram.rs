@@ -11,10 +11,12 @@ pub(super) const HEADER_BYTES: usize = 2 + 5 * 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// To be heard, and to learn the other's epoch. It has no number.
+    /// To be heard, and to learn the other's epoch. It introduces its sender, and is numbered by itself: an older one is not heeded.
     Hello = 0,
     /// It has changes, a number, and is acknowledged.
     Data = 1,
+    /// It only acknowledges, and has no number.
+    Acknowledgement = 2,
 }
 
 /// What was received: the highest number, and of the 64 before it a bit each, the lowest for the one just before.
@@ -71,7 +73,7 @@ pub(super) struct Header {
     pub(super) from_epoch: u64,
     /// The receiver's, as the sender knows it; 0 is not at all.
     pub(super) to_epoch: u64,
-    /// Its number; 0 is none.
+    /// Its number among those of its kind.
     pub(super) sequence: u64,
     /// What the sender received.
     pub(super) received: Received,
@@ -89,6 +91,9 @@ pub enum DatagramError {
     /// It is of an epoch of its sender that has ended: late, or sent again by somebody else.
     #[error("of an epoch that has ended")]
     Ended,
+    /// It is this node's own.
+    #[error("this node's own")]
+    Own,
 }
 
 impl From<CopyError> for DatagramError {
@@ -121,6 +126,7 @@ impl Header {
         let kind = match kind {
             0 => Kind::Hello,
             1 => Kind::Data,
+            2 => Kind::Acknowledgement,
             _ => return Err(DatagramError::Malformed),
         };
         let (words, rest) = rest.split_first_chunk::<40>().ok_or(DatagramError::Malformed)?;
@@ -173,7 +179,7 @@ mod tests {
         #[test]
         fn a_front_comes_back_as_it_was(words: [u64; 5], is_data: bool, more: Vec<u8>) {
             let [from_epoch, to_epoch, sequence, highest, before] = words;
-            let kind = if is_data { Kind::Data } else { Kind::Hello };
+            let kind = if is_data { Kind::Data } else { Kind::Acknowledgement };
             let header =
                 Header { kind, from_epoch, to_epoch, sequence, received: Received { highest, before } };
             let mut bytes = header.encode();

@@ -9,6 +9,9 @@
 
 use super::copy::Change;
 use super::datagram::{DatagramError, Fate, HEADER_BYTES, Header, Kind, Received};
+use super::heard::{Heard, SNAPSHOT_ENDED, read};
+use super::introduction::Introduction;
+use super::waiting::Waiting;
 use lb_ebpf::abi::FlowKey;
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,28 +22,12 @@ const DATAGRAM_BYTES: usize = 1350;
 const WINDOW: u64 = 64;
 /// What is not acknowledged after this is told again.
 const TELL_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// Somebody who has nothing to tell is heard so often.
+/// Nodes introduce themselves so often, whatever else they have to tell.
 const HELLO_EVERY: Duration = Duration::from_millis(200);
 /// Who is not heard for so long is away.
 const AWAY_AFTER: Duration = Duration::from_secs(3);
-/// Keys that may wait.
-const WAITING_MAX: usize = 65_536;
 /// With fewer waiting, a walk goes on.
 const WALK_BELOW: usize = 1024;
-/// In a datagram: all that was there when the snapshot began has been told.
-const SNAPSHOT_ENDED: u8 = 0xff;
-
-/// What a datagram of the other node says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// It is there, and has begun anew if it was there before.
-    PeerCame,
-    /// A flow of it.
-    Changed(Change),
-    /// All its flows have been told.
-    SnapshotEnded,
-}
-
 /// What the shell shall do about the walk through its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Walk {
@@ -76,40 +63,45 @@ pub struct Session {
     ended_epochs: BTreeSet<u64>,
     is_here: bool,
     heard_at: Option<Instant>,
+    introduction: Introduction,
+    /// What the other said of itself last, and with which number.
+    introduced: Option<(u64, Introduction)>,
     received: Received,
     sequence: u64,
+    hello_sequence: u64,
     sent: VecDeque<Sent>,
-    waiting: VecDeque<FlowKey>,
-    is_waiting: HashSet<FlowKey>,
+    waiting: Waiting,
     snapshot: Snapshot,
     /// Walked by, and not acknowledged.
     walked: HashSet<FlowKey>,
     /// Whom to answer, and to whom we are not known.
     greet: Option<u64>,
     acknowledge: bool,
-    spoke_at: Option<Instant>,
+    greeted_at: Option<Instant>,
     snapshot_received: bool,
 }
 
 impl Session {
     /// With the epoch of this start, random and not 0.
-    pub fn new(epoch: u64) -> Self {
+    pub fn new(epoch: u64, introduction: Introduction) -> Self {
         Self {
             epoch,
             peer: None,
             ended_epochs: BTreeSet::new(),
             is_here: false,
             heard_at: None,
+            introduction,
+            introduced: None,
             received: Received::default(),
             sequence: 0,
+            hello_sequence: 0,
             sent: VecDeque::new(),
-            waiting: VecDeque::new(),
-            is_waiting: HashSet::new(),
+            waiting: Waiting::default(),
             snapshot: Snapshot::Wanted,
             walked: HashSet::new(),
             greet: None,
             acknowledge: false,
-            spoke_at: None,
+            greeted_at: None,
             snapshot_received: false,
         }
     }
@@ -119,9 +111,32 @@ impl Session {
         self.is_here
     }
 
+    /// What the other node says of itself, once it was heard.
+    pub fn introduced(&self) -> Option<&Introduction> {
+        self.introduced.as_ref().map(|(_, introduction)| introduction)
+    }
+
+    /// From now on this node introduces itself so.
+    pub fn introduce(&mut self, introduction: Introduction) {
+        if self.introduction != introduction {
+            self.introduction = introduction;
+            self.greeted_at = None;
+        }
+    }
+
     /// Whether it has told all of its flows, in the epoch it is in.
     pub fn has_snapshot(&self) -> bool {
         self.snapshot_received
+    }
+
+    /// How many flows it is still to be told.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether so few of them are left that more may come at once.
+    pub fn has_room(&self) -> bool {
+        self.waiting.len() < WALK_BELOW
     }
 
     /// Whether all that it has to know has been acknowledged.
@@ -131,22 +146,15 @@ impl Session {
 
     /// A flow has begun here, changed, or ended.
     pub fn change(&mut self, key: FlowKey) {
-        if !self.is_here {
-            // All will be told.
-            return;
-        }
-        if self.waiting.len() >= WAITING_MAX {
-            return self.begin_again();
-        }
-        if self.is_waiting.insert(key) {
-            self.waiting.push_back(key);
+        // Who is not here will be told all.
+        if self.is_here && self.waiting.push(key).is_err() {
+            self.begin_again();
         }
     }
 
     /// Tells all flows anew: something was missed.
     pub fn begin_again(&mut self) {
         self.waiting.clear();
-        self.is_waiting.clear();
         self.walked.clear();
         self.sent.iter_mut().for_each(|sent| sent.ends_snapshot = false);
         self.snapshot = Snapshot::Wanted;
@@ -159,7 +167,7 @@ impl Session {
                 self.snapshot = Snapshot::Walking;
                 Walk::Begin
             }
-            Snapshot::Walking if self.is_here && self.waiting.len() < WALK_BELOW => Walk::GoOn,
+            Snapshot::Walking if self.is_here && self.has_room() => Walk::GoOn,
             _ => Walk::Rest,
         }
     }
@@ -192,6 +200,9 @@ impl Session {
     /// It is refused, and changes nothing.
     pub fn receive(&mut self, bytes: &[u8], now: Instant) -> Result<Vec<Heard>, DatagramError> {
         let (header, payload) = Header::decode(bytes)?;
+        if header.from_epoch == self.epoch {
+            return Err(DatagramError::Own);
+        }
         let mut said = read(header.kind, payload)?;
         if header.to_epoch != self.epoch {
             // It does not know us, or is an old one: an answer does no harm.
@@ -205,13 +216,20 @@ impl Session {
         if self.peer != Some(header.from_epoch) {
             self.meet(header.from_epoch);
         }
+        if header.kind == Kind::Data && self.introduced.is_none() {
+            // Whose flows these are is not known yet. They are not acknowledged, so they come again.
+            self.greet = Some(header.from_epoch);
+            return Ok(heard);
+        }
         if !self.is_here {
             self.is_here = true;
             heard.push(Heard::PeerCame);
         }
         self.heard_at = Some(now);
         self.take_acknowledgement(header.received);
-        if header.kind == Kind::Data {
+        if header.kind == Kind::Hello {
+            heard.extend(self.take_introduction(header.sequence, said));
+        } else if header.kind == Kind::Data {
             self.acknowledge = true;
             if self.received.accept(header.sequence) {
                 self.snapshot_received |= said.contains(&Heard::SnapshotEnded);
@@ -221,12 +239,25 @@ impl Session {
         Ok(heard)
     }
 
+    /// Says what is new in it.
+    fn take_introduction(&mut self, sequence: u64, said: Vec<Heard>) -> Option<Heard> {
+        let Some(Heard::Introduced(introduction)) = said.into_iter().next() else { return None };
+        let known = self.introduced.as_ref();
+        if known.is_some_and(|(before, _)| *before >= sequence) {
+            return None;
+        }
+        let is_new = known.is_none_or(|(_, known)| *known != introduction);
+        self.introduced = Some((sequence, introduction.clone()));
+        is_new.then_some(Heard::Introduced(introduction))
+    }
+
     fn meet(&mut self, epoch: u64) {
         if let Some(ended) = self.peer.replace(epoch) {
             self.ended_epochs.insert(ended);
         }
         self.greet = Some(epoch);
         self.is_here = false;
+        self.introduced = None;
         self.received = Received::default();
         self.snapshot_received = false;
         self.sent.clear();
@@ -254,8 +285,13 @@ impl Session {
         lost.keys.into_iter().for_each(|key| self.change(key));
     }
 
-    /// The next datagram to send; `None`: none for now. `read` says what a flow is like.
-    pub fn poll(&mut self, now: Instant, mut read: impl FnMut(&FlowKey) -> Change) -> Option<Vec<u8>> {
+    /// The next datagram to send; `None`: none for now. `read` says what a flow is like, if that is
+    /// the other's business.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        mut read: impl FnMut(&FlowKey) -> Option<Change>,
+    ) -> Option<Vec<u8>> {
         let is_over = |at: Option<Instant>, after: Duration| {
             at.is_none_or(|at| now.saturating_duration_since(at) >= after)
         };
@@ -268,7 +304,10 @@ impl Session {
             std::mem::take(&mut self.sent).into_iter().for_each(|sent| self.tell_again(sent));
         }
         if let Some(epoch) = self.greet.take() {
-            return Some(self.say(Kind::Hello, epoch, now));
+            return Some(self.greet(epoch, now));
+        }
+        if is_over(self.greeted_at, HELLO_EVERY) {
+            return Some(self.greet(self.peer.unwrap_or(0), now));
         }
         let ends_snapshot = self.snapshot == Snapshot::Draining
             && self.walked.is_empty()
@@ -277,13 +316,19 @@ impl Session {
         if self.is_here && open < WINDOW && (ends_snapshot || !self.waiting.is_empty()) {
             return Some(self.tell(ends_snapshot, now, &mut read));
         }
-        let is_due = std::mem::take(&mut self.acknowledge) || is_over(self.spoke_at, HELLO_EVERY);
-        is_due.then(|| self.say(Kind::Hello, self.peer.unwrap_or(0), now))
+        let is_due = std::mem::take(&mut self.acknowledge);
+        is_due.then(|| self.say(Kind::Acknowledgement, self.peer.unwrap_or(0), 0))
     }
 
-    fn say(&mut self, kind: Kind, to_epoch: u64, now: Instant) -> Vec<u8> {
-        self.spoke_at = Some(now);
-        let sequence = if kind == Kind::Data { self.sequence } else { 0 };
+    fn greet(&mut self, to_epoch: u64, now: Instant) -> Vec<u8> {
+        self.greeted_at = Some(now);
+        self.hello_sequence += 1;
+        let mut datagram = self.say(Kind::Hello, to_epoch, self.hello_sequence);
+        self.introduction.encode(&mut datagram);
+        datagram
+    }
+
+    fn say(&self, kind: Kind, to_epoch: u64, sequence: u64) -> Vec<u8> {
         // Of another epoch than the one that is known, nothing was received.
         let known = self.peer == Some(to_epoch);
         let received = if known { self.received } else { Received::default() };
@@ -294,43 +339,29 @@ impl Session {
         &mut self,
         ends_snapshot: bool,
         now: Instant,
-        read: &mut impl FnMut(&FlowKey) -> Change,
+        read: &mut impl FnMut(&FlowKey) -> Option<Change>,
     ) -> Vec<u8> {
         self.sequence += 1;
         self.acknowledge = false;
-        let mut datagram = self.say(Kind::Data, self.peer.unwrap_or(0), now);
+        let mut datagram = self.say(Kind::Data, self.peer.unwrap_or(0), self.sequence);
         let mut keys = Vec::new();
         if ends_snapshot {
             datagram.push(SNAPSHOT_ENDED);
         }
         while datagram.len() + Change::MAX_BYTES <= DATAGRAM_BYTES
-            && let Some(key) = self.waiting.pop_front()
+            && let Some(key) = self.waiting.pop()
         {
-            self.is_waiting.remove(&key);
-            read(&key).encode(&mut datagram);
-            keys.push(key);
+            match read(&key) {
+                Some(change) => {
+                    change.encode(&mut datagram);
+                    keys.push(key);
+                }
+                None => drop(self.walked.remove(&key)),
+            }
         }
         self.sent.push_back(Sent { sequence: self.sequence, at: now, keys, ends_snapshot });
         datagram
     }
-}
-
-/// What a datagram of that kind says after its header.
-fn read(kind: Kind, mut payload: &[u8]) -> Result<Vec<Heard>, DatagramError> {
-    let mut said = Vec::new();
-    if kind == Kind::Hello {
-        // A later release may have something to say here.
-        return Ok(said);
-    }
-    while let Some(first) = payload.first() {
-        if *first == SNAPSHOT_ENDED {
-            payload = &payload[1..];
-            said.push(Heard::SnapshotEnded);
-        } else {
-            said.push(Heard::Changed(Change::decode(&mut payload)?));
-        }
-    }
-    Ok(said)
 }
 
 const _: () = assert!(HEADER_BYTES + 1 + Change::MAX_BYTES <= DATAGRAM_BYTES);

@@ -65,6 +65,13 @@ impl Dataplane {
         Ok(count)
     }
 
+    /// How many flows the program could not tell of, because nobody read what it told.
+    pub fn sync_missed(&self) -> Result<u64, DataplaneError> {
+        let occurrences: PerCpu<'_, u64> = read_view(&self.ebpf, "OCCURRENCES")?;
+        let missed = occurrences.get(&(Occurrence::SyncMissed as u32), 0).map_err(failed("OCCURRENCES"))?;
+        Ok(missed.iter().sum())
+    }
+
     /// The next tickets of all services that drew any, and of all backends' NAT ports.
     pub fn cursors(&self) -> Result<Vec<u64>, DataplaneError> {
         let ports: Array<&MapData, u64> = read_view(&self.ebpf, "PORT_CURSORS")?;

@@ -43,6 +43,7 @@ pub(super) struct Runner {
     routers: BTreeMap<RouterKey, Running>,
     channels: BTreeMap<ChannelKey, Channel>,
     penalties: BTreeMap<RouterKey, u8>,
+    preemption_held: bool,
     decisions: mpsc::UnboundedSender<Decision>,
     snapshots: watch::Sender<Snapshot>,
     malformed: BTreeMap<AdvertError, u64>,
@@ -66,6 +67,7 @@ impl Runner {
             routers: BTreeMap::new(),
             channels: BTreeMap::new(),
             penalties: BTreeMap::new(),
+            preemption_held: false,
             decisions,
             snapshots,
             malformed: BTreeMap::new(),
@@ -120,6 +122,11 @@ impl Runner {
                 self.penalties = penalties;
                 let keys: Vec<_> = self.routers.keys().cloned().collect();
                 keys.iter().for_each(|key| self.set_priority(key));
+            }
+            Order::HoldPreemption(held) => {
+                self.preemption_held = held;
+                let keys: Vec<_> = self.routers.keys().cloned().collect();
+                keys.iter().for_each(|key| self.input(key, Input::PreemptionHeld(held)));
             }
             Order::HandOver(keys) => {
                 keys.iter().for_each(|key| self.input(key, Input::HandedOver));
@@ -327,6 +334,7 @@ impl Runner {
             (Some(local), false) if self.stopping.is_none() => {
                 let resumes = std::mem::take(&mut running.resumes);
                 self.set_priority(key);
+                self.input(key, Input::PreemptionHeld(self.preemption_held));
                 let started = if resumes { Input::Resumed { local } } else { Input::Started { local } };
                 self.input(key, started);
             }

@@ -2,6 +2,8 @@
 
 use super::super::copy::FlowCopy;
 use super::super::copy::tests::{copy, key};
+use super::super::introduction::tests::introduction;
+use super::super::waiting::MAX;
 use super::*;
 use std::collections::BTreeMap;
 
@@ -42,10 +44,15 @@ fn number_of(key: &FlowKey) -> u16 {
     u16::from_be_bytes(key.source_port())
 }
 
+/// Some flows are nobody else's business.
+fn concerns_other(number: u16) -> bool {
+    number % 50 != 9
+}
+
 impl Node {
     fn new(epoch: u64) -> Self {
         Self {
-            session: Session::new(epoch),
+            session: Session::new(epoch, introduction("lb1")),
             flows: BTreeMap::new(),
             walk: Vec::new(),
             copies: BTreeMap::new(),
@@ -60,7 +67,7 @@ impl Node {
                     self.copies.insert(number_of(&copy.key), copy.state);
                 }
                 Heard::Changed(Change::Remove(key)) => drop(self.copies.remove(&number_of(&key))),
-                Heard::PeerCame | Heard::SnapshotEnded => {}
+                Heard::PeerCame | Heard::Introduced(_) | Heard::SnapshotEnded => {}
             }
         }
     }
@@ -77,8 +84,10 @@ impl Node {
         }
         let flows = &self.flows;
         let read = |key: &FlowKey| match flows.get(&number_of(key)) {
-            Some(state) => Change::Put(FlowCopy { state: *state, ..copy(number_of(key)) }),
-            None => Change::Remove(*key),
+            // What is of no concern to the other.
+            _ if !concerns_other(number_of(key)) => None,
+            Some(state) => Some(Change::Put(FlowCopy { state: *state, ..copy(number_of(key)) })),
+            None => Some(Change::Remove(*key)),
         };
         std::iter::from_fn(|| self.session.poll(now, read)).collect()
     }
@@ -166,10 +175,11 @@ impl World {
     fn expect_known(&self, exactly: bool, seed: u64) {
         for index in 0..2 {
             let (flows, copies) = (&self.nodes[index].flows, &self.nodes[1 - index].copies);
-            for (number, state) in flows {
+            let told: BTreeMap<_, _> = flows.iter().filter(|(number, _)| concerns_other(**number)).collect();
+            for (number, state) in told.iter().map(|(number, state)| (*number, *state)) {
                 assert_eq!(copies.get(number), Some(state), "flow {number} of node {index}, seed {seed}");
             }
-            assert!(!exactly || flows.len() == copies.len(), "more than there is, node {index}, seed {seed}");
+            assert!(!exactly || told.len() == copies.len(), "more than there is, node {index}, seed {seed}");
         }
     }
 }
@@ -201,7 +211,7 @@ fn whatever_the_network_does_both_know_all_flows_in_the_end() {
                     exactly = false;
                     let index = world.dice.below(2) as usize;
                     // Its table is the kernel's and stays.
-                    world.nodes[index].session = Session::new(3 + world.dice.next() / 2);
+                    world.nodes[index].session = Session::new(3 + world.dice.next() / 2, introduction("lb1"));
                 }
                 2 => {
                     let index = world.dice.below(2) as usize;
@@ -241,7 +251,7 @@ fn what_was_recorded_and_is_sent_again_changes_nothing() {
     }
     world.settle();
     // And once more with a node that began anew.
-    world.nodes[0].session = Session::new(77);
+    world.nodes[0].session = Session::new(77, introduction("lb1"));
     world.settle();
     world.expect_known(true, 2);
     assert!(world.recorded.len() > 5, "too little was recorded");
@@ -275,7 +285,7 @@ fn a_peer_that_is_gone_costs_a_bounded_place_and_learns_all_when_it_comes_back()
             world.step(&parted);
         }
         let session = &world.nodes[0].session;
-        assert!(session.waiting.len() <= WAITING_MAX && session.sent.len() <= WINDOW as usize);
+        assert!(session.waiting.len() <= MAX && session.sent.len() <= WINDOW as usize);
     }
     for _ in 0..(AWAY_AFTER.as_millis() / STEP.as_millis()) {
         world.step(&parted);
@@ -288,11 +298,14 @@ fn a_peer_that_is_gone_costs_a_bounded_place_and_learns_all_when_it_comes_back()
 
 #[test]
 fn more_than_may_wait_is_told_by_a_walk() {
-    let mut session = Session::new(1);
+    let mut session = Session::new(1, introduction("lb1"));
     let now = Instant::now();
     let hello =
         Header { kind: Kind::Hello, from_epoch: 2, to_epoch: 1, sequence: 0, received: Received::default() };
-    session.receive(&hello.encode(), now).expect("a greeting");
+    let mut greeting = hello.encode();
+    introduction("lb2").encode(&mut greeting);
+    let heard = session.receive(&greeting, now).expect("a greeting");
+    assert_eq!(heard, [Heard::PeerCame, Heard::Introduced(introduction("lb2"))]);
     assert_eq!(session.walk(), Walk::Begin);
     session.walk_by([key(1)]);
     session.end_walk();
@@ -301,7 +314,7 @@ fn more_than_may_wait_is_told_by_a_walk() {
         let address = lb_ebpf::abi::Address::from_v4([10, b, c, d]);
         FlowKey::new(address, [a, 1], address, [0, 80], 6)
     };
-    for number in 0..WAITING_MAX as u32 {
+    for number in 0..MAX as u32 {
         session.change(other(number));
     }
     assert_eq!(session.walk(), Walk::Begin);
@@ -310,7 +323,7 @@ fn more_than_may_wait_is_told_by_a_walk() {
 
 #[test]
 fn nonsense_is_refused() {
-    let mut session = Session::new(1);
+    let mut session = Session::new(1, introduction("lb1"));
     let now = Instant::now();
     let header =
         Header { kind: Kind::Data, from_epoch: 2, to_epoch: 1, sequence: 1, received: Received::default() };
@@ -318,4 +331,29 @@ fn nonsense_is_refused() {
     assert_eq!(session.receive(&bytes, now), Err(DatagramError::Malformed));
     assert!(!session.is_here());
     assert_eq!(session.receive(&[], now), Err(DatagramError::Malformed));
+    let own = Header { from_epoch: 1, kind: Kind::Acknowledgement, ..header };
+    assert_eq!(session.receive(&own.encode(), now), Err(DatagramError::Own));
+}
+
+#[test]
+fn flows_of_somebody_who_has_not_introduced_itself_wait_and_an_older_introduction_is_not_heeded() {
+    let mut session = Session::new(1, introduction("lb1"));
+    let now = Instant::now();
+    let front = |kind, sequence| {
+        Header { kind, from_epoch: 2, to_epoch: 1, sequence, received: Received::default() }.encode()
+    };
+    let mut flows = front(Kind::Data, 1);
+    Change::Put(copy(1)).encode(&mut flows);
+    assert_eq!(session.receive(&flows, now), Ok(vec![]));
+    let greeting = |sequence, name| {
+        let mut bytes = front(Kind::Hello, sequence);
+        introduction(name).encode(&mut bytes);
+        bytes
+    };
+    session.receive(&greeting(5, "lb2"), now).expect("a greeting");
+    assert_eq!(session.receive(&greeting(4, "lb3"), now), Ok(vec![]));
+    assert_eq!(session.receive(&greeting(6, "lb2"), now), Ok(vec![]), "nothing new");
+    assert_eq!(session.introduced(), Some(&introduction("lb2")));
+    assert_eq!(session.receive(&flows, now), Ok(vec![Heard::Changed(Change::Put(copy(1)))]));
+    assert_eq!(session.receive(&flows, now), Ok(vec![]), "it came already");
 }
