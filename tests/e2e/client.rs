@@ -161,9 +161,19 @@ impl KeptConnection {
 
     /// One request; who answered it. `last` asks the server to close afterwards.
     pub(crate) fn ask(&mut self, last: bool) -> Result<String> {
+        self.send(last)?;
+        self.receive()
+    }
+
+    /// The first half of it.
+    pub(crate) fn send(&mut self, last: bool) -> Result<()> {
         let connection = if last { "close" } else { "keep-alive" };
         let request = format!("GET /small HTTP/1.1\r\nHost: lab\r\nConnection: {connection}\r\n\r\n");
-        self.reader.get_mut().write_all(request.as_bytes())?;
+        Ok(self.reader.get_mut().write_all(request.as_bytes())?)
+    }
+
+    /// The other half.
+    pub(crate) fn receive(&mut self) -> Result<String> {
         let (mut backend, mut body_bytes) = (None, None);
         loop {
             let mut line = String::new();

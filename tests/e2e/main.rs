@@ -4,6 +4,7 @@ mod application;
 mod client;
 mod commands;
 mod explain;
+mod failover;
 mod failures;
 mod firewall;
 mod flood;

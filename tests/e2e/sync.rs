@@ -1,16 +1,12 @@
-//! Flows that two nodes share: what is open goes on, whichever way a node goes.
+//! Two nodes that share flows: what they say of it, and what they do not share.
 
-use crate::client::{KeptConnection, PATIENCE, lbctl, shell, vip_a, wait_for_health};
+use crate::client::{PATIENCE, lbctl, shell, vip_a, wait_for_health};
 use crate::vrrp::{expect_state, has_address};
 use anyhow::{Context as _, Result, ensure};
 use lb_user::api::{SyncPeerView, SyncView};
 use lb_user::model::BackendHealth;
 use lbctl_tests::lab::{Lab, Options, agents, poll};
 use nix::sys::signal::Signal;
-use std::net::IpAddr;
-
-/// Connections that are open through each address of VIP A.
-const OPEN: usize = 10;
 
 /// A lab whose nodes share VIPs and flows, all of them in sync.
 pub(crate) fn failover_lab() -> Result<Lab> {
@@ -52,98 +48,6 @@ pub(crate) fn in_sync(lab: &Lab, node: &str) -> Result<()> {
         }
         Ok(())
     })
-}
-
-fn set_link(lab: &Lab, word: &str) -> Result<()> {
-    shell(lab, "router", &format!("ip link set p-lb1 {word}")).map(drop)
-}
-
-/// Connections that are open through VIP A, of both families.
-fn open(lab: &Lab) -> Result<Vec<KeptConnection>> {
-    lab.host("client").inside(|| {
-        let of = |vip: IpAddr| (0..OPEN).map(move |_| KeptConnection::open(vip));
-        vip_a().into_iter().flat_map(of).collect()
-    })?
-}
-
-/// A request on each of them.
-fn ask_all(lab: &Lab, open: &mut [KeptConnection]) -> Result<()> {
-    lab.host("client").inside(|| {
-        for (number, one) in open.iter_mut().enumerate() {
-            let backend = one.ask(false).with_context(|| format!("connection {number} of {}", OPEN * 2))?;
-            ensure!(
-                backend == one.backend,
-                "connection {number} was moved from {} to {backend}",
-                one.backend
-            );
-        }
-        Ok(())
-    })?
-}
-
-/// How lb1 goes, and comes back.
-struct Way {
-    name: &'static str,
-    go: fn(&Lab) -> Result<()>,
-    come: fn(&Lab) -> Result<()>,
-}
-
-const WAYS: [Way; 5] = [
-    Way {
-        name: "a crash",
-        go: |lab| {
-            set_link(lab, "down")?;
-            lab.kill_agent("lb1", Signal::SIGKILL)
-        },
-        come: |lab| {
-            set_link(lab, "up")?;
-            lab.start_agent("lb1")
-        },
-    },
-    Way { name: "its link goes down", go: |lab| set_link(lab, "down"), come: |lab| set_link(lab, "up") },
-    Way {
-        name: "its agent is killed",
-        go: |lab| lab.kill_agent("lb1", Signal::SIGKILL),
-        come: |lab| lab.start_agent("lb1"),
-    },
-    Way {
-        name: "its agent hangs",
-        go: |lab| lab.kill_agent("lb1", Signal::SIGSTOP),
-        come: |lab| lab.kill_agent("lb1", Signal::SIGCONT),
-    },
-    Way {
-        name: "its agent is stopped",
-        go: |lab| lab.kill_agent("lb1", Signal::SIGTERM),
-        come: |lab| lab.start_agent("lb1"),
-    },
-];
-
-#[test]
-fn connections_outlive_the_node_they_were_made_through_and_its_return() -> Result<()> {
-    let lab = failover_lab()?;
-    let mut kept = open(&lab)?;
-    ask_all(&lab, &mut kept)?;
-    for Way { name, go, come } in WAYS {
-        in_sync(&lab, "lb1")?;
-        go(&lab).context(name)?;
-        ask_all(&lab, &mut kept).with_context(|| format!("{name}: after lb1 went"))?;
-        // What begins on the other node is lb1's when that is back.
-        let mut newer = open(&lab)?;
-        come(&lab).context(name)?;
-        at_home(&lab).context(name)?;
-        ask_all(&lab, &mut kept).with_context(|| format!("{name}: after lb1 came back"))?;
-        ask_all(&lab, &mut newer).with_context(|| format!("{name}: newer ones, after lb1 came back"))?;
-    }
-    for node in ["lb2", "lb1"] {
-        let moved =
-            lab.lbctl(if node == "lb2" { "lb1" } else { "lb2" })?.args(["vrrp", "failover", "A"]).output()?;
-        ensure!(moved.status.success(), "{moved:?}");
-        expect_state(&lab, node, "A", "active")?;
-        ask_all(&lab, &mut kept).with_context(|| format!("after a planned move to {node}"))?;
-    }
-    let events = lab.agent_get("lb1", "/v1/events")?.body;
-    ensure!(events.contains("sync: this node has the others' flows"), "{events}");
-    lab.down()
 }
 
 #[test]

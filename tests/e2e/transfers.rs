@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-const GIGABYTE: u64 = 1 << 30;
+pub(crate) const GIGABYTE: u64 = 1 << 30;
 
 /// Puts a file of random bytes where both web servers serve it as `/files/NAME`.
-fn serve_file(lab: &Lab, name: &str, bytes: u64) -> Result<PathBuf> {
+pub(crate) fn serve_file(lab: &Lab, name: &str, bytes: u64) -> Result<PathBuf> {
     let file = lab.files_dir("web1").join(name);
     let mut random = File::open("/dev/urandom")?.take(bytes);
     std::io::copy(&mut random, &mut File::create(&file)?)?;
