@@ -112,7 +112,7 @@ fn failures_while(lab: &Lab, vip: IpAddr, work: impl FnOnce() -> Result<()>) -> 
     })
 }
 
-/// Flows are not shared between nodes yet, so the one connection that is open when a VIP moves may end with that.
+/// These nodes do not share their flows, so the one connection that is open when a VIP moves may end with that.
 fn expect_few(asked: usize, failures: &[String]) -> Result<()> {
     ensure!(
         asked > 10 && failures.len() <= 1,

@@ -59,6 +59,10 @@ fn write_files(lab: &Lab, web: &str) -> Result<()> {
     let write = |path: PathBuf, text: &str| {
         fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
     };
+    // A gigabyte that takes no room: for downloads that last.
+    let zeros = files_dir(&folder).join("zeros");
+    let made = fs::File::create(&zeros).and_then(|file| file.set_len(1 << 30));
+    made.with_context(|| format!("writing {}", zeros.display()))?;
     write(pages.join("index.html"), &index_page(web))?;
     write(pages.join("small"), &"0123456789abcde\n".repeat(64))?;
     let (_, most_files) = getrlimit(Resource::RLIMIT_NOFILE).context("reading the limit of open files")?;

@@ -44,6 +44,9 @@ fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
             let _ = writeln!(text, "    {lbctl} {arguments}");
         }
     }
+    if let (true, true, Some(lbctl)) = (setup.agents, setup.failover, lbctl) {
+        failover_drill(&mut text, lbctl);
+    }
     section(&mut text, "looking closer");
     for arguments in
         ["status", "logs web1 -f", "capture lb1        # packets of lb1, to a file", "exec web1 -- ss -tn"]
@@ -51,6 +54,26 @@ fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
         let _ = writeln!(text, "    cargo xtask lab {arguments}");
     }
     text
+}
+
+fn failover_drill(text: &mut String, lbctl: &str) {
+    section(text, "a failover drill: a download that notices nothing, and ways for lb1 to go while it runs");
+    let [a4, _] = vip(VIP_A);
+    client(text, &format!("curl -o /dev/null --limit-rate 5M http://{a4}/files/zeros"));
+    for (arguments, words) in [
+        ("vrrp status", "who serves which VIP"),
+        ("sync", "whether the other node has the open connections"),
+        ("vrrp failover A", "lb2 serves VIP A, too"),
+        ("--socket /run/lbctl/lb2.sock vrrp failover A", "and back"),
+    ] {
+        let _ = writeln!(text, "    {lbctl} {arguments}   # {words}");
+    }
+    for (arguments, words) in [
+        ("exec router -- ip link set p-lb1 down", "lb1 is cut off"),
+        ("exec router -- ip link set p-lb1 up", "and back"),
+    ] {
+        let _ = writeln!(text, "    cargo xtask lab {arguments}   # {words}");
+    }
 }
 
 fn traffic_through_vips(text: &mut String, database: bool) {
@@ -134,5 +157,12 @@ mod tests {
         assert!(!without_database.contains("notes") && !without_database.contains("drain"));
         let without_agents = summary_text(&Setup { agents: false, ..setup() }, Some("lbctl"));
         assert!(!without_agents.contains("10.80.0.100") && !without_agents.contains("drain"));
+    }
+
+    #[test]
+    fn a_failover_drill_is_offered_where_vips_move() {
+        let text = summary_text(&Setup { failover: true, ..setup() }, Some("sudo lbctl"));
+        assert!(text.contains("sudo lbctl vrrp failover A") && text.contains("ip link set p-lb1 down"));
+        assert!(!summary_text(&setup(), Some("sudo lbctl")).contains("failover"));
     }
 }
