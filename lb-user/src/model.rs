@@ -14,7 +14,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::name::{BackendName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, VipName};
+pub use self::name::{
+    BackendName, GroupName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, TrackerName, VipName,
+};
 pub use self::prefix::{any_source, parse_prefix};
 pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{

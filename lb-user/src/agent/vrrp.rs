@@ -8,7 +8,7 @@ use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State, Why};
 use crate::io::dataplane::DataplaneError;
 use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot, Wanted};
-use crate::model::Family;
+use crate::model::{Family, VipName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -36,11 +36,13 @@ fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
                 interval: vrrp.interval,
                 preempt: vrrp.preempt,
                 preempt_delay: vrrp.preempt_delay,
+                flap_limit: vrrp.flap_limit,
+                flap_window: vrrp.flap_window,
                 addresses,
             };
             let peers = vrrp.peers.iter().copied().filter(|peer| Family::of(*peer) == family).collect();
-            let plan =
-                RouterPlan { interface: vip.interface.clone(), settings, peers, checksum: vrrp.checksum };
+            let (interface, group) = (vip.interface.clone(), vrrp.group.clone());
+            let plan = RouterPlan { interface, settings, peers, checksum: vrrp.checksum, group };
             plans.insert((name.clone(), family), plan);
         }
     }
@@ -115,6 +117,12 @@ impl Agent {
                     "{from} advertises other addresses than this node's configuration has; make both files agree"
                 ),
             ),
+            News::Damped => (
+                EventKind::Warning,
+                "it took the addresses from other nodes as often as flap_limit allows within flap_window; for now it leaves \
+                 them where they are. Find out why this node comes and goes"
+                    .to_owned(),
+            ),
             News::HandOverFailed => {
                 (EventKind::Warning, "nobody took the addresses over, so this node keeps them".to_owned())
             }
@@ -133,11 +141,17 @@ impl Agent {
                 names.join(", ")
             )));
         }
-        let wanted = |key: &&RouterKey| request.vip.as_ref().is_none_or(|name| *name == key.0);
+        let wanted = |key: &&RouterKey| request.vip.as_ref().is_none_or(|name| self.moves_with(name, &key.0));
         let keys: BTreeSet<RouterKey> = self.active.iter().filter(wanted).cloned().collect();
         let vips: BTreeSet<_> = keys.iter().map(|(name, _)| name.clone()).collect();
         self.virtual_routers.hand_over(keys);
         Ok(HandedOver { vips: vips.into_iter().collect() })
+    }
+
+    /// Whether two VIPs are one, or of one group.
+    fn moves_with(&self, one: &VipName, other: &VipName) -> bool {
+        let group = |name| self.config.vips.get(name)?.vrrp.as_ref()?.group.as_ref();
+        one == other || group(one).is_some() && group(one) == group(other)
     }
 
     /// Hands over what is Active here, and takes the addresses away once others have them.
@@ -183,6 +197,7 @@ fn reason(why: Why) -> &'static str {
         Why::Yielded => "another node had the better claim",
         Why::HandedOver => "it was handed over",
         Why::Overslept => "this node did not run for a while",
+        Why::Group => "another of its group did",
     }
 }
 

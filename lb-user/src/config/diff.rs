@@ -10,10 +10,13 @@ mod show;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{AttachMode, Backend, Config, FlowSync, FlowTimeouts, HealthCheck, Service, SynCookieMode, Vip};
+use super::{
+    AttachMode, Backend, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, Service, SynCookieMode,
+    Tracker, Vip,
+};
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
-    ServiceName, VipName, Weight, WhenDown,
+    ServiceName, TrackerName, VipName, Weight, WhenDown,
 };
 
 pub use self::compare::diff;
@@ -61,6 +64,10 @@ pub enum Change {
     Timeouts(Replaced<FlowTimeouts>),
     /// With whom flows are shared.
     Sync(Replaced<Option<FlowSync>>),
+    /// Who is told of changes of state.
+    Notify(Replaced<Option<Notify>>),
+    /// Something that priorities hang on.
+    Tracker(TrackerName, Replaced<Option<Tracker>>),
     /// A VIP that was not there.
     VipAdded(VipName, Vip),
     /// A VIP that is there no longer.
@@ -137,6 +144,8 @@ impl Change {
             Self::NatPorts(_)
             | Self::SynCookies(_)
             | Self::Timeouts(_)
+            | Self::Notify(_)
+            | Self::Tracker(..)
             | Self::VipAdded(..)
             | Self::VipRemoved(_)
             | Self::VipChanged(..)
@@ -174,6 +183,11 @@ fn step(config: &mut Config, change: Change) {
         Change::SynCookies(cookies) => config.dataplane.syn_cookies = cookies.new,
         Change::Timeouts(timeouts) => config.dataplane.timeouts = timeouts.new,
         Change::Sync(sync) => config.sync = sync.new,
+        Change::Notify(notify) => config.notify = notify.new,
+        Change::Tracker(name, Replaced { new: Some(tracker), .. }) => {
+            drop(config.trackers.insert(name, tracker))
+        }
+        Change::Tracker(name, Replaced { new: None, .. }) => drop(config.trackers.remove(&name)),
         Change::VipAdded(name, vip) => drop(config.vips.insert(name, vip)),
         Change::VipRemoved(name) => drop(config.vips.remove(&name)),
         Change::VipChanged(name, vip) => drop(config.vips.insert(name, vip.new)),

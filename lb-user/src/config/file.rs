@@ -30,6 +30,30 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) firewall: FileFirewall,
     pub(super) sync: Option<FileSync>,
+    #[serde(default)]
+    pub(super) track: BTreeMap<String, FileTracker>,
+    pub(super) notify: Option<FileNotify>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileTracker {
+    pub(super) interface: Option<String>,
+    pub(super) service: Option<String>,
+    pub(super) at_least: Option<i64>,
+    pub(super) dataplane: Option<bool>,
+    pub(super) command: Option<OneOrMany<String>>,
+    pub(super) interval: Option<DurationText>,
+    pub(super) timeout: Option<DurationText>,
+    pub(super) rise: Option<i64>,
+    pub(super) fall: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileNotify {
+    pub(super) command: Option<OneOrMany<String>>,
+    pub(super) timeout: Option<DurationText>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +125,11 @@ pub(super) struct FileVrrp {
     pub(super) preempt_delay: Option<DurationText>,
     pub(super) peers: Option<OneOrMany<String>>,
     pub(super) checksum: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) flap_limit: Option<i64>,
+    pub(super) flap_window: Option<DurationText>,
+    #[serde(default)]
+    pub(super) track: BTreeMap<String, i64>,
 }
 
 #[derive(Debug, Deserialize)]

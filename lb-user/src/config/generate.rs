@@ -68,6 +68,14 @@ fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
                 preempt_delay: Duration::from_secs(delay),
                 peers: if alone { vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))] } else { Vec::new() },
                 checksum: if alone { ChecksumForm::Message } else { ChecksumForm::PseudoHeader },
+                group: preempt.then(|| "front".parse().unwrap()),
+                flap_limit: delay as u32,
+                flap_window: Duration::from_secs(60 + delay),
+                track: if alone {
+                    BTreeMap::from([("t1".parse().unwrap(), priority.min(254))])
+                } else {
+                    BTreeMap::new()
+                },
             });
             (name, Vip { addresses, interface, active_on: active_on.parse().unwrap(), vrrp })
         };
@@ -203,8 +211,9 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             }
         },
     );
-    let parts = (node, control, dataplane, vips(), services(), firewall(), option::of(sync()));
-    parts.prop_map(|(node, control, dataplane, vips, services, firewall, sync)| {
+    let rest = (option::of(sync()), trackers(), option::of(notify()));
+    let parts = (node, control, dataplane, vips(), services(), firewall(), rest);
+    parts.prop_map(|(node, control, dataplane, vips, services, firewall, (sync, trackers, notify))| {
         let mut port = 80;
         let name = |(name, mut service): (String, Service)| {
             port += 2;
@@ -218,7 +227,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             (service.name.clone(), service)
         };
         let services = services.into_iter().map(name).collect();
-        Config { node, control, dataplane, vips, services, firewall, sync }
+        Config { node, control, dataplane, vips, services, firewall, sync, trackers, notify }
     })
 }
 
@@ -230,6 +239,47 @@ fn sync() -> impl Strategy<Value = FlowSync> {
             FlowSync { address: at(own), peers: vec![at(peer + 10)], key_file, grace, join_timeout }
         },
     )
+}
+
+/// t1 is always there, as VIPs hang on it.
+fn trackers() -> impl Strategy<Value = BTreeMap<TrackerName, Tracker>> {
+    let command = (millis(100..5000), millis(1..100), 1..9_u32, 1..9_u32).prop_map(
+        |(interval, timeout, rise, fall)| {
+            let words = vec!["/bin/true".to_owned(), "a b".to_owned()];
+            Tracker::Command(TrackedCommand { words, interval, timeout, rise, fall })
+        },
+    );
+    let tracker = prop_oneof![Just(Tracker::Dataplane), "eth[0-9]".prop_map(Tracker::Interface), command];
+    (vec(tracker, 3), 1..=3_usize).prop_map(|(all, count)| {
+        let named = all.into_iter().take(count).enumerate();
+        named.map(|(number, one)| (format!("t{}", number + 1).parse().unwrap(), one)).collect()
+    })
+}
+
+fn notify() -> impl Strategy<Value = Notify> {
+    millis(1..5000).prop_map(|timeout| Notify { words: vec!["/bin/tell".to_owned()], timeout })
+}
+
+fn write_trackers(text: &mut String, config: &Config) {
+    for (name, tracker) in &config.trackers {
+        writeln!(text, "[track.{name}]").unwrap();
+        match tracker {
+            Tracker::Interface(name) => writeln!(text, "interface = {name:?}").unwrap(),
+            Tracker::Service { name, at_least } => {
+                writeln!(text, "service = \"{name}\"\nat_least = {at_least}").unwrap();
+            }
+            Tracker::Dataplane => writeln!(text, "dataplane = true").unwrap(),
+            Tracker::Command(command) => {
+                writeln!(text, "command = {:?}\ninterval = \"{:?}\"", command.words, command.interval)
+                    .unwrap();
+                let TrackedCommand { timeout, rise, fall, .. } = command;
+                writeln!(text, "timeout = \"{timeout:?}\"\nrise = {rise}\nfall = {fall}").unwrap();
+            }
+        }
+    }
+    if let Some(Notify { words, timeout }) = &config.notify {
+        writeln!(text, "[notify]\ncommand = {words:?}\ntimeout = \"{timeout:?}\"").unwrap();
+    }
 }
 
 /// Writes a configuration as a file, except its services.
@@ -270,8 +320,16 @@ pub(super) fn write_without_services(config: &Config) -> String {
             writeln!(text, "preempt = {}\npreempt_delay = \"{:?}\"", vrrp.preempt, vrrp.preempt_delay)
                 .unwrap();
             writeln!(text, "peers = {peers:?}\nchecksum = \"{}\"", vrrp.checksum).unwrap();
+            if let Some(group) = &vrrp.group {
+                writeln!(text, "group = \"{group}\"").unwrap();
+            }
+            let window = vrrp.flap_window;
+            writeln!(text, "flap_limit = {}\nflap_window = \"{window:?}\"", vrrp.flap_limit).unwrap();
+            let track: Vec<String> = vrrp.track.iter().map(|(name, by)| format!("{name} = {by}")).collect();
+            writeln!(text, "track = {{ {} }}", track.join(", ")).unwrap();
         }
     }
+    write_trackers(&mut text, config);
     if let Some(sync) = &config.sync {
         let peers: Vec<String> = sync.peers.iter().map(ToString::to_string).collect();
         writeln!(text, "[sync]\naddress = \"{}\"\npeers = {peers:?}", sync.address).unwrap();

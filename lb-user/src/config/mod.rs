@@ -14,6 +14,7 @@ mod file;
 mod firewall;
 mod locate;
 mod sync;
+mod track;
 mod validate;
 mod write;
 
@@ -27,10 +28,12 @@ pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::sync::{DEFAULT_SYNC_PORT, FlowSync};
+pub use self::track::{Notify, TrackedCommand, Tracker};
 pub use self::write::write_atomically;
 use crate::model::{
-    AdminState, AdvertInterval, AtLimit, BackendName, ChecksumForm, DefaultPolicy, Family, Mode, NodeName,
-    PortRange, Priority, Protocol, SchedulerKind, ServiceName, VipName, VirtualRouterId, Weight, WhenDown,
+    AdminState, AdvertInterval, AtLimit, BackendName, ChecksumForm, DefaultPolicy, Family, GroupName, Mode,
+    NodeName, PortRange, Priority, Protocol, SchedulerKind, ServiceName, TrackerName, VipName,
+    VirtualRouterId, Weight, WhenDown,
 };
 pub use crate::model::{AttachMode, SynCookieMode};
 
@@ -60,6 +63,10 @@ pub struct Config {
     pub firewall: Firewall,
     /// With whom flows are shared.
     pub sync: Option<FlowSync>,
+    /// What priorities of virtual routers hang on.
+    pub trackers: BTreeMap<TrackerName, Tracker>,
+    /// Who is told when the state of a virtual router changes.
+    pub notify: Option<Notify>,
 }
 
 /// `[node]`: this machine.
@@ -171,6 +178,15 @@ pub struct Vrrp {
     pub peers: Vec<IpAddr>,
     /// What the checksum of IPv4 advertisements covers.
     pub checksum: ChecksumForm,
+    /// The VIPs that it moves together with.
+    pub group: Option<GroupName>,
+    /// So many times within [`flap_window`](Self::flap_window) it takes the addresses from another node, and no more; 0: as often as it
+    /// may.
+    pub flap_limit: u32,
+    /// See there.
+    pub flap_window: Duration,
+    /// What is taken off the priority while a tracker is down.
+    pub track: BTreeMap<TrackerName, u8>,
 }
 
 impl fmt::Display for Vrrp {
@@ -186,7 +202,17 @@ impl fmt::Display for Vrrp {
             f.write_str(" to ")?;
             write_list(f, &self.peers)?;
         }
-        if self.checksum == ChecksumForm::Message { f.write_str(" checksum message") } else { Ok(()) }
+        if self.checksum == ChecksumForm::Message {
+            f.write_str(" checksum message")?;
+        }
+        if let Some(group) = &self.group {
+            write!(f, " group {group}")?;
+        }
+        if self.flap_limit != 0 {
+            let window = humantime::format_duration(self.flap_window);
+            write!(f, " preempts {} times in {window} at most", self.flap_limit)?;
+        }
+        self.track.iter().try_for_each(|(name, lowers_by)| write!(f, " track {name} −{lowers_by}"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! words of [`event`]. Time is an argument; nothing here sends, receives or waits.
 
 pub mod advert;
+mod damping;
 pub mod event;
 pub mod machine;
 

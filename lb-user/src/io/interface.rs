@@ -3,6 +3,7 @@
 //! Owns the addresses it added. Never touches others.
 
 use futures_util::TryStreamExt;
+use nix::net::if_::InterfaceFlags;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, CacheInfo};
@@ -159,6 +160,13 @@ pub fn link(interface: &str) -> Option<(u32, [u8; 6])> {
     let mut all = nix::ifaddrs::getifaddrs().ok()?.filter(|one| one.interface_name == interface);
     let mac = all.find_map(|one| one.address?.as_link_addr()?.addr())?;
     Some((nix::net::if_::if_nametoindex(interface).ok()?, mac))
+}
+
+/// The interfaces that are up and connected.
+pub fn interfaces_up() -> BTreeSet<String> {
+    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    let Ok(all) = nix::ifaddrs::getifaddrs() else { return BTreeSet::new() };
+    all.filter(|one| one.flags.contains(up)).map(|one| one.interface_name).collect()
 }
 
 /// Turns forwarding on for an interface: without it the kernel refuses the route look-ups of the XDP

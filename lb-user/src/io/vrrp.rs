@@ -4,11 +4,12 @@
 //! `core::vrrp`. What they decide about addresses it tells the agent; what they know, everybody may read in a snapshot.
 
 mod channel;
+mod group;
 mod thread;
 
 use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State};
-use crate::model::{ChecksumForm, Family, Priority, VipName};
+use crate::model::{ChecksumForm, Family, GroupName, Priority, VipName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -58,6 +59,8 @@ pub struct RouterPlan {
     pub peers: Vec<IpAddr>,
     /// What its IPv4 checksums cover.
     pub checksum: ChecksumForm,
+    /// Those that it moves together with.
+    pub group: Option<GroupName>,
 }
 
 /// What there is to be.

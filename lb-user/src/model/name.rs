@@ -102,4 +102,8 @@ names! {
     BackendName;
     /// The name of a rule of the firewall, for example `office`.
     RuleName;
+    /// The name of something that priorities of virtual routers hang on, for example `uplink`.
+    TrackerName;
+    /// The name of VIPs that move together, for example `front`.
+    GroupName;
 }

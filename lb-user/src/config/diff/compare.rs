@@ -50,6 +50,18 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&a.syn_cookies, &b.syn_cookies).map(Change::SynCookies));
     changes.extend(replaced(&a.timeouts, &b.timeouts).map(Change::Timeouts));
     changes.extend(replaced(&old.sync, &new.sync).map(Change::Sync));
+    changes.extend(replaced(&old.notify, &new.notify).map(Change::Notify));
+    trackers(old, new, changes);
+}
+
+fn trackers(old: &Config, new: &Config, changes: &mut Vec<Change>) {
+    let gone = old.trackers.keys().filter(|name| !new.trackers.contains_key(*name));
+    let mut names: Vec<_> = gone.chain(new.trackers.keys()).collect();
+    names.sort();
+    for name in names {
+        let tracker = replaced(&old.trackers.get(name).cloned(), &new.trackers.get(name).cloned());
+        changes.extend(tracker.map(|tracker| Change::Tracker(name.clone(), tracker)));
+    }
 }
 
 fn vips(old: &Config, new: &Config, changes: &mut Vec<Change>) {

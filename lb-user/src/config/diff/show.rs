@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Change, Replaced, ServiceChange};
-use crate::config::{CheckKind, FlowSync, FlowTimeouts, HealthCheck, Service, Vip};
+use crate::config::{CheckKind, FlowTimeouts, HealthCheck, Service, Vip};
 
 impl<T: Display> Display for Replaced<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -39,10 +39,10 @@ impl Display for Change {
             Self::Timeouts(timeouts) => {
                 write!(f, "dataplane: timeouts: {}", timeout_parts(&timeouts.old, &timeouts.new).join(", "))
             }
-            Self::Sync(sync) => {
-                let words =
-                    |sync: &Option<FlowSync>| sync.as_ref().map_or("none".into(), ToString::to_string);
-                write!(f, "sync: {} → {}", words(&sync.old), words(&sync.new))
+            Self::Sync(sync) => write!(f, "sync: {} → {}", or_none(&sync.old), or_none(&sync.new)),
+            Self::Notify(notify) => write!(f, "notify: {} → {}", or_none(&notify.old), or_none(&notify.new)),
+            Self::Tracker(name, tracker) => {
+                write!(f, "track {name}: {} → {}", or_none(&tracker.old), or_none(&tracker.new))
             }
             Self::VipAdded(name, vip) => {
                 write!(f, "vip {name} added ({} on {}, ", joined(&vip.addresses), vip.interface)?;
@@ -116,6 +116,10 @@ fn show_service(f: &mut Formatter<'_>, service: &Service) -> fmt::Result {
     }
 }
 
+fn or_none<T: Display>(value: &Option<T>) -> String {
+    value.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+}
+
 fn joined<T: Display>(list: &[T]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
@@ -133,8 +137,7 @@ fn vip_parts(old: &Vip, new: &Vip) -> Vec<String> {
     part(&mut parts, "address", joined(&old.addresses), joined(&new.addresses));
     part(&mut parts, "interface", &old.interface, &new.interface);
     part(&mut parts, "active_on", &old.active_on, &new.active_on);
-    let vrrp = |vip: &Vip| vip.vrrp.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-    part(&mut parts, "vrrp", vrrp(old), vrrp(new));
+    part(&mut parts, "vrrp", or_none(&old.vrrp), or_none(&new.vrrp));
     parts
 }
 

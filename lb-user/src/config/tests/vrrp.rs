@@ -34,8 +34,9 @@ fn an_id_is_enough_and_the_node_of_active_on_is_preferred() {
 
 #[test]
 fn intervals_of_ten_milliseconds_and_owners_are_possible() {
-    let config =
-        with("id = 1\npriority = 255\ninterval = \"10ms\"\npeers = \"10.80.0.3\"\nchecksum = \"message\"");
+    let config = with(
+        "id = 1\npriority = 255\ninterval = \"10ms\"\npeers = \"10.80.0.3\"\nchecksum = \"message\"\nflap_limit = 0",
+    );
     let found = vrrp(&config);
     assert!(found.priority.is_owner());
     assert_eq!(found.to_string(), "id 1 priority 255 every 10ms to 10.80.0.3 checksum message");

@@ -10,6 +10,7 @@ mod firewall;
 mod scalar;
 mod service;
 mod sync;
+mod track;
 mod vip;
 mod vrrp;
 
@@ -77,12 +78,19 @@ impl Validator<'_> {
         let vips = self.vips(&file.vip, node.as_ref());
         let services = self.services(&file.service, &vips);
         let firewall = self.firewall(&file.firewall, &file.service);
+        let trackers = self.trackers(&file.track, &services);
+        self.tracked_are_there(&vips, &trackers);
+        let notify = match &file.notify {
+            Some(file) => self.notify(file).map(Some),
+            None => Some(None),
+        };
         let sync = match &file.sync {
             Some(file) => self.sync(file).map(Some),
             None => Some(None),
         };
         let (node, control, dataplane, firewall) = (node?, control?, dataplane?, firewall?);
-        Some(Config { node, control, dataplane, vips, services, firewall, sync: sync? })
+        let (sync, notify) = (sync?, notify?);
+        Some(Config { node, control, dataplane, vips, services, firewall, sync, trackers, notify })
     }
 
     fn node(&mut self, file: Option<&FileNode>) -> Option<Node> {

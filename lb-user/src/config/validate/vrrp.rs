@@ -4,13 +4,17 @@ use super::Validator;
 use crate::config::Vrrp;
 use crate::config::file::FileVrrp;
 use crate::config::locate::{Complaint, Path};
-use crate::model::{AdvertInterval, ChecksumForm, Priority, VirtualRouterId};
+use crate::model::{AdvertInterval, ChecksumForm, GroupName, Priority, VirtualRouterId};
 use std::time::Duration;
 
 /// The priority of the node that a VIP is `active_on`, and of the others, when the file does not say.
 const PREFERRED: i64 = 200;
 const OTHER: i64 = 100;
 const INTERVAL: Duration = Duration::from_secs(1);
+/// A node that comes and goes costs a moment each time: five times a minute is a fault of its own.
+const FLAP_LIMIT: i64 = 5;
+const FLAP_WINDOW: Duration = Duration::from_secs(60);
+const FLAP_WINDOW_MAX: Duration = Duration::from_secs(86_400);
 const PREEMPT_DELAY_MAX: Duration = Duration::from_secs(1000);
 
 impl Validator<'_> {
@@ -47,6 +51,21 @@ impl Validator<'_> {
             Some(word) => self.parsed(&path.key("checksum"), word),
             None => Some(ChecksumForm::PseudoHeader),
         };
+        let group = match &file.group {
+            Some(name) => self.parsed::<GroupName>(&path.key("group"), name).map(Some),
+            None => Some(None),
+        };
+        let expected = "a whole number from 1 to 1000, or 0 for no limit";
+        let flap_limit = self.whole::<u32>(
+            &path.key("flap_limit"),
+            file.flap_limit.unwrap_or(FLAP_LIMIT),
+            0..=1000,
+            expected,
+        );
+        let limits = Duration::from_secs(1)..=FLAP_WINDOW_MAX;
+        let flap_window =
+            self.duration(&path.key("flap_window"), file.flap_window.as_ref(), FLAP_WINDOW, limits);
+        let track = self.tracked(path, file);
         Some(Vrrp {
             id: id?,
             priority: priority.and_then(Priority::new)?,
@@ -55,6 +74,10 @@ impl Validator<'_> {
             preempt_delay: preempt_delay?,
             peers: peers?,
             checksum: checksum?,
+            group: group?,
+            flap_limit: flap_limit?,
+            flap_window: flap_window?,
+            track: track?,
         })
     }
 

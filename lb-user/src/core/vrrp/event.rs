@@ -54,6 +54,10 @@ pub enum Input {
     PreemptionHeld(bool),
     /// Another node shall have the addresses, if there is one.
     HandedOver,
+    /// Another of its group became Active.
+    GroupActive,
+    /// Another of its group was Active, and is not any more.
+    GroupBackup,
     /// Time passed.
     TimePassed,
 }
@@ -100,6 +104,8 @@ pub enum News {
     },
     /// Nobody took the addresses over; this node keeps them.
     HandOverFailed,
+    /// It took the addresses from other nodes so often that it does so no more for now.
+    Damped,
 }
 
 /// Why a state changed.
@@ -125,4 +131,6 @@ pub enum Why {
     HandedOver,
     /// This node did not run for longer than others wait.
     Overslept,
+    /// Another of its group did the same.
+    Group,
 }

@@ -1,13 +1,15 @@
 //! A virtual router on one node, of one family: RFC 9568's states and timers.
 //!
-//! Owns when to advertise, when to take the addresses and when to give them up. Four things go beyond the RFC, each only where
-//! it makes a node wait or leave more gently: preemption can be held back ([`Input::PreemptionHeld`], `preempt_delay`); an Active node
-//! can hand over and serve until the next one advertises ([`Input::HandedOver`]); one that slept for so long that others must have taken
-//! its place listens before it speaks; and a priority may change at run time.
+//! Owns when to advertise, when to take the addresses and when to give them up. Some things go beyond the RFC, each only where
+//! it makes a node wait or leave more gently: preemption can be held back ([`Input::PreemptionHeld`], `preempt_delay`, `flap_limit`); an
+//! Active node can hand over and serve until the next one advertises ([`Input::HandedOver`]); one that slept for so long that others
+//! must have taken its place listens before it speaks; a priority may change at run time; and virtual routers of one group follow each
+//! other ([`Input::GroupActive`], [`Input::GroupBackup`]), of which whoever owns them tells them.
 //!
 //! Never sends, never touches an address, and never reads a clock.
 
 use super::advert::Advert;
+use super::damping::Damping;
 pub use super::event::{Action, Input, News, State, Why};
 use crate::model::{AdvertInterval, Priority, VirtualRouterId};
 use std::net::IpAddr;
@@ -31,6 +33,10 @@ pub struct Settings {
     pub preempt: bool,
     /// For how long after its start it does not.
     pub preempt_delay: Duration,
+    /// So many times within [`flap_window`](Self::flap_window) it does, and no more; 0: no limit.
+    pub flap_limit: u32,
+    /// See there.
+    pub flap_window: Duration,
     /// The addresses, of one family.
     pub addresses: Vec<IpAddr>,
 }
@@ -68,6 +74,7 @@ pub struct Machine {
     heard: Option<Heard>,
     addresses_differ: bool,
     rival_told: Option<Instant>,
+    damping: Damping,
 }
 
 impl Machine {
@@ -76,6 +83,7 @@ impl Machine {
         Self {
             priority: settings.priority,
             active_adver_interval: settings.interval,
+            damping: Damping::new(settings.flap_limit, settings.flap_window),
             settings,
             local: None,
             state: State::Initialize,
@@ -141,6 +149,7 @@ impl Machine {
             || self.settings.preempt
                 && !self.preemption_held
                 && !self.yields
+                && !self.damping.holds(now)
                 && self.preempt_from.is_none_or(|from| now >= from)
     }
 
@@ -161,6 +170,14 @@ impl Machine {
                 Vec::new()
             }
             Input::HandedOver => self.hand_over(now),
+            Input::GroupActive if self.state == State::Backup => self.become_active(Why::Group, now),
+            // One that is leaving goes as soon as another node has taken its own place.
+            Input::GroupBackup if self.state == State::Active && self.leaving_until.is_none() => {
+                let mut actions = vec![Action::SendAdvert { priority: 0 }];
+                actions.extend(self.become_backup(Why::Group, now));
+                actions
+            }
+            Input::GroupActive | Input::GroupBackup => Vec::new(),
             Input::TimePassed => self.pass_time(now),
         }
     }
@@ -218,14 +235,14 @@ impl Machine {
         self.addresses_differ = differ;
         match self.state {
             State::Initialize => {}
-            State::Backup => self.receive_as_backup(advert, now),
+            State::Backup => actions.extend(self.receive_as_backup(advert, now)),
             State::Active => actions.extend(self.receive_as_active(from, advert, now)),
         }
         actions
     }
 
     /// RFC 9568 §6.4.2.
-    fn receive_as_backup(&mut self, advert: &Advert, now: Instant) {
+    fn receive_as_backup(&mut self, advert: &Advert, now: Instant) -> Option<Action> {
         if advert.priority == 0 {
             // The next one starts from what this one leaves.
             self.yields = false;
@@ -235,6 +252,8 @@ impl Machine {
             self.timer = now.checked_add(self.active_down_interval());
         }
         // Others are not heeded: the timer goes on, and ends with this node as Active.
+        let would_take = advert.priority != 0 && advert.priority < self.priority.get();
+        (would_take && self.damping.is_news(now)).then_some(Action::Tell(News::Damped))
     }
 
     /// RFC 9568 §6.4.3.
@@ -308,6 +327,9 @@ impl Machine {
             Some(_) => Why::Preempted,
             None => Why::ActiveDown,
         };
+        if why == Why::Preempted {
+            self.damping.count(now);
+        }
         self.become_active(why, now)
     }
 

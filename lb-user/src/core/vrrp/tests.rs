@@ -104,6 +104,8 @@ impl World {
             interval: AdvertInterval::from_centiseconds(centiseconds).expect("in range"),
             preempt: dice.is(70),
             preempt_delay: if dice.is(30) { dice.time_below(Duration::from_secs(5)) } else { Duration::ZERO },
+            flap_limit: 0,
+            flap_window: Duration::from_secs(60),
             addresses: vec![IpAddr::from([10, 80, 0, 100])],
         };
         let address = IpAddr::from([10, 80, 0, 2 + number]);

@@ -1,15 +1,15 @@
 //! The thread's loop: packets first, then orders, then time.
 
 use super::channel::{Channel, Received};
+use super::group::channel_key;
 use super::{
     Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError, Wanted,
 };
 use crate::core::vrrp::advert::{Advert, AdvertError};
 use crate::core::vrrp::machine::{Action, Input, Machine, News, State};
+use crate::io::interface::interfaces_up;
 use crate::model::{ChecksumForm, Family};
 use futures_util::future::{pending, select_all};
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::InterfaceFlags;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
@@ -25,13 +25,13 @@ const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is renewed in that time.
 const RENEWALS: u32 = 6;
 
-type ChannelKey = (String, Family);
+pub(super) type ChannelKey = (String, Family);
 
-struct Running {
-    plan: RouterPlan,
+pub(super) struct Running {
+    pub(super) plan: RouterPlan,
     /// It begins as Active.
     resumes: bool,
-    machine: Machine,
+    pub(super) machine: Machine,
     since: Instant,
     times_active: u64,
     adverts_sent: u64,
@@ -40,7 +40,7 @@ struct Running {
 }
 
 pub(super) struct Runner {
-    routers: BTreeMap<RouterKey, Running>,
+    pub(super) routers: BTreeMap<RouterKey, Running>,
     channels: BTreeMap<ChannelKey, Channel>,
     penalties: BTreeMap<RouterKey, u8>,
     preemption_held: bool,
@@ -205,7 +205,7 @@ impl Runner {
         due.iter().for_each(|key| self.input(key, Input::TimePassed));
     }
 
-    fn input(&mut self, key: &RouterKey, input: Input) {
+    pub(super) fn input(&mut self, key: &RouterKey, input: Input) {
         let Some(running) = self.routers.get_mut(key) else { return };
         let before = running.machine.state();
         let actions = running.machine.handle(input, Instant::now());
@@ -213,8 +213,12 @@ impl Runner {
             running.since = Instant::now();
             running.times_active += u64::from(running.machine.state() == State::Active);
         }
+        let changed = running.machine.state() != before;
         for action in actions {
             self.act(key, action);
+        }
+        if changed {
+            self.tell_group(key, before);
         }
     }
 
@@ -235,7 +239,7 @@ impl Runner {
 
     fn send(&mut self, key: &RouterKey, priority: u8) {
         let Some(running) = self.routers.get_mut(key) else { return };
-        let Some(channel) = self.channels.get(&(running.plan.interface.clone(), key.1)) else { return };
+        let Some(channel) = self.channels.get(&channel_key(key, &running.plan)) else { return };
         let advert = running.machine.advert(priority);
         let group = [channel.group()];
         let receivers = if running.plan.peers.is_empty() { &group[..] } else { &running.plan.peers[..] };
@@ -314,22 +318,26 @@ impl Runner {
                 Err(error) => drop(troubles.insert(key, error.to_string())),
             }
         }
-        let keys: Vec<RouterKey> = self.routers.keys().cloned().collect();
-        for key in keys {
-            self.take_part(&key, &troubles);
-        }
+        let of_groups = self.group_troubles(&troubles);
+        let trouble = |key: &RouterKey, one: &Running| {
+            let own = troubles.get(&channel_key(key, &one.plan));
+            own.or_else(|| of_groups.get(one.plan.group.as_ref()?)).cloned()
+        };
+        let all: Vec<_> = self.routers.iter().map(|(key, one)| (key.clone(), trouble(key, one))).collect();
+        // First those that cannot, so that nobody follows one that has to stop.
+        let (cannot, can): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, trouble)| trouble.is_some());
+        cannot.into_iter().chain(can).for_each(|(key, trouble)| self.take_part(&key, trouble));
     }
 
-    fn take_part(&mut self, key: &RouterKey, troubles: &BTreeMap<ChannelKey, String>) {
+    fn take_part(&mut self, key: &RouterKey, trouble: Option<String>) {
         let Some(running) = self.routers.get_mut(key) else { return };
-        let channel_key = (running.plan.interface.clone(), key.1);
-        let trouble = troubles.get(&channel_key).cloned();
+        let channel = self.channels.get(&channel_key(key, &running.plan)).filter(|_| trouble.is_none());
+        let local = channel.map(Channel::local);
         if trouble != running.trouble {
             running.trouble.clone_from(&trouble);
             let _ = self.decisions.send(Decision::Trouble(key.clone(), trouble));
         }
         let started = running.machine.state() != State::Initialize;
-        let local = self.channels.get(&channel_key).map(Channel::local);
         match (local, started) {
             (Some(local), false) if self.stopping.is_none() => {
                 let resumes = std::mem::take(&mut running.resumes);
@@ -350,7 +358,7 @@ impl Runner {
             state: one.machine.state(),
             since: one.since,
             priority: one.machine.priority(),
-            local: self.channels.get(&(one.plan.interface.clone(), key.1)).map(Channel::local),
+            local: self.channels.get(&channel_key(key, &one.plan)).map(Channel::local),
             heard: one
                 .machine
                 .heard()
@@ -386,11 +394,4 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
         None => pending().await,
     }
-}
-
-/// The interfaces that are up and connected.
-fn interfaces_up() -> BTreeSet<String> {
-    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
-    let Ok(all) = getifaddrs() else { return BTreeSet::new() };
-    all.filter(|one| one.flags.contains(up)).map(|one| one.interface_name).collect()
 }

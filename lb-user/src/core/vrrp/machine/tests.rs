@@ -21,6 +21,8 @@ fn settings(number: u8) -> Settings {
         interval: interval(100),
         preempt: true,
         preempt_delay: Duration::ZERO,
+        flap_limit: 0,
+        flap_window: Duration::from_secs(60),
         addresses: vec![ip(100)],
     }
 }
@@ -315,4 +317,57 @@ fn its_own_advertisements_say_nothing() {
     let input = Input::AdvertReceived { from: ip(2), advert: machine.advert(200) };
     assert_eq!(machine.handle(input, now), []);
     assert_eq!(machine.heard(), None);
+}
+
+#[test]
+fn one_that_comes_and_goes_takes_the_addresses_only_so_often() {
+    let settings = Settings { flap_limit: 2, flap_window: ms(60_000), ..settings(200) };
+    let (mut machine, mut now) = started(settings);
+    for _ in 0..2 {
+        machine.handle(heard(100), now + ms(3000));
+        let (actions, at) = wait(&mut machine);
+        assert!(actions.contains(&changed(State::Backup, State::Active, Why::Preempted)), "{actions:?}");
+        machine.handle(Input::Stopped, at);
+        machine.handle(Input::Started { local: ip(2) }, at);
+        now = at;
+    }
+    assert_eq!(machine.handle(heard(100), now), [Action::Tell(News::Damped)]);
+    assert_eq!(machine.handle(heard(100), now + ms(1000)), [], "it is told once");
+    assert!(machine.deadline() > Some(now + ms(4000)), "the Active router is heeded");
+    // Silence is another matter.
+    let (actions, at) = wait(&mut machine);
+    assert!(actions.contains(&changed(State::Backup, State::Active, Why::ActiveDown)), "{actions:?}");
+    machine.handle(heard(250), at);
+    let (later, before) = (at + ms(61_000), machine.deadline());
+    machine.handle(heard(100), later);
+    assert_eq!(machine.deadline(), before, "what is long ago is forgotten: it takes them again");
+}
+
+#[test]
+fn those_of_a_group_follow_each_other() {
+    let (mut machine, now) = started(settings(100));
+    let actions = machine.handle(Input::GroupActive, now);
+    assert!(actions.contains(&Action::AcquireVips), "{actions:?}");
+    assert!(actions.contains(&changed(State::Backup, State::Active, Why::Group)), "{actions:?}");
+    assert_eq!(machine.handle(Input::GroupActive, now), [], "it is already");
+    let actions = machine.handle(Input::GroupBackup, now);
+    let released = [
+        Action::SendAdvert { priority: 0 },
+        Action::ReleaseVips,
+        changed(State::Active, State::Backup, Why::Group),
+    ];
+    assert_eq!(actions, released, "others are told, as nobody may be there yet");
+    assert_eq!(machine.handle(Input::GroupBackup, now), []);
+    machine.handle(Input::Stopped, now);
+    assert_eq!(machine.handle(Input::GroupActive, now), [], "who takes no part does not follow");
+}
+
+#[test]
+fn one_that_hands_over_serves_until_its_own_successor_is_heard_whatever_its_group_does() {
+    let (mut machine, now) = active(100);
+    machine.handle(Input::HandedOver, now);
+    assert_eq!(machine.handle(Input::GroupBackup, now), []);
+    assert_eq!(machine.state(), State::Active);
+    machine.handle(heard(100), now);
+    assert_eq!(machine.state(), State::Backup);
 }
