@@ -17,6 +17,7 @@ mod path_mtu;
 mod schedulers;
 mod sync;
 mod trace;
+mod tracking;
 mod traffic;
 mod transfers;
 mod vrrp;

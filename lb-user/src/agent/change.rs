@@ -253,6 +253,7 @@ impl Agent {
             let message = format!("which VIPs need a lease was not said to the program: {error}");
             self.journal.record(EventKind::Warning, message);
         }
+        self.follow_trackers();
         self.virtual_routers.follow(super::vrrp::wanted(&self.config, std::collections::BTreeSet::new()));
         self.hold_vips().await;
         Ok(changes)

@@ -12,11 +12,13 @@ mod firewall;
 mod flood;
 mod host;
 mod journal;
+mod notify;
 mod probe;
 mod state;
 mod sweeping;
 mod sync;
 mod trace;
+mod track;
 mod uniqueness;
 mod view;
 mod vips;
@@ -137,6 +139,9 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         .map_err(|cause| AgentError::System { what: "starting the thread for VRRP", cause })?;
     let (found, sync_events) = mpsc::unbounded_channel();
     let syncing = sync::spawn(&config, &dataplane, found)?;
+    let (found, tracked) = mpsc::channel(EVENTS_WAITING);
+    let tracking = track::Tracking::new(found);
+    let (notifier, notify_failures) = notify::Notifier::spawn();
     let journal = journal::Journal::new(events.clone());
     let mut agent = Agent::new(
         config_file.to_owned(),
@@ -149,6 +154,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         trace_ended,
         virtual_routers,
         syncing,
+        tracking,
+        notifier,
         journal,
     );
     agent.start(report).await?;
@@ -156,8 +163,17 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
-    let inputs =
-        Inputs { commands_in, check_results, sweeps, refusals, traces_ended, decisions, sync_events };
+    let inputs = Inputs {
+        commands_in,
+        check_results,
+        sweeps,
+        refusals,
+        traces_ended,
+        decisions,
+        sync_events,
+        tracked,
+        notify_failures,
+    };
     let ended = event_loop(agent, inputs).await;
     server.abort();
     drop(socket);
@@ -235,6 +251,8 @@ struct Inputs {
     traces_ended: mpsc::Receiver<()>,
     decisions: mpsc::UnboundedReceiver<Decision>,
     sync_events: mpsc::UnboundedReceiver<sync::SyncEvent>,
+    tracked: mpsc::Receiver<track::Tracked>,
+    notify_failures: mpsc::UnboundedReceiver<String>,
 }
 
 async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
@@ -249,6 +267,8 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
         tokio::select! {
             Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
             Some(event) = inputs.sync_events.recv() => agent.handle_sync_event(event),
+            Some(tracked) = inputs.tracked.recv() => agent.handle_tracked(tracked),
+            Some(words) = inputs.notify_failures.recv() => agent.journal.record(EventKind::Warning, words),
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),
@@ -264,6 +284,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
     // Nobody could take it back later.
     agent.take_back().await;
     agent.leave_vrrp(&mut inputs.decisions).await;
+    agent.notifier.finish().await;
     info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
     Ok(())
 }

@@ -3,8 +3,10 @@
 use super::checks::{CheckDone, Checks};
 use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
+use super::notify::Notifier;
 use super::sweeping::{Order, Swept};
 use super::sync::Syncing;
+use super::track::Tracking;
 use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
 use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
@@ -63,6 +65,9 @@ pub(super) struct Agent {
     pub(super) virtual_routers: VirtualRouters,
     /// Where flows are shared with other nodes.
     pub(super) syncing: Option<Syncing>,
+    /// What priorities hang on.
+    pub(super) tracking: Tracking,
+    pub(super) notifier: Notifier,
     /// Those that are Active, as far as their decisions have been carried out.
     pub(super) active: BTreeSet<RouterKey>,
     pub(super) vips_tried: Instant,
@@ -85,6 +90,8 @@ impl Agent {
         trace_ended: mpsc::Sender<()>,
         virtual_routers: VirtualRouters,
         syncing: Option<Syncing>,
+        tracking: Tracking,
+        notifier: Notifier,
         journal: Journal,
     ) -> Self {
         Self {
@@ -111,6 +118,8 @@ impl Agent {
             holding: Holding::default(),
             virtual_routers,
             syncing,
+            tracking,
+            notifier,
             active: BTreeSet::new(),
             vips_tried: Instant::now(),
             started: Instant::now(),
@@ -157,6 +166,7 @@ impl Agent {
         let resumed = self.resume_vrrp().await?;
         self.hold_vips().await;
         self.start_sync()?;
+        self.follow_trackers();
         self.virtual_routers.follow(super::vrrp::wanted(&self.config, resumed));
         Ok(())
     }
@@ -169,6 +179,7 @@ impl Agent {
         self.dataplane.take(&steps)?;
         self.desired = desired;
         self.tell_sync();
+        self.track_services();
         Ok(())
     }
 
@@ -299,6 +310,7 @@ impl Agent {
         self.take_back_unconfirmed().await;
         self.watch_floods();
         self.watch_sync();
+        self.track_dataplane().await;
         if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
             self.neighbours_resolved = Some(Instant::now());
             self.resolve_unchecked();

@@ -87,6 +87,9 @@ impl Agent {
                 self.hold_vips().await;
             }
             Decision::News(key, news) => {
+                if let News::StateChanged { from, to, why } = &news {
+                    self.notify(&key, *from, *to, reason(*why));
+                }
                 let (kind, words) = self.words(&news);
                 self.journal.record(kind, format!("{}: {words}", label(&key)));
             }
@@ -174,6 +177,7 @@ impl Agent {
         });
         VrrpView {
             routers: snapshot.routers.iter().map(view).collect(),
+            trackers: self.tracker_views(),
             malformed: counts.collect(),
             foreign: snapshot.foreign,
             message_checksums: snapshot.message_checksums,
@@ -210,6 +214,7 @@ fn view(router: &RouterSnapshot) -> VirtualRouterView {
         family: router.key.1,
         interface: plan.interface.clone(),
         id: plan.settings.id.get(),
+        group: plan.group.clone(),
         state: router.state.name().to_owned(),
         active: router.state == State::Active,
         since_ms: ago(router.since),

@@ -31,7 +31,7 @@ pub use probe::{Guide, ProbeView};
 pub use sync::{SyncPeerView, SyncView};
 pub use trace::{TraceRequest, TracedPacket};
 pub use types::*;
-pub use vrrp::{HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView};
+pub use vrrp::{HandOverRequest, HandedOver, HeardView, TrackerView, VirtualRouterView, VrrpView};
 
 /// Path prefix of this version of the API.
 pub const V1: &str = "/v1";

@@ -1,6 +1,6 @@
 //! VRRP, as the API shows it.
 
-use crate::model::{Family, VipName};
+use crate::model::{Family, GroupName, TrackerName, VipName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,12 +10,27 @@ use std::net::IpAddr;
 pub struct VrrpView {
     /// One for each VIP with VRRP, and family.
     pub routers: Vec<VirtualRouterView>,
+    /// What priorities hang on.
+    pub trackers: Vec<TrackerView>,
     /// Packets that were no advertisements, by reason.
     pub malformed: BTreeMap<String, u64>,
     /// Advertisements of virtual routers that this node does not have, or of nodes that are no peers.
     pub foreign: u64,
     /// IPv4 advertisements whose checksum covers the message alone.
     pub message_checksums: u64,
+}
+
+/// Something that priorities hang on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrackerView {
+    /// Its name.
+    pub name: TrackerName,
+    /// What is watched, in words.
+    pub tracks: String,
+    /// Whether it is up.
+    pub up: bool,
+    /// Why it is not.
+    pub trouble: Option<String>,
 }
 
 /// A virtual router on this node.
@@ -29,6 +44,8 @@ pub struct VirtualRouterView {
     pub interface: String,
     /// The virtual router's id.
     pub id: u8,
+    /// The VIPs that it moves together with.
+    pub group: Option<GroupName>,
     /// `initialize`, `backup` or `active`.
     pub state: String,
     /// Whether that is `active`.

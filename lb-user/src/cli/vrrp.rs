@@ -40,6 +40,12 @@ fn text(view: &VrrpView) -> String {
             let _ = write!(text, "\nvip {} {}: takes no part: {trouble}", router.vip, router.family);
         }
     }
+    for tracker in view.trackers.iter() {
+        let _ = match &tracker.trouble {
+            Some(trouble) => write!(text, "\ntrack {} ({}): down: {trouble}", tracker.name, tracker.tracks),
+            None => write!(text, "\ntrack {} ({}): up", tracker.name, tracker.tracks),
+        };
+    }
     let malformed: Vec<_> = view.malformed.iter().filter(|(_, count)| **count > 0).collect();
     for (reason, count) in malformed {
         let _ = write!(text, "\nmalformed, {reason}: {count}");

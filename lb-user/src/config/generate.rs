@@ -68,7 +68,8 @@ fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
                 preempt_delay: Duration::from_secs(delay),
                 peers: if alone { vec![IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3))] } else { Vec::new() },
                 checksum: if alone { ChecksumForm::Message } else { ChecksumForm::PseudoHeader },
-                group: preempt.then(|| "front".parse().unwrap()),
+                // Those of a group have one priority, so each has a group of its own.
+                group: preempt.then(|| format!("g{number}").parse().unwrap()),
                 flap_limit: delay as u32,
                 flap_window: Duration::from_secs(60 + delay),
                 track: if alone {

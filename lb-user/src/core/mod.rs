@@ -13,4 +13,5 @@ pub mod health;
 pub mod plan;
 pub mod probe;
 pub mod schedule;
+pub mod track;
 pub mod vrrp;

@@ -3,10 +3,10 @@
 //! Owns the addresses it added. Never touches others.
 
 use futures_util::TryStreamExt;
-use nix::net::if_::InterfaceFlags;
 use rtnetlink::Handle;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, CacheInfo};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp, XdpAttached};
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -81,6 +81,23 @@ impl Interfaces {
             }
         }
         Ok(found)
+    }
+
+    /// Whether an XDP program is attached to it.
+    pub async fn has_program(&self, interface: &str) -> Result<bool, InterfaceError> {
+        let mut links = self.handle.link().get().match_name(interface.to_owned()).execute();
+        let Ok(Some(link)) = links.try_next().await else {
+            return Err(InterfaceError::Missing(interface.to_owned()));
+        };
+        let is_program = |one: &LinkXdp| match one {
+            LinkXdp::Attached(how) => *how != XdpAttached::None,
+            _ => false,
+        };
+        let has = |attribute: &LinkAttribute| match attribute {
+            LinkAttribute::Xdp(parts) => parts.iter().any(is_program),
+            _ => false,
+        };
+        Ok(link.attributes.iter().any(has))
     }
 
     /// The interface behind which an address is, and its MAC address, where the kernel knows it.
@@ -160,13 +177,6 @@ pub fn link(interface: &str) -> Option<(u32, [u8; 6])> {
     let mut all = nix::ifaddrs::getifaddrs().ok()?.filter(|one| one.interface_name == interface);
     let mac = all.find_map(|one| one.address?.as_link_addr()?.addr())?;
     Some((nix::net::if_::if_nametoindex(interface).ok()?, mac))
-}
-
-/// The interfaces that are up and connected.
-pub fn interfaces_up() -> BTreeSet<String> {
-    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
-    let Ok(all) = nix::ifaddrs::getifaddrs() else { return BTreeSet::new() };
-    all.filter(|one| one.flags.contains(up)).map(|one| one.interface_name).collect()
 }
 
 /// Turns forwarding on for an interface: without it the kernel refuses the route look-ups of the XDP

@@ -3,6 +3,7 @@
 //! They do not know each other, nor the agent.
 
 pub mod announce;
+pub mod command;
 pub mod dataplane;
 pub mod health;
 pub mod interface;

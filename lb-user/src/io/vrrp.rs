@@ -7,6 +7,8 @@ mod channel;
 mod group;
 mod thread;
 
+pub use channel::interfaces_up;
+
 use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State};
 use crate::model::{ChecksumForm, Family, GroupName, Priority, VipName};

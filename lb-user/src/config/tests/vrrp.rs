@@ -72,3 +72,15 @@ fn two_vips_of_an_interface_cannot_have_one_id() {
     assert_eq!(error.path, "vip.B.vrrp.id");
     assert_eq!(error.message(), "51 is the id of vip.A already; expected another id for each VIP of eth0");
 }
+
+#[test]
+fn vips_of_a_group_must_win_and_lose_together() {
+    let group = "[vip.A.vrrp]\nid = 51\ngroup = \"front\"\n[vip.B.vrrp]\nid = 52\ngroup = \"front\"\nPRIORITY\n[vip.A]\n";
+    let text = |priority: &str| FULL.replacen("[vip.A]\n", &group.replace("PRIORITY", priority), 1);
+    let errors = Config::parse(&text("priority = 7"), "lbctl.toml").expect_err("they differ");
+    let [error] = errors.as_slice() else { panic!("{errors}") };
+    assert_eq!(error.path, "vip.B.vrrp.priority");
+    let words = "its priority is another than that of vip.A; expected the same for all of group front, which move together";
+    assert_eq!(error.message(), words);
+    assert!(Config::parse(&text("priority = 200"), "").is_ok());
+}

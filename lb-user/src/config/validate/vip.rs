@@ -7,8 +7,8 @@ use super::Validator;
 use crate::config::error::did_you_mean;
 use crate::config::file::FileVip;
 use crate::config::locate::{Complaint, Path};
-use crate::config::{Node, Vip};
-use crate::model::{Family, NodeName, VipName, VirtualRouterId};
+use crate::config::{Node, Vip, Vrrp};
+use crate::model::{Family, GroupName, NodeName, VipName, VirtualRouterId};
 
 impl Validator<'_> {
     /// All VIPs that are right. Needs the node for what is left out.
@@ -28,7 +28,27 @@ impl Validator<'_> {
             }
         }
         self.virtual_routers_differ(&vips);
+        self.groups_agree(&vips);
         vips
+    }
+
+    /// Those that move together must win and lose together.
+    fn groups_agree(&mut self, vips: &BTreeMap<VipName, Vip>) {
+        let mut first: BTreeMap<&GroupName, (&VipName, &Vrrp)> = BTreeMap::new();
+        for (name, vrrp) in vips.iter().filter_map(|(name, vip)| Some((name, vip.vrrp.as_ref()?))) {
+            let Some(group) = &vrrp.group else { continue };
+            let (other, before) = *first.entry(group).or_insert((name, vrrp));
+            let differs = if vrrp.priority != before.priority {
+                "priority"
+            } else if vrrp.preempt != before.preempt {
+                "preempt"
+            } else {
+                continue;
+            };
+            let complaint = Complaint::new(format!("its {differs} is another than that of vip.{other}"))
+                .expected(format!("the same for all of group {group}, which move together"));
+            self.complain::<()>(&Path::of(&["vip", name.as_str(), "vrrp", differs]), complaint);
+        }
     }
 
     fn vip(

@@ -67,8 +67,8 @@ pub struct Machine {
     timer: Option<Instant>,
     preemption_held: bool,
     preempt_from: Option<Instant>,
-    /// Handed over on purpose, so not to be taken back from who has it now.
-    yields: bool,
+    /// Handed over on purpose, so not to be taken back from who has it now, as long as that keeps this priority (0: not known yet).
+    yields_to: Option<u8>,
     /// Until when this node serves although it has said that it leaves.
     leaving_until: Option<Instant>,
     heard: Option<Heard>,
@@ -90,7 +90,7 @@ impl Machine {
             timer: None,
             preemption_held: false,
             preempt_from: None,
-            yields: false,
+            yields_to: None,
             leaving_until: None,
             heard: None,
             addresses_differ: false,
@@ -148,7 +148,7 @@ impl Machine {
         self.priority.is_owner()
             || self.settings.preempt
                 && !self.preemption_held
-                && !self.yields
+                && self.yields_to.is_none()
                 && !self.damping.holds(now)
                 && self.preempt_from.is_none_or(|from| now >= from)
     }
@@ -187,7 +187,7 @@ impl Machine {
             return Vec::new();
         }
         self.local = Some(local);
-        self.yields = false;
+        self.yields_to = None;
         self.preempt_from = now.checked_add(self.settings.preempt_delay);
         self.active_adver_interval = self.settings.interval;
         if self.priority.is_owner() {
@@ -243,9 +243,15 @@ impl Machine {
 
     /// RFC 9568 §6.4.2.
     fn receive_as_backup(&mut self, advert: &Advert, now: Instant) -> Option<Action> {
+        match self.yields_to {
+            // It lacks something by now that it had when it was given the addresses.
+            Some(then) if advert.priority < then => self.yields_to = None,
+            Some(0) => self.yields_to = Some(advert.priority),
+            _ => {}
+        }
         if advert.priority == 0 {
             // The next one starts from what this one leaves.
-            self.yields = false;
+            self.yields_to = None;
             self.timer = now.checked_add(self.skew_time());
         } else if advert.priority >= self.priority.get() || !self.preempts(now) {
             self.active_adver_interval = advert.interval;
@@ -266,14 +272,14 @@ impl Machine {
             if self.local.is_some_and(|local| local > from) {
                 return Vec::new();
             }
-            self.yields = true;
+            self.yields_to = Some(0);
             return self.become_backup(Why::HandedOver, now);
         }
         let wins = advert.priority > self.priority.get()
             || advert.priority == self.priority.get() && self.local.is_some_and(|local| from > local);
         if wins || self.leaving_until.is_some() {
             let why = if self.leaving_until.is_some() { Why::HandedOver } else { Why::Yielded };
-            self.yields = why == Why::HandedOver;
+            self.yields_to = (why == Why::HandedOver).then_some(advert.priority);
             self.active_adver_interval = advert.interval;
             return self.become_backup(why, now);
         }
@@ -346,7 +352,7 @@ impl Machine {
 
     fn become_active(&mut self, why: Why, now: Instant) -> Vec<Action> {
         let from = std::mem::replace(&mut self.state, State::Active);
-        self.yields = false;
+        self.yields_to = None;
         let mut actions = self.send_advert(now);
         actions.push(Action::AcquireVips);
         actions.push(Action::Tell(News::StateChanged { from, to: self.state, why }));

@@ -7,7 +7,7 @@ use super::VrrpError;
 use crate::core::vrrp::advert::{PROTOCOL_VRRP, TTL};
 use crate::model::Family;
 use nix::ifaddrs::getifaddrs;
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{InterfaceFlags, if_nametoindex};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 use std::collections::BTreeSet;
@@ -218,4 +218,11 @@ fn from_ipv4(packet: &[u8]) -> Option<Received> {
         ttl: header[8],
         message: message.to_vec(),
     })
+}
+
+/// The interfaces that are up and connected.
+pub fn interfaces_up() -> BTreeSet<String> {
+    let up = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
+    let Ok(all) = getifaddrs() else { return BTreeSet::new() };
+    all.filter(|one| one.flags.contains(up)).map(|one| one.interface_name).collect()
 }

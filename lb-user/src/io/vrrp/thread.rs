@@ -1,13 +1,12 @@
 //! The thread's loop: packets first, then orders, then time.
 
-use super::channel::{Channel, Received};
+use super::channel::{Channel, Received, interfaces_up};
 use super::group::channel_key;
 use super::{
     Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError, Wanted,
 };
 use crate::core::vrrp::advert::{Advert, AdvertError};
 use crate::core::vrrp::machine::{Action, Input, Machine, News, State};
-use crate::io::interface::interfaces_up;
 use crate::model::{ChecksumForm, Family};
 use futures_util::future::{pending, select_all};
 use std::collections::{BTreeMap, BTreeSet};

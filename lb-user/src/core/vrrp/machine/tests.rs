@@ -371,3 +371,17 @@ fn one_that_hands_over_serves_until_its_own_successor_is_heard_whatever_its_grou
     machine.handle(heard(100), now);
     assert_eq!(machine.state(), State::Backup);
 }
+
+#[test]
+fn what_was_handed_over_is_taken_from_one_that_is_worth_less_than_it_was_then() {
+    let (mut machine, now) = active(100);
+    machine.handle(Input::HandedOver, now);
+    machine.handle(heard(200), now);
+    assert_eq!(machine.state(), State::Backup);
+    machine.handle(heard(200), now + ms(1000));
+    let armed = machine.deadline();
+    machine.handle(heard(90), now + ms(2000));
+    assert_eq!(machine.deadline(), armed, "it is not heeded any more");
+    let (actions, _) = wait(&mut machine);
+    assert!(actions.contains(&changed(State::Backup, State::Active, Why::Preempted)), "{actions:?}");
+}
