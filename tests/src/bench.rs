@@ -29,9 +29,12 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "xdp-traffic" => traffic::run()?,
         "firewall" => firewall::run()?,
         "flood" => flood::run()?,
-        "failover" => failover::run()?,
+        "failover" => [failover::run()?, failover::connections::run()?].concat(),
+        "failover-blackout" => failover::run()?,
+        "failover-connections" => failover::connections::run()?,
         other => bail!(
-            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood and failover"
+            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood, failover, and its \
+             halves failover-blackout and failover-connections"
         ),
     };
     let report = Report::new(name, rows);

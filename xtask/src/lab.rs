@@ -41,7 +41,10 @@ const BENCHMARKS: [(&str, &str); 4] = [
     ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
     ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
     ("flood", "floods of SYNs, ACKs, fragments, ICMP errors and pings, against HAProxy"),
-    ("failover", "for how long a VIP is silent when its node goes, against keepalived"),
+    (
+        "failover",
+        "for how long a VIP is silent when its node goes, and connections lost, against keepalived and HAProxy",
+    ),
 ];
 
 /// Arguments of `cargo xtask run`.

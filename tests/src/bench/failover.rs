@@ -2,7 +2,10 @@
 //! the same two hosts.
 //!
 //! A prober on the client asks every millisecond. What is measured is the longest time without an answer: the address' own, by the host's
-//! kernel, for both. Connections are another matter.
+//! kernel, for both. Connections are another matter, and another half: [`connections`], and what they cost: [`cost`].
+
+pub mod connections;
+mod cost;
 
 use super::report::{Row, median};
 use crate::keepalived::{Keepalived, Settings};
@@ -304,7 +307,7 @@ fn configure(lab: &Lab, interval: &str) -> Result<()> {
             }
             None => text,
         };
-        let table = format!("[vip.A.vrrp]\nid = 51\ninterval = \"{interval}\"\n[vip.A]\n");
+        let table = format!("[vip.A.vrrp]\nid = 51\ninterval = \"{interval}\"\nflap_limit = 0\n[vip.A]\n");
         lab.write_agent_config(node, &text.replacen("[vip.A]\n", &table, 1))?;
         let output = lab.lbctl(node)?.arg("apply").output()?;
         ensure!(output.status.success(), "{output:?}");
