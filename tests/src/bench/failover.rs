@@ -2,7 +2,7 @@
 //! the same two hosts.
 //!
 //! A prober on the client asks every millisecond. What is measured is the longest time without an answer: the address' own, by the host's
-//! kernel, for both. Connections are another matter, and another half: [`connections`], and what they cost: [`cost`].
+//! kernel, for both. Connections are another matter, and another half: [`connections`], with what they cost.
 
 pub mod connections;
 mod cost;
