@@ -3,7 +3,7 @@
 use crate::client::{KeptConnection, PATIENCE, ask, lbctl, shell, vip_a};
 use crate::sync::{at_home, failover_lab, in_sync};
 use crate::transfers::{GIGABYTE, serve_file};
-use crate::vrrp::expect_state;
+use crate::vrrp::{expect_active, expect_state, hand_over, set_link};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, agents, poll};
 use nix::sys::signal::Signal;
@@ -56,18 +56,12 @@ const WAYS: [Way; 6] = [
         go: |lab| lab.kill_agent("lb1", Signal::SIGTERM),
         come: |lab| lab.start_agent("lb1"),
     },
-    Way { name: "a planned move", go: |lab| hand_over(lab, "lb1"), come: |lab| hand_over(lab, "lb2") },
+    Way {
+        name: "a planned move",
+        go: |lab| hand_over(lab, "lb1", "A"),
+        come: |lab| hand_over(lab, "lb2", "A"),
+    },
 ];
-
-fn set_link(lab: &Lab, word: &str) -> Result<()> {
-    shell(lab, "router", &format!("ip link set p-lb1 {word}")).map(drop)
-}
-
-fn hand_over(lab: &Lab, from: &str) -> Result<()> {
-    let output = lab.lbctl(from)?.args(["vrrp", "failover", "A"]).output()?;
-    ensure!(output.status.success(), "{output:?}");
-    Ok(())
-}
 
 /// What clients saw so far.
 #[derive(Default)]
@@ -211,7 +205,7 @@ fn a_thousand_connections_and_a_download_outlive_every_way_a_node_goes() -> Resu
                 in_sync(&lab, "lb1")?;
                 in_sync(&lab, "lb2")?;
                 go(&lab)?;
-                expect_active(&lab, "lb2")?;
+                expect_active(&lab, "lb2", "A")?;
                 two_rounds(seen).context("after it went")?;
                 come(&lab)?;
                 at_home(&lab)?;
@@ -235,17 +229,6 @@ fn expect_few(asked: usize, errors: &[String], most: usize) -> Result<()> {
     Ok(())
 }
 
-/// Waits until a node serves VIP A; what the other one has is another matter.
-fn expect_active(lab: &Lab, node: &str) -> Result<()> {
-    poll::until(&format!("VIP A is active on {node}"), PATIENCE, || {
-        for family in crate::vrrp::FAMILIES {
-            let router = crate::vrrp::router(lab, node, "A", family)?;
-            ensure!(router.active, "{router:?}");
-        }
-        Ok(())
-    })
-}
-
 /// Nodes that do not hear each other, but are heard by everybody else: each of them serves all.
 #[test]
 fn connections_outlive_nodes_that_do_not_hear_each_other_and_their_meeting_again() -> Result<()> {
@@ -257,7 +240,7 @@ fn connections_outlive_nodes_that_do_not_hear_each_other_and_their_meeting_again
     let file = File { bytes: 160 << 20, rate: "20M" };
     let (asked, errors) = under_load(&lab, file, |seen| {
         isolate("on")?;
-        expect_active(&lab, "lb2")?;
+        expect_active(&lab, "lb2", "A")?;
         expect_state(&lab, "lb1", "A", "active")?;
         // So long that each takes the other one for gone.
         poll::until("the nodes have given each other up", PATIENCE, || {

@@ -2,7 +2,7 @@
 
 use crate::client::{KeptConnection, PATIENCE, lbctl, shell, vip_a};
 use crate::sync::{at_home, failover_lab};
-use crate::vrrp::{FAMILIES, expect_state, router};
+use crate::vrrp::{FAMILIES, expect_state, hand_over, router, set_link};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, agents, paths, poll};
 use nix::sys::signal::Signal;
@@ -126,8 +126,7 @@ fn vips_of_one_group_move_together() -> Result<()> {
     let said = lbctl(&lab, &["vrrp", "failover", "A"])?;
     ensure!(said.contains("handed over: A, direct"), "{said}");
     both_on("lb2", "lb1")?;
-    let output = lab.lbctl("lb2")?.args(["vrrp", "failover", "direct"]).output()?;
-    ensure!(output.status.success(), "{output:?}");
+    hand_over(&lab, "lb2", "direct")?;
     both_on("lb1", "lb2")?;
     // What one hangs on moves both.
     std::fs::remove_file(&flag)?;
@@ -182,9 +181,9 @@ fn a_node_that_comes_and_goes_takes_its_vips_back_only_so_often() -> Result<()> 
     configure(&lab, "lb1", &[(51, "flap_limit = 1")], "")?;
     at_home(&lab)?;
     let flap = || -> Result<()> {
-        shell(&lab, "router", "ip link set p-lb1 down")?;
+        set_link(&lab, "down")?;
         expect_state(&lab, "lb2", "A", "active")?;
-        shell(&lab, "router", "ip link set p-lb1 up")?;
+        set_link(&lab, "up")?;
         expect_state(&lab, "lb1", "direct", "active")
     };
     // The change of the configuration has cost it one already.

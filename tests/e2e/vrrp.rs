@@ -75,6 +75,29 @@ pub(crate) fn expect_state(lab: &Lab, node: &str, vip: &str, state: &str) -> Res
     })
 }
 
+/// Waits until a node serves both families of a VIP; what the other one has is another matter.
+pub(crate) fn expect_active(lab: &Lab, node: &str, vip: &str) -> Result<()> {
+    poll::until(&format!("VIP {vip} is active on {node}"), PATIENCE, || {
+        for family in FAMILIES {
+            let router = router(lab, node, vip, family)?;
+            ensure!(router.active, "{router:?}");
+        }
+        Ok(())
+    })
+}
+
+/// Takes the link of lb1 down, or up again.
+pub(crate) fn set_link(lab: &Lab, word: &str) -> Result<()> {
+    shell(lab, "router", &format!("ip link set p-lb1 {word}")).map(drop)
+}
+
+/// Lets the other node have a VIP.
+pub(crate) fn hand_over(lab: &Lab, from: &str, vip: &str) -> Result<()> {
+    let output = lab.lbctl(from)?.args(["vrrp", "failover", vip]).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
 pub(crate) fn has_address(lab: &Lab, host: &str, address: IpAddr) -> Result<bool> {
     let text = shell(lab, host, "ip -o addr show dev eth0")?;
     Ok(text.split_whitespace().any(|word| word.split('/').next() == Some(&address.to_string())))
@@ -149,15 +172,14 @@ fn each_node_serves_its_vips_and_those_of_a_node_that_stops_or_loses_its_link() 
     serves(&lab)?;
 
     // A node without its link serves nothing, and knows it.
-    let set_link = |word: &str| shell(&lab, "router", &format!("ip link set p-lb1 {word}"));
     let cut = Instant::now();
-    set_link("down")?;
+    set_link(&lab, "down")?;
     expect_state(&lab, "lb2", "A", "active")?;
     ensure!(cut.elapsed() < Duration::from_secs(2), "it took {:?}", cut.elapsed());
     expect_state(&lab, "lb1", "A", "initialize")?;
     let said = lbctl(&lab, &["vrrp", "status"])?;
     ensure!(said.contains("takes no part: VRRP on eth0: the interface is down"), "{said}");
-    set_link("up")?;
+    set_link(&lab, "up")?;
     expect_state(&lab, "lb1", "A", "active")?;
     expect_state(&lab, "lb2", "A", "backup")?;
     poll::until("VIP A is served again", PATIENCE, || serves(&lab))?;
@@ -176,8 +198,7 @@ fn a_vip_is_handed_over_on_request_and_stays_where_it_is_if_nobody_takes_it() ->
         })?;
         expect_few(asked, &failures)?;
         // Back again, by the same way: what was handed over is not taken back by itself.
-        let back = lab.lbctl("lb2")?.args(["vrrp", "failover", "A"]).output()?;
-        ensure!(back.status.success(), "{back:?}");
+        hand_over(&lab, "lb2", "A")?;
         expect_state(&lab, "lb1", "A", "active")?;
     }
     let wrong = try_lbctl(&lab, &["vrrp", "failover", "C"])?;
@@ -198,13 +219,7 @@ fn a_node_whose_agent_is_gone_or_hangs_serves_no_more_and_the_other_one_does() -
     let lab = vrrp_lab()?;
     for signal in [Signal::SIGKILL, Signal::SIGSTOP] {
         lab.kill_agent("lb1", signal)?;
-        poll::until("VIP A is active on lb2", PATIENCE, || {
-            for family in FAMILIES {
-                let router = router(&lab, "lb2", "A", family)?;
-                ensure!(router.active, "{router:?}");
-            }
-            Ok(())
-        })?;
+        expect_active(&lab, "lb2", "A")?;
         for vip in vip_a() {
             ensure!(has_address(&lab, "lb1", vip)?, "this test is about what the kernel would do with {vip}");
         }

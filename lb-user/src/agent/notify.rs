@@ -1,12 +1,14 @@
 //! Tells the operator's command of each change of a virtual router's state, one after the other, in their order.
 
 use super::state::Agent;
+use super::vrrp::label;
 use crate::api::EventKind;
 use crate::config::Notify;
 use crate::core::vrrp::machine::State;
 use crate::io::command;
 use crate::io::vrrp::RouterKey;
 use serde_json::json;
+use std::net::IpAddr;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -64,7 +66,8 @@ impl Agent {
             .iter()
             .find(|one| one.key == *key)
             .map(|one| one.priority.get());
-        let addresses = self.config.vips.get(vip).map(|vip| vip.addresses.clone()).unwrap_or_default();
+        let addresses: Vec<IpAddr> =
+            self.config.vips.get(vip).map(|vip| vip.addresses_of(*family).collect()).unwrap_or_default();
         let content = json!({
             "node": self.config.node.name,
             "vip": vip,
@@ -73,11 +76,11 @@ impl Agent {
             "to": to.name(),
             "reason": reason,
             "priority": priority,
-            "addresses": addresses.into_iter().filter(|one| crate::model::Family::of(*one) == *family).collect::<Vec<_>>(),
+            "addresses": addresses,
         });
         let mut content = content.to_string().into_bytes();
         content.push(b'\n');
-        let what = format!("vip {vip} {family} {} → {}", from.name(), to.name());
+        let what = format!("{} {} → {}", label(key), from.name(), to.name());
         if self.notifier.queue.try_send(Told { notify, content, what: what.clone() }).is_err() {
             let message =
                 format!("notify: {what}: not told, as {WAITING_MAX} changes wait for the command already");

@@ -132,9 +132,9 @@ pub(super) fn spawn(
         scene: scene.clone(),
     };
     let (snapshots, snapshot) = watch::channel(SyncSnapshot::default());
-    let no_epoch = |error: getrandom::Error| std::io::Error::other(error.to_string());
     let runner = thread::Runner::new(parts, events, snapshots)
-        .map_err(|error| system("drawing a random number")(no_epoch(error)))?;
+        .map_err(std::io::Error::other)
+        .map_err(system("drawing a random number"))?;
     let (orders, orders_in) = blocking::channel();
     let work = move || runner.run(&orders_in);
     let spawned = std::thread::Builder::new().name("flow-sync".into()).spawn(work);
@@ -200,12 +200,9 @@ impl Agent {
 
     /// Addresses of VIPs with VRRP that are served here.
     fn active_addresses(&self) -> BTreeSet<IpAddr> {
-        let of = |(name, family): &crate::io::vrrp::RouterKey| {
-            let addresses = self.config.vips.get(name).map(|vip| vip.addresses.clone()).unwrap_or_default();
-            let family = *family;
-            addresses.into_iter().filter(move |address| crate::model::Family::of(*address) == family)
-        };
-        self.active.iter().flat_map(of).collect()
+        let vips =
+            self.active.iter().filter_map(|(name, family)| Some((self.config.vips.get(name)?, *family)));
+        vips.flat_map(|(vip, family)| vip.addresses_of(family)).collect()
     }
 
     /// Tells the thread what this node is by now, if that is news.
@@ -297,9 +294,8 @@ impl Agent {
     /// Once a tick: what the program could not tell, and what differs between nodes.
     pub(super) fn watch_sync(&mut self) {
         self.tell_sync();
-        let missed = self.dataplane.sync_missed();
         let Some(syncing) = &mut self.syncing else { return };
-        if let Ok(missed) = missed
+        if let Ok(missed) = self.dataplane.sync_missed()
             && missed != syncing.missed
         {
             syncing.missed = missed;

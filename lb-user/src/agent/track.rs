@@ -1,15 +1,15 @@
 //! What priorities of virtual routers hang on: watches it, and lowers them while it is down.
 
+use super::checks::Checks;
 use super::state::Agent;
 use crate::api::{EventKind, TrackerView};
 use crate::config::{Backend, Config, Service, Tracker, Vrrp};
-use crate::core::plan::AvailabilityMap;
 use crate::core::track::Streak;
 use crate::io::command;
 use crate::io::vrrp::{RouterKey, interfaces_up};
-use crate::model::{AdminState, Family, TrackerName};
+use crate::model::{AdminState, Family, HealthState, TrackerName};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -178,7 +178,7 @@ impl Agent {
         let mut found = Vec::new();
         for (name, service, at_least) in tracked {
             let Some(service) = self.config.services.get(service) else { continue };
-            let alive = alive_backends(service, &self.checks.availability(Instant::now()));
+            let alive = alive_backends(service, &self.checks);
             let trouble = (alive < at_least as usize)
                 .then(|| format!("service {} has {alive} of {at_least} backends", service.name));
             found.push((name.clone(), trouble));
@@ -225,13 +225,13 @@ impl Agent {
 }
 
 /// Backends that can take flows on each of their addresses.
-fn alive_backends(service: &Service, availability: &AvailabilityMap) -> usize {
+fn alive_backends(service: &Service, checks: &Checks) -> usize {
     let is_alive = |backend: &&Backend| {
         let mut families = backend.addresses.iter().map(|address| Family::of(address.ip()));
         backend.state == AdminState::Ready
             && families.all(|family| {
-                let key = (service.name.clone(), backend.name.clone(), family);
-                availability.get(&key).is_none_or(|found| found.healthy)
+                let check = checks.find(&service.name, &backend.name, family);
+                check.is_none_or(|check| check.state() == HealthState::Up)
             })
     };
     service.backends.iter().filter(is_alive).count()

@@ -25,8 +25,7 @@ fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
     for (name, vip) in &config.vips {
         let Some(vrrp) = &vip.vrrp else { continue };
         for family in [Family::V4, Family::V6] {
-            let addresses = vip.addresses.iter().copied().filter(|address| Family::of(*address) == family);
-            let addresses: Vec<IpAddr> = addresses.collect();
+            let addresses: Vec<IpAddr> = vip.addresses_of(family).collect();
             if addresses.is_empty() {
                 continue;
             }
@@ -185,7 +184,7 @@ impl Agent {
     }
 }
 
-fn label((vip, family): &RouterKey) -> String {
+pub(super) fn label((vip, family): &RouterKey) -> String {
     format!("vip {vip} {family}")
 }
 

@@ -155,6 +155,11 @@ pub struct Vip {
 }
 
 impl Vip {
+    /// Its addresses of one family.
+    pub fn addresses_of(&self, family: Family) -> impl Iterator<Item = IpAddr> + use<'_> {
+        self.addresses.iter().copied().filter(move |address| Family::of(*address) == family)
+    }
+
     /// Whether a node may serve it.
     pub fn may_be_on(&self, node: &NodeName) -> bool {
         self.vrrp.is_some() || self.active_on == *node

@@ -208,11 +208,11 @@ impl Runner {
         let Some(running) = self.routers.get_mut(key) else { return };
         let before = running.machine.state();
         let actions = running.machine.handle(input, Instant::now());
-        if running.machine.state() != before {
+        let changed = running.machine.state() != before;
+        if changed {
             running.since = Instant::now();
             running.times_active += u64::from(running.machine.state() == State::Active);
         }
-        let changed = running.machine.state() != before;
         for action in actions {
             self.act(key, action);
         }
