@@ -65,6 +65,8 @@ outcomes! {
     IcmpToHost = "icmp_to_host" Pass,
     /// An ICMP error to a VIP that belongs to no flow: perhaps to a socket of the host.
     IcmpUnrelated = "icmp_unrelated" Pass,
+    /// To a service that the agent itself serves, and nothing speaks against it.
+    ToAgent = "to_agent" Pass,
     /// A client's SYN, or first datagram: took a slot and, where the mode wants one, a NAT port.
     NewFlow = "new_flow" Transmit,
     /// A client's SYN in a flood of them: answered with a SYN cookie, and not remembered.
@@ -105,6 +107,8 @@ outcomes! {
     UnknownDatagram = "unknown_datagram" Drop,
     /// To a VIP that other nodes may have taken over, and the agent has not renewed the lease for it: nobody serves it here.
     LeaseOver = "lease_over" Drop,
+    /// To a VIP that is there for its services alone, and for none of them.
+    NotAccepted = "not_accepted" Drop,
     /// A rule of the firewall denies it.
     Denied = "denied" Drop,
     /// No rule of the firewall allows it, and the service, or the host, wants one.

@@ -230,6 +230,12 @@ impl Icmp {
     pub const fn is_error_v6(&self) -> bool {
         matches!(self.kind, 1..=4)
     }
+
+    /// Whether an ICMPv6 type is one of Neighbor Discovery. RFC 4861 §4.
+    #[inline(always)]
+    pub const fn is_discovery(&self) -> bool {
+        matches!(self.kind, 133..=137)
+    }
 }
 
 /// The first 8 bytes of TCP or UDP, all that an ICMP error is sure to quote.

@@ -24,14 +24,15 @@ pub use firewall::{
 };
 pub use flow::{Direction, FlowKey, FlowRecord, NO_RULE, NextHop};
 pub use service::{
-    AtLimit, Backend, BackendStats, Forwarding, NodeConfig, Scheduler, Service, ServiceKey, ServiceLimit,
+    AtLimit, Backend, BackendStats, Forwarding, NodeConfig, SERVED_HERE, Scheduler, Service, ServiceKey,
+    ServiceLimit,
 };
 pub use sync::{PeerPorts, SYNC_GRACE_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS, SYNC_WORDS};
 pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 11;
+pub const ABI_VERSION: u32 = 12;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;
@@ -39,6 +40,8 @@ pub const FILTER_WORDS: u32 = 1024;
 pub const MAX_VIPS: u32 = 4096;
 /// In the word of a VIP: it is only served under a lease.
 pub const VIP_NEEDS_LEASE: u32 = 2;
+/// In the word of a VIP: what is for none of its services does not reach the host.
+pub const VIP_IS_FOR_SERVICES: u32 = 4;
 /// (VIP, port, protocol) triples a node can serve.
 pub const MAX_SERVICES: u32 = 8192;
 /// Backend addresses a node can know at one time; also the range of backend ids.

@@ -43,13 +43,16 @@ pub struct Service {
     pub slots_len: u32,
     /// A [`Scheduler`]'s number.
     pub scheduler: u8,
-    /// A [`Forwarding`]'s number.
+    /// A [`Forwarding`]'s number, or [`SERVED_HERE`].
     pub forwarding: u8,
     /// Without slots: 0 answers SYNs with RST, 1 drops them. Datagrams are dropped.
     pub when_down: u8,
     /// What no rule of the firewall decides: 0 is allowed, 1 denied.
     pub denies: u8,
 }
+
+/// In place of a service's [`Forwarding`]: its packets reach this host as they are, where the agent serves them, and make no flows.
+pub const SERVED_HERE: u8 = 3;
 
 /// How a new flow finds its slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,7 +93,13 @@ impl Forwarding {
 }
 
 impl Service {
-    /// How its packets are changed.
+    /// Whether the agent itself serves it.
+    #[inline(always)]
+    pub const fn is_served_here(&self) -> bool {
+        self.forwarding == SERVED_HERE
+    }
+
+    /// How its packets are changed, unless it is served here.
     #[inline(always)]
     pub const fn forwarding(&self) -> Forwarding {
         Forwarding::from_number(self.forwarding)

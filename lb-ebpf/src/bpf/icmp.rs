@@ -25,6 +25,8 @@ use core::mem::offset_of;
 /// What differs between ICMP and ICMPv6.
 pub(super) trait IcmpFamily: Rewritable + firewall::Judged {
     fn is_error(icmp: &Icmp) -> bool;
+    /// Whether a message is about who has which address.
+    fn is_discovery(icmp: &Icmp) -> bool;
     /// Whether a quoted header is one whose ports stand right behind it.
     fn quote_is_plain(&self) -> bool;
     /// The checksum field of the header: only IPv4 has one.
@@ -39,6 +41,10 @@ impl IcmpFamily for Ipv4 {
     #[inline(always)]
     fn is_error(icmp: &Icmp) -> bool {
         icmp.is_error_v4()
+    }
+    #[inline(always)]
+    fn is_discovery(_: &Icmp) -> bool {
+        false
     }
     #[inline(always)]
     fn quote_is_plain(&self) -> bool {
@@ -62,6 +68,10 @@ impl IcmpFamily for Ipv6 {
     #[inline(always)]
     fn is_error(icmp: &Icmp) -> bool {
         icmp.is_error_v6()
+    }
+    #[inline(always)]
+    fn is_discovery(icmp: &Icmp) -> bool {
+        icmp.is_discovery()
     }
     #[inline(always)]
     fn quote_is_plain(&self) -> bool {

@@ -8,8 +8,8 @@ use super::options::OptionBytes;
 use super::pipeline::Opening;
 use crate::abi::{
     Address, Backend, BackendStats, FILTER_WORDS, FlowKey, FlowRecord, MAX_ACCOUNTS, MAX_BACKENDS,
-    MAX_SERVICES, MAX_SLOTS, MAX_VIPS, NodeConfig, Service, ServiceKey, ServiceLimit, VIP_NEEDS_LEASE,
-    active_flows_of, filter_position, service_account,
+    MAX_SERVICES, MAX_SLOTS, MAX_VIPS, NodeConfig, Service, ServiceKey, ServiceLimit, VIP_IS_FOR_SERVICES,
+    VIP_NEEDS_LEASE, active_flows_of, filter_position, service_account,
 };
 use crate::flow_state::FlowState;
 use crate::outcome::{Occurrence, Outcome};
@@ -172,10 +172,22 @@ pub(super) fn is_vip(address: &Address) -> bool {
 /// Whether an address is a VIP that is only served under a lease.
 #[inline(always)]
 pub(super) fn needs_lease(address: &Address) -> bool {
+    vip_word(address) & VIP_NEEDS_LEASE != 0
+}
+
+/// Whether an address is a VIP of which the host takes nothing but its services' packets.
+#[inline(always)]
+pub(super) fn is_for_services(address: &Address) -> bool {
+    vip_word(address) & VIP_IS_FOR_SERVICES != 0
+}
+
+/// What there is to know of a VIP; 0 of other addresses.
+#[inline(always)]
+fn vip_word(address: &Address) -> u32 {
     // SAFETY: values are words that are read at once; entries stay readable until an RCU grace period is over.
     match unsafe { VIPS.get(address) } {
-        Some(word) => *word & VIP_NEEDS_LEASE != 0,
-        None => false,
+        Some(word) => *word,
+        None => 0,
     }
 }
 

@@ -14,8 +14,8 @@ use crate::abi::{Address, Decision, Direction, FlowKey, Forwarding, NO_RULE, Pol
 use crate::flow_state::FlowState;
 use crate::outcome::{Outcome, Verdict};
 use crate::wire::{
-    ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame,
-    Ipv4, Ipv6, PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
+    ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, Icmp,
+    IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
 };
 use aya_ebpf::programs::XdpContext;
 
@@ -89,15 +89,37 @@ fn if_ours(destination: &Address, outcome: Outcome) -> Outcome {
 fn process_family<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     let result = process_ip::<I>(ctx, frame);
     let Err(outcome) = result else { return result };
-    if !matches!(outcome.verdict(), Verdict::Pass) {
+    // What the agent serves was judged by its service's rules.
+    if !matches!(outcome.verdict(), Verdict::Pass) || matches!(outcome, Outcome::ToAgent) {
         return Err(outcome);
+    }
+    // A frame of its own: the verifier cannot know that one which was resized does not come here.
+    if outcome.is_at_vip() && is_unwanted::<I>(Frame::new(ctx), outcome) {
+        return Err(Outcome::NotAccepted);
     }
     let policy = firewall::policy();
     if policy.judges_host | policy.judges_services == 0 || policy.judges_host == 0 && !outcome.is_at_vip() {
         return Err(outcome);
     }
-    // A frame of its own: the verifier cannot know that one which was resized does not come here.
+    // As above.
     Err(firewall::judge_passing::<I>(&policy, Frame::new(ctx), outcome, now_ns()))
+}
+
+/// Whether a packet that is left for the host is for a VIP which the host shall not be reached at. Errors may be about the agent's own
+/// connections, and who has the address must be told in any case.
+#[inline(never)]
+fn is_unwanted<I: icmp::IcmpFamily>(frame: Frame, outcome: Outcome) -> bool {
+    let Some(headers) = frame.view::<IpFrame<I>>() else { return false };
+    if matches!(outcome, Outcome::IcmpUnrelated) || !maps::is_for_services(&headers.ip.destination()) {
+        return false;
+    }
+    if !matches!(outcome, Outcome::IcmpToHost) {
+        return true;
+    }
+    match frame.view_at::<Icmp>(ETHERNET_BYTES + I::BYTES) {
+        Some(icmp) => !I::is_discovery(icmp),
+        None => true,
+    }
 }
 
 #[inline(always)]
@@ -276,6 +298,10 @@ fn is_to_service<I: icmp::IcmpFamily>(
 #[inline(always)]
 fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result {
     let opening = maps::opening().ok_or(Outcome::Internal)?;
+    if opening.service.is_served_here() {
+        admit(key)?;
+        return Err(Outcome::ToAgent);
+    }
     if opening.service.slots_len == 0 {
         if opening.service.when_down != 0 {
             return Err(Outcome::NoBackendDropped);
@@ -331,6 +357,9 @@ fn process_unknown<I: icmp::IcmpFamily>(
         Some(service) => {
             explain::note_service(service);
             firewall::judge::<I>(policy, &key.source, service)?;
+            if service.is_served_here() {
+                return Err(Outcome::ToAgent);
+            }
         }
         None => {
             let node = maps::node().ok_or(Outcome::Internal)?;
@@ -375,7 +404,7 @@ fn makes_up<I: icmp::IcmpFamily>(
     }
     let opening = maps::opening().ok_or(Outcome::Internal)?;
     let forwarding = opening.service.forwarding();
-    if !cookies::may_come(forwarding, now) {
+    if opening.service.is_served_here() || !cookies::may_come(forwarding, now) {
         return Ok(false);
     }
     if matches!(forwarding, Forwarding::Direct) {

@@ -249,8 +249,8 @@ impl Agent {
         self.waiting = waiting;
         // The thread ends only with the agent.
         let _ = self.sweeper.send(Order::SetTimeouts(self.config.dataplane.timeouts.into()));
-        if let Err(error) = self.lease_vips() {
-            let message = format!("which VIPs need a lease was not said to the program: {error}");
+        if let Err(error) = self.set_vip_terms() {
+            let message = format!("what holds for which VIP was not said to the program: {error}");
             self.journal.record(EventKind::Warning, message);
         }
         self.follow_trackers();

@@ -155,7 +155,7 @@ impl Agent {
         // Also where there are none: an earlier agent may have left some.
         self.dataplane.put_rules(&ruleset)?;
         self.steer()?;
-        self.lease_vips()?;
+        self.set_vip_terms()?;
         self.ruleset = ruleset;
         // What an earlier agent's rules were is not known.
         self.dataplane.judge_flows_again()?;

@@ -6,14 +6,15 @@ mod view;
 
 use super::AgentError;
 use super::state::Agent;
-use crate::api::EventKind;
+use crate::api::{ApiError, ErrorKind, EventKind};
 use crate::config::{Config, FlowSync};
-use crate::core::flow_sync::Introduction;
+use crate::core::flow_sync::{ACTIVE_MAX, Introduction};
 use crate::core::plan::{AvailabilityMap, name_hash};
 use crate::io::dataplane::{Dataplane, DataplaneError, KnownBackend, Link};
 use crate::io::interface::link;
 use crate::io::sync::{SyncSocket, read_key};
-use crate::model::PortRange;
+use crate::io::vrrp::RouterKey;
+use crate::model::{Family, NodeName, PortRange};
 use lb_ebpf::abi::{Address, PeerPorts};
 use round::Counts;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use view::both_active;
 
+/// For so long a peer may take what it is offered: as long as the virtual routers wait, or longer.
+const OFFER_LASTS: Duration = Duration::from_secs(1);
 /// So many ticks in a row something must differ before it is told: both nodes are changed one after the other.
 const TICKS_TO_TELL: u32 = 5;
 
@@ -36,8 +39,19 @@ pub(super) struct Scene {
     /// Those of them that are served here.
     active: BTreeSet<Address>,
     introduction: Introduction,
+    /// The peer that is asked to take VIPs, and which.
+    offer: Option<(SocketAddr, Vec<Address>)>,
     /// How often others are told of flows that go on as they are.
     refresh_every: Duration,
+}
+
+impl Scene {
+    /// What a peer is told of this node.
+    fn introduction_to(&self, at: SocketAddr) -> Introduction {
+        let offer = self.offer.iter().filter(|(to, _)| *to == at);
+        let offers = offer.flat_map(|(_, addresses)| addresses).copied().collect();
+        Introduction { offers, ..self.introduction.clone() }
+    }
 }
 
 /// What the thread is asked to do.
@@ -94,6 +108,13 @@ pub(super) struct SyncSnapshot {
     unsealed: u64,
 }
 
+/// VIPs that a peer is asked to take.
+struct Offer {
+    to: SocketAddr,
+    addresses: BTreeSet<Address>,
+    until: Instant,
+}
+
 /// The thread, as the agent sees it.
 pub(super) struct Syncing {
     settings: FlowSync,
@@ -105,6 +126,7 @@ pub(super) struct Syncing {
     fingerprint_of: Option<Instant>,
     /// Keys that the program could not tell, so far.
     missed: u64,
+    offer: Option<Offer>,
     /// For how many ticks a peer's configuration differed, or both served one VIP.
     drift: BTreeMap<SocketAddr, u32>,
     both_active: BTreeMap<SocketAddr, u32>,
@@ -147,6 +169,7 @@ pub(super) fn spawn(
         scene,
         fingerprint_of: None,
         missed: 0,
+        offer: None,
         drift: BTreeMap::new(),
         both_active: BTreeMap::new(),
     }))
@@ -179,13 +202,83 @@ fn scene(
             down: down
                 .map(|((service, backend, family), _)| name_hash(service, Some(backend), *family))
                 .collect(),
+            offers: Vec::new(),
         },
+        offer: None,
         active,
         refresh_every: (shortest / 3).max(Duration::from_secs(1)),
     }
 }
 
+impl Syncing {
+    /// What is offered still: it is not taken yet, and the time for that is not over.
+    fn offer_now(&mut self, active: &BTreeSet<Address>) -> Option<(SocketAddr, Vec<Address>)> {
+        let offer = self.offer.as_ref().filter(|offer| Instant::now() < offer.until);
+        let left = offer.map(|offer| (offer.to, offer.addresses.intersection(active).copied().collect()));
+        let left = left.filter(|(_, addresses): &(_, Vec<_>)| !addresses.is_empty());
+        if left.is_none() {
+            self.offer = None;
+        }
+        left
+    }
+
+    /// Where a node is, if it is heard, and has been told all flows.
+    fn place_of(&self, node: &NodeName) -> Result<SocketAddr, ApiError> {
+        let snapshot = self.snapshot.borrow();
+        let here = snapshot.peers.iter().filter(|(_, peer)| peer.is_here && peer.refused.is_none());
+        let here: BTreeMap<&NodeName, (SocketAddr, &PeerSnapshot)> =
+            here.filter_map(|(at, peer)| Some((&peer.introduced.as_ref()?.node, (*at, peer)))).collect();
+        let Some((at, peer)) = here.get(node) else {
+            let names: Vec<_> = here.keys().map(|name| name.as_str()).collect();
+            let others = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            return Err(ApiError::not_found(format!(
+                "no node {node} is heard that shares its flows with this one; there are: {others}"
+            )));
+        };
+        if !peer.has_been_told {
+            let message = format!("{node} has not been told all flows yet; try again in a moment");
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
+        Ok(*at)
+    }
+}
+
 impl Agent {
+    /// Asks a node to take these VIPs, which it does as soon as it hears of it.
+    pub(super) fn offer_to(&mut self, node: &NodeName, keys: BTreeSet<RouterKey>) -> Result<(), ApiError> {
+        let addresses: BTreeSet<Address> = self.addresses_of(&keys).into_iter().map(Address::from).collect();
+        let Some(syncing) = &mut self.syncing else {
+            let message = "nodes know each other by name where they share flows: `--to` needs a table [sync]";
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        };
+        if addresses.len() > ACTIVE_MAX {
+            let message =
+                format!("{} addresses; at most {ACTIVE_MAX} at one time: name a VIP", addresses.len());
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
+        let to = syncing.place_of(node)?;
+        syncing.offer = Some(Offer { to, addresses, until: Instant::now() + OFFER_LASTS });
+        // First this node, so that it does not contradict who takes them.
+        self.virtual_routers.offer(keys);
+        self.tell_sync();
+        Ok(())
+    }
+
+    /// Takes the VIPs that a peer offers.
+    fn take_offered(&self, offers: &[Address]) {
+        let mut keys = BTreeSet::new();
+        for (name, vip) in self.config.vips.iter().filter(|(_, vip)| vip.vrrp.is_some()) {
+            for family in [Family::V4, Family::V6] {
+                if vip.addresses_of(family).any(|address| offers.contains(&Address::from(address))) {
+                    keys.insert((name.clone(), family));
+                }
+            }
+        }
+        if !keys.is_empty() {
+            self.virtual_routers.take(keys);
+        }
+    }
+
     /// Begins to share flows. Until this node has what the others know it takes no VIP from an Active router.
     pub(super) fn start_sync(&mut self) -> Result<(), DataplaneError> {
         let shares = self.syncing.is_some();
@@ -198,16 +291,15 @@ impl Agent {
         Ok(())
     }
 
-    /// Addresses of VIPs with VRRP that are served here.
-    fn active_addresses(&self) -> BTreeSet<IpAddr> {
-        let vips =
-            self.active.iter().filter_map(|(name, family)| Some((self.config.vips.get(name)?, *family)));
+    /// Addresses of virtual routers.
+    fn addresses_of(&self, keys: &BTreeSet<RouterKey>) -> BTreeSet<IpAddr> {
+        let vips = keys.iter().filter_map(|(name, family)| Some((self.config.vips.get(name)?, *family)));
         vips.flat_map(|(vip, family)| vip.addresses_of(family)).collect()
     }
 
     /// Tells the thread what this node is by now, if that is news.
     pub(super) fn tell_sync(&mut self) {
-        let active = self.active_addresses();
+        let active = self.addresses_of(&self.active);
         let Some(syncing) = &mut self.syncing else { return };
         let availability = self.checks.availability(Instant::now());
         // It is long to make where there are thousands of backends.
@@ -216,7 +308,8 @@ impl Agent {
             syncing.fingerprint = self.config.fingerprint();
         }
         let fingerprint = syncing.fingerprint;
-        let scene = scene(&self.config, &self.dataplane, fingerprint, &active, &availability);
+        let mut scene = scene(&self.config, &self.dataplane, fingerprint, &active, &availability);
+        scene.offer = syncing.offer_now(&scene.active);
         if scene != syncing.scene {
             syncing.scene = scene.clone();
             // The thread ends only with the agent.
@@ -264,6 +357,7 @@ impl Agent {
             }
             PeerNews::SnapshotEnded => "all its flows have been told".to_owned(),
             PeerNews::Introduced(introduction) => {
+                self.take_offered(&introduction.offers);
                 let ports = self.peer_ports(introduction.nat_ports);
                 let error = self.dataplane.set_peer_ports(ports).err()?;
                 return Some((

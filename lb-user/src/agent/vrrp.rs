@@ -6,7 +6,7 @@ use crate::api::{ApiError, EventKind, HandOverRequest, HandedOver, HeardView, Vi
 use crate::config::Config;
 use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State, Why};
-use crate::io::dataplane::DataplaneError;
+use crate::io::dataplane::{DataplaneError, VipTerms};
 use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot, Wanted};
 use crate::model::{Family, VipName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,11 +49,15 @@ fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
 }
 
 impl Agent {
-    /// Lets the program serve VIPs with VRRP only as long as this agent is there.
-    pub(super) fn lease_vips(&mut self) -> Result<(), DataplaneError> {
-        let with = self.config.vips.values().filter(|vip| vip.vrrp.is_some());
-        let leased = with.flat_map(|vip| vip.addresses.iter().copied()).collect();
-        self.dataplane.set_leased_vips(&leased)
+    /// Lets the program serve VIPs with VRRP only as long as this agent is there, and the host be reached at them where that is wanted.
+    pub(super) fn set_vip_terms(&mut self) -> Result<(), DataplaneError> {
+        let with = self.config.vips.values().filter_map(|vip| Some((vip, vip.vrrp.as_ref()?)));
+        let terms = with.flat_map(|(vip, vrrp)| {
+            let terms = VipTerms { needs_lease: true, is_for_services: !vrrp.accept };
+            vip.addresses.iter().map(move |address| (*address, terms))
+        });
+        let terms = terms.collect();
+        self.dataplane.set_vip_terms(&terms)
     }
 
     /// The virtual routers that an earlier agent of this node left as Active a moment ago: its lease is not over, and the addresses are
@@ -146,7 +150,10 @@ impl Agent {
         let wanted = |key: &&RouterKey| request.vip.as_ref().is_none_or(|name| self.moves_with(name, &key.0));
         let keys: BTreeSet<RouterKey> = self.active.iter().filter(wanted).cloned().collect();
         let vips: BTreeSet<_> = keys.iter().map(|(name, _)| name.clone()).collect();
-        self.virtual_routers.hand_over(keys);
+        match &request.to {
+            Some(node) => self.offer_to(node, keys)?,
+            None => self.virtual_routers.hand_over(keys),
+        }
         Ok(HandedOver { vips: vips.into_iter().collect() })
     }
 
@@ -198,6 +205,7 @@ fn reason(why: Why) -> &'static str {
         Why::ActiveLeft => "the Active router left",
         Why::Preempted => "the Active router had a lower priority",
         Why::Yielded => "another node had the better claim",
+        Why::Asked => "the Active router asked this node to take its place",
         Why::HandedOver => "it was handed over",
         Why::Overslept => "this node did not run for a while",
         Why::Group => "another of its group did",

@@ -1,6 +1,6 @@
 //! VRRP, as the API shows it.
 
-use crate::model::{Family, GroupName, TrackerName, VipName};
+use crate::model::{Family, GroupName, NodeName, TrackerName, VipName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -96,6 +96,9 @@ pub struct HandOverRequest {
     /// This VIP; all that are Active here, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vip: Option<VipName>,
+    /// This node shall have it, whatever its priority; whoever comes next, if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<NodeName>,
 }
 
 /// What was set going.

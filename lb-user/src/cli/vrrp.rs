@@ -17,7 +17,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn run(client: &Client, output: Output, command: VrrpCommand) -> Result<Exit, CliError> {
     match command {
         VrrpCommand::Status => status(client, output).await,
-        VrrpCommand::Failover { vip, wait } => failover(client, output, vip, wait.into()).await,
+        VrrpCommand::Failover { vip, to, wait } => {
+            failover(client, output, HandOverRequest { vip, to }, wait.into()).await
+        }
     }
 }
 
@@ -85,10 +87,9 @@ fn row(router: &VirtualRouterView) -> Vec<String> {
 async fn failover(
     client: &Client,
     output: Output,
-    vip: Option<VipName>,
+    request: HandOverRequest,
     wait: Duration,
 ) -> Result<Exit, CliError> {
-    let request = HandOverRequest { vip };
     let begun: HandedOver = client.send(Method::POST, "/vrrp/failover", &request).await?;
     let deadline = Instant::now() + wait;
     loop {

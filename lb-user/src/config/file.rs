@@ -126,6 +126,7 @@ pub(super) struct FileVrrp {
     pub(super) peers: Option<OneOrMany<String>>,
     pub(super) checksum: Option<String>,
     pub(super) group: Option<String>,
+    pub(super) accept: Option<bool>,
     pub(super) flap_limit: Option<i64>,
     pub(super) flap_window: Option<DurationText>,
     #[serde(default)]

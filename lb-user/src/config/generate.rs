@@ -70,6 +70,7 @@ fn vips() -> impl Strategy<Value = BTreeMap<VipName, Vip>> {
                 checksum: if alone { ChecksumForm::Message } else { ChecksumForm::PseudoHeader },
                 // Those of a group have one priority, so each has a group of its own.
                 group: preempt.then(|| format!("g{number}").parse().unwrap()),
+                accept: priority == u8::MAX || delay % 2 == 0,
                 flap_limit: delay as u32,
                 flap_window: Duration::from_secs(60 + delay),
                 track: if alone {
@@ -325,6 +326,7 @@ pub(super) fn write_without_services(config: &Config) -> String {
                 writeln!(text, "group = \"{group}\"").unwrap();
             }
             let window = vrrp.flap_window;
+            writeln!(text, "accept = {}", vrrp.accept).unwrap();
             writeln!(text, "flap_limit = {}\nflap_window = \"{window:?}\"", vrrp.flap_limit).unwrap();
             let track: Vec<String> = vrrp.track.iter().map(|(name, by)| format!("{name} = {by}")).collect();
             writeln!(text, "track = {{ {} }}", track.join(", ")).unwrap();

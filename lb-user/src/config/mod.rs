@@ -190,6 +190,8 @@ pub struct Vrrp {
     pub flap_limit: u32,
     /// See there.
     pub flap_window: Duration,
+    /// Whether the host is reached at the addresses, beside the services: pings, and ports that no service has.
+    pub accept: bool,
     /// What is taken off the priority while a tracker is down.
     pub track: BTreeMap<TrackerName, u8>,
 }
@@ -212,6 +214,9 @@ impl fmt::Display for Vrrp {
         }
         if let Some(group) = &self.group {
             write!(f, " group {group}")?;
+        }
+        if !self.accept {
+            f.write_str(" for services alone")?;
         }
         if self.flap_limit != 0 {
             let window = humantime::format_duration(self.flap_window);

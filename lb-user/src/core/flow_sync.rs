@@ -16,6 +16,6 @@ mod waiting;
 pub use copy::{Change, CopyError, FlowCopy};
 pub use datagram::DatagramError;
 pub use heard::Heard;
-pub use introduction::Introduction;
+pub use introduction::{ACTIVE_MAX, Introduction};
 pub use seal::SyncKey;
 pub use session::{Session, Walk};

@@ -135,6 +135,8 @@ enum Order {
     Follow(Wanted),
     Lower(BTreeMap<RouterKey, u8>),
     HandOver(BTreeSet<RouterKey>),
+    Offer(BTreeSet<RouterKey>),
+    Take(BTreeSet<RouterKey>),
     HoldPreemption(bool),
     Stop(oneshot::Sender<()>),
 }
@@ -183,6 +185,16 @@ impl VirtualRouters {
     /// Lets other nodes have these, if there are any.
     pub fn hand_over(&self, keys: BTreeSet<RouterKey>) {
         self.order(Order::HandOver(keys));
+    }
+
+    /// Lets one node have these, which is asked to take them by another way.
+    pub fn offer(&self, keys: BTreeSet<RouterKey>) {
+        self.order(Order::Offer(keys));
+    }
+
+    /// Takes these from the node that offers them.
+    pub fn take(&self, keys: BTreeSet<RouterKey>) {
+        self.order(Order::Take(keys));
     }
 
     /// Ends all of them: what is Active is handed over, and then given up. Takes three intervals at most, and five seconds.

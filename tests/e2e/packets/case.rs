@@ -8,7 +8,7 @@ use super::scene::{FIRST_NAT_PORT, Flow, Host, Port, Scene};
 use lb_ebpf::abi::{Forwarding, RuleHits};
 use lb_ebpf::outcome::{Occurrence, Outcome};
 use lb_user::core::plan::firewall::{ReadyRule, Ruleset};
-use lb_user::io::dataplane::BackendTotals;
+use lb_user::io::dataplane::{BackendTotals, VipTerms};
 use lb_user::model::{AtLimit, DefaultPolicy, Protocol, SchedulerKind, SynCookieMode, WhenDown};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -31,7 +31,8 @@ pub(crate) struct Service {
     pub(crate) backends: Vec<(&'static str, SocketAddr)>,
     pub(crate) slots: Vec<&'static str>,
     pub(crate) protocol: Protocol,
-    pub(crate) forwarding: Forwarding,
+    /// Nothing: the agent serves it.
+    pub(crate) forwarding: Option<Forwarding>,
     pub(crate) max_flows: u32,
     /// Of each of its backends.
     pub(crate) backend_max_flows: u32,
@@ -51,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) established_flows: u32,
     pub(crate) firewall: Ruleset,
     pub(crate) syn_cookies: SynCookieMode,
+    /// What holds for all VIPs.
+    pub(crate) terms: VipTerms,
 }
 
 impl Setup {
@@ -63,6 +66,7 @@ impl Setup {
             established_flows: 64,
             firewall: Ruleset::default(),
             syn_cookies: SynCookieMode::Never,
+            terms: VipTerms::default(),
         }
     }
 
@@ -113,7 +117,7 @@ impl Service {
             backends,
             slots,
             protocol: Protocol::Tcp,
-            forwarding: Forwarding::Nat,
+            forwarding: Some(Forwarding::Nat),
             max_flows: 0,
             backend_max_flows: 0,
             at_limit: AtLimit::OtherBackend,

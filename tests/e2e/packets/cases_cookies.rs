@@ -324,14 +324,14 @@ fn lives(scene: Scene) -> Vec<Case> {
 fn other_modes(scene: Scene) -> Vec<Case> {
     let sentence = "a cookie comes back to a backend that sees its client's own address";
     let (_, mut case) = flooded(scene, sentence);
-    case.setup = case.setup.with(|service| service.forwarding = Forwarding::KeepSource);
+    case.setup = case.setup.with(|service| service.forwarding = Some(Forwarding::KeepSource));
     let spliced = Spliced::of(Flow { forwarding: Forwarding::KeepSource, ..scene.flow() });
     let kept = case.spliced(&spliced).entries(2, 0);
 
     let sentence = "what backends answer directly gets no cookies, and is recorded as long as it is no flood";
     let (_, mut case) = flooded(scene, sentence);
     case.setup = case.setup.with(|service| {
-        service.forwarding = Forwarding::Direct;
+        service.forwarding = Some(Forwarding::Direct);
         service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
     });
     let flow = Flow { forwarding: Forwarding::Direct, backend_port: 80, ..scene.flow() };

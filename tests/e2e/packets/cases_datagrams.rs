@@ -15,7 +15,7 @@ pub(crate) fn cases() -> Vec<Case> {
 fn setup(scene: Scene, forwarding: Forwarding) -> Setup {
     Setup::web(scene, &[scene.web(1)]).with(|service| {
         service.protocol = Protocol::Udp;
-        service.forwarding = forwarding;
+        service.forwarding = Some(forwarding);
         if forwarding == Forwarding::Direct {
             service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
         }

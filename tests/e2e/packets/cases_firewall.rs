@@ -17,7 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// A rule about some networks.
-fn rule(name: &str, action: RuleAction, target: RuleTarget, prefixes: &[IpNet]) -> ReadyRule {
+pub(crate) fn rule(name: &str, action: RuleAction, target: RuleTarget, prefixes: &[IpNet]) -> ReadyRule {
     let name = RuleName::new(name).expect("a name");
     let sources = Sources::Prefixes(prefixes.to_vec());
     ReadyRule {
@@ -238,7 +238,7 @@ fn limits(scene: Scene) -> Vec<Case> {
     ]
 }
 
-const SLOW: Limits =
+pub(crate) const SLOW: Limits =
     Limits { new_flows_per_second: Some(1), burst: 1, active_flows: None, per_ipv4: 24, per_ipv6: 64 };
 
 fn strays(scene: Scene) -> Vec<Case> {

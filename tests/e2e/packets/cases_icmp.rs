@@ -1,6 +1,6 @@
 //! ICMP to a VIP: errors about our flows reach the side that must know, everything else the host.
 
-use super::builder::{ACK, Content, Icmp, Packet, SYN};
+use super::builder::{ACK, Content, Icmp, Mac, Packet, SYN};
 use super::case::{Case, Setup};
 use super::scene::{Flow, IcmpKind, SCENES, Scene, V4, V6};
 use lb_ebpf::outcome::Outcome;
@@ -183,6 +183,19 @@ fn broken(scene: Scene) -> Vec<Case> {
     ]
 }
 
+/// The router asks, at that address, who has the VIP.
+pub(crate) fn neighbour(destination: &str, to_mac: Mac) -> Vec<u8> {
+    let target = match V6.vip() {
+        IpAddr::V6(vip) => vip.octets(),
+        IpAddr::V4(_) => unreachable!("the IPv6 scene has IPv6 addresses"),
+    };
+    let body = [&target[..], &[1, 1], &V6.router().mac].concat();
+    let content = Content::Icmp(Icmp { kind: 135, code: 0, rest: [0; 4], body });
+    let destination = destination.parse().expect("an address");
+    let packet = Packet::new((V6.router().mac, to_mac), (V6.router().address, destination), content);
+    Packet { hops: 255, ..packet }.frame()
+}
+
 fn of_one_family() -> Vec<Case> {
     let flow = V4.flow();
     let reply = V4.flow().returned(&flow.backend_sends(ACK, b"data"));
@@ -192,17 +205,6 @@ fn of_one_family() -> Vec<Case> {
     let error = V4.error(V4.router(), IcmpKind::TooBig, &reply, 8);
     let redirect = Packet { content: plain(5, &reply.ip_bytes()[..28]), ..error.clone() };
     let options = Packet { options: vec![148, 4, 0, 0], ..error };
-    let neighbour = |destination: &str, to_mac| {
-        let target = match V6.vip() {
-            std::net::IpAddr::V6(vip) => vip.octets(),
-            std::net::IpAddr::V4(_) => unreachable!("the IPv6 scene has IPv6 addresses"),
-        };
-        let body = [&target[..], &[1, 1], &V6.router().mac].concat();
-        let content = Content::Icmp(Icmp { kind: 135, code: 0, rest: [0; 4], body });
-        let destination = destination.parse().expect("an address");
-        let packet = Packet::new((V6.router().mac, to_mac), (V6.router().address, destination), content);
-        Packet { hops: 255, ..packet }.frame()
-    };
     let lan = super::scene::Port::Lan.mac();
     // The quote names the IPv4 flow as the tables hold it.
     let mapped = |address: IpAddr| match address {

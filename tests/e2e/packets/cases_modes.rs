@@ -27,7 +27,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn setup(scene: Scene, forwarding: Forwarding) -> Setup {
     Setup::web(scene, &[scene.web(1)]).with(|service| {
-        service.forwarding = forwarding;
+        service.forwarding = Some(forwarding);
         if forwarding == Forwarding::Direct {
             service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
         }
@@ -108,7 +108,7 @@ fn taken(scene: Scene) -> Case {
     let at = |name, vip| Service::over(name, SocketAddr::new(vip, 80), &[host]);
     let services = vec![at("web", scene.vip()), at("web-b", scene.vip_b())];
     let setup = Setup::new(&[scene.vip(), scene.vip_b()], services)
-        .with(|service| service.forwarding = Forwarding::KeepSource);
+        .with(|service| service.forwarding = Some(Forwarding::KeepSource));
     let first = flow(scene, Forwarding::KeepSource);
     let second = Flow { service: SocketAddr::new(scene.vip_b(), 80), ..first };
     let syn = second.client_sends(SYN, b"").frame();
@@ -241,7 +241,7 @@ fn shared(scene: Scene) -> Vec<Case> {
     let service = |name, vip, forwarding| {
         let mut service = Service::over(name, SocketAddr::new(vip, 80), &[host]);
         service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
-        Service { forwarding, ..service }
+        Service { forwarding: Some(forwarding), ..service }
     };
     let services = vec![
         service("direct", scene.vip(), Forwarding::Direct),

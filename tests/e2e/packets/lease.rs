@@ -9,7 +9,7 @@ use super::lifecycle::in_environment;
 use super::scene::{Flow, Port, ROUTER_MAC, SCENES, Scene};
 use anyhow::{Context as _, Result, ensure};
 use lb_ebpf::outcome::Outcome;
-use lb_user::io::dataplane::Dataplane;
+use lb_user::io::dataplane::{Dataplane, VipTerms};
 use lbctl_tests::lab::poll;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -65,10 +65,11 @@ fn a_vip_whose_lease_is_over_is_served_no_more_until_it_is_renewed() {
             let ifindex = environment.ifindex(Port::Lan)?;
             let mut lease = dataplane.lease()?;
             let flow = scene.flow();
+            let leased = VipTerms { needs_lease: true, is_for_services: false };
             let new =
                 |number: u16| scene.flow().another(10_000 + number, 0, scene.web(1)).client_sends(SYN, b"");
             let elsewhere = Flow { service: other, ..flow };
-            dataplane.set_leased_vips(&[scene.vip()].into())?;
+            dataplane.set_vip_terms(&[(scene.vip(), leased)].into())?;
             let ends = |packet: &Packet, wanted: Outcome| -> Result<()> {
                 let ended = outcome(&dataplane, &packet.frame(), ifindex)?;
                 ensure!(ended == wanted.name(), "{}: {ended}, not {}", scene.family(), wanted.name());

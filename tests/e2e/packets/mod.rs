@@ -18,6 +18,7 @@ mod cases_firewall;
 mod cases_frames;
 mod cases_handshake;
 mod cases_headers;
+mod cases_host;
 mod cases_icmp;
 mod cases_limits;
 mod cases_modes;
@@ -57,6 +58,7 @@ fn all_cases() -> Vec<Case> {
         cases_schedulers::cases,
         cases_firewall::cases,
         cases_modes::cases,
+        cases_host::cases,
         cases_datagrams::cases,
         cases_limits::cases,
         cases_cookies::cases,
@@ -137,6 +139,11 @@ fn flows_end_and_their_tuples_are_used_again() {
 #[test]
 fn backends_see_their_clients_and_answer_by_way_of_the_node_or_directly() {
     shares::run(cases_modes::cases());
+}
+
+#[test]
+fn this_host_gets_what_its_agent_serves_and_may_be_spared_the_rest() {
+    shares::run(cases_host::cases());
 }
 
 #[test]

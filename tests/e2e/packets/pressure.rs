@@ -155,7 +155,7 @@ fn a_backend_without_ports_gets_cookies_for_its_own_service_alone() {
 
 fn direct(environment: &Environment, scene: Scene) -> Result<(Bench, impl Fn(u16) -> Flow)> {
     let setup = Setup { established_flows: 1024, ..Setup::web(scene, &[scene.web(1)]) }.with(|service| {
-        service.forwarding = Forwarding::Direct;
+        service.forwarding = Some(Forwarding::Direct);
         service.backends.iter_mut().for_each(|(_, address)| address.set_port(80));
     });
     let direct = Flow { forwarding: Forwarding::Direct, backend_port: 80, ..scene.flow() };

@@ -84,6 +84,7 @@ impl<'a> Run<'a> {
         self.dataplane.put_rules(&ruleset)?;
         let steps = steps(self.dataplane.image(), &desired(setup)?)?;
         self.dataplane.take(&steps)?;
+        self.dataplane.set_vip_terms(&setup.vips.iter().map(|vip| (*vip, setup.terms)).collect())?;
         if tightens(&self.ruleset, &ruleset) {
             self.dataplane.judge_flows_again()?;
         }

@@ -44,7 +44,7 @@ fn desired(more: Option<u16>) -> Result<Desired> {
         let steering = Steering {
             listen: [SocketAddr::new(vip, FIRST_PORT + service)].into(),
             protocol: Protocol::Tcp,
-            forwarding: Forwarding::Nat,
+            forwarding: Some(Forwarding::Nat),
             scheduler: SchedulerKind::RoundRobin,
             when_down: WhenDown::Reset,
             default_policy: DefaultPolicy::Allow,

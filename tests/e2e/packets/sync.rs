@@ -58,7 +58,7 @@ fn another_node_goes_on_with_a_flow_to_the_byte() {
     in_environment(|environment| {
         for (scene, forwarding) in SCENES.iter().flat_map(|scene| FORWARDINGS.map(|one| (*scene, one))) {
             let mut setup = Setup::web(scene, &[scene.web(1)]);
-            setup.services[0].forwarding = forwarding;
+            setup.services[0].forwarding = Some(forwarding);
             let ifindex = environment.ifindex(Port::Lan)?;
             let link = Link { ifindex, mac: Port::Lan.mac() };
             let second_pins = environment.pin_dir().with_file_name(format!(

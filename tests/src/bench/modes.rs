@@ -82,7 +82,7 @@ fn first_packet(
     let service = ("a", SocketAddr::new(vip, 80), SocketAddr::new(backend, port));
     let mut desired = wishes(&[service], &[vip], SchedulerKind::RoundRobin)?;
     for steering in desired.steering.values_mut() {
-        (steering.forwarding, steering.protocol) = (forwarding, protocol);
+        (steering.forwarding, steering.protocol) = (Some(forwarding), protocol);
     }
     dataplane.take(&steps(dataplane.image(), &desired)?)?;
     let backend = dataplane.image().backends.keys().copied().next().context("no backend")?;

@@ -146,7 +146,7 @@ pub(super) fn wishes(
         let backend_name = BackendName::new("b")?;
         let steering = Steering {
             protocol: Protocol::Tcp,
-            forwarding: Forwarding::Nat,
+            forwarding: Some(Forwarding::Nat),
             max_flows: 0,
             at_limit: AtLimit::OtherBackend,
             scheduler,

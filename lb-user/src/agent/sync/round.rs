@@ -230,6 +230,7 @@ mod tests {
             fingerprint: 0,
             active: Vec::new(),
             down: Vec::new(),
+            offers: Vec::new(),
         }
     }
 

@@ -122,7 +122,7 @@ impl Runner {
         self.copies.set_scene(scene.backends.clone(), scene.link);
         self.refresh_at = self.refresh_at.min(now + scene.refresh_every);
         for (at, peer) in &mut self.peers {
-            peer.session.introduce(scene.introduction.clone());
+            peer.session.introduce(scene.introduction_to(*at));
             let news = peer.judge(&scene.introduction);
             tell(&self.events, *at, news);
         }

@@ -1,6 +1,6 @@
 //! Words of `lbctl vrrp`.
 
-use crate::model::VipName;
+use crate::model::{NodeName, VipName};
 use clap::Subcommand;
 
 /// VRRP.
@@ -12,6 +12,9 @@ pub enum VrrpCommand {
     Failover {
         /// Only this VIP.
         vip: Option<VipName>,
+        /// Let this node have it, whatever its priority; it must share flows with this one ([sync]).
+        #[arg(long, value_name = "NODE")]
+        to: Option<NodeName>,
         /// How long to wait for the other node.
         #[arg(long, value_name = "TIME", default_value = "10s")]
         wait: humantime::Duration,

@@ -65,6 +65,7 @@ impl Validator<'_> {
         let limits = Duration::from_secs(1)..=FLAP_WINDOW_MAX;
         let flap_window =
             self.duration(&path.key("flap_window"), file.flap_window.as_ref(), FLAP_WINDOW, limits);
+        let accept = self.accepts(path, file, priority);
         let track = self.tracked(path, file);
         Some(Vrrp {
             id: id?,
@@ -77,8 +78,19 @@ impl Validator<'_> {
             group: group?,
             flap_limit: flap_limit?,
             flap_window: flap_window?,
+            accept: accept?,
             track: track?,
         })
+    }
+
+    /// RFC 9568 §6.1: the owner's addresses are its host's in any case.
+    fn accepts(&mut self, path: &Path, file: &FileVrrp, priority: Option<u8>) -> Option<bool> {
+        let accept = file.accept.unwrap_or(true);
+        if accept || priority != Some(u8::MAX) {
+            return Some(accept);
+        }
+        let complaint = Complaint::new("priority 255 says that the addresses are this host's own");
+        self.complain(&path.key("accept"), complaint.expected("another priority, or true"))
     }
 
     fn advert_interval(&mut self, path: &Path, file: &FileVrrp) -> Option<AdvertInterval> {

@@ -17,6 +17,8 @@ pub struct Introduction {
     pub active: Vec<Address>,
     /// Backends that it finds down, by the hash of their names; not all, if there are very many.
     pub down: Vec<u64>,
+    /// VIPs that it serves, and asks the node which hears this to take.
+    pub offers: Vec<Address>,
 }
 
 const NODE: u8 = 1;
@@ -24,9 +26,10 @@ const NAT_PORTS: u8 = 2;
 const FINGERPRINT: u8 = 3;
 const ACTIVE: u8 = 4;
 const DOWN: u8 = 5;
-/// VIPs and backends that are told at most, so that it fits one datagram.
-const ACTIVE_MAX: usize = 24;
-const DOWN_MAX: usize = 64;
+const OFFERS: u8 = 6;
+/// VIPs that are told at most (and backends, below), so that it fits one datagram.
+pub const ACTIVE_MAX: usize = 24;
+const DOWN_MAX: usize = 32;
 
 impl Introduction {
     /// Appends its bytes.
@@ -40,17 +43,18 @@ impl Introduction {
         let ports = [self.nat_ports.first().to_be_bytes(), self.nat_ports.last().to_be_bytes()];
         field(NAT_PORTS, ports.as_flattened());
         field(FINGERPRINT, &self.fingerprint.to_be_bytes());
-        let active: Vec<u8> =
-            self.active.iter().take(ACTIVE_MAX).flat_map(|address| *address.bytes()).collect();
-        field(ACTIVE, &active);
+        field(ACTIVE, &bytes_of(&self.active));
         let down: Vec<u8> = self.down.iter().take(DOWN_MAX).flat_map(|hash| hash.to_be_bytes()).collect();
         field(DOWN, &down);
+        if !self.offers.is_empty() {
+            field(OFFERS, &bytes_of(&self.offers));
+        }
     }
 
     /// What bytes say; `None` where they make no sense or lack what every release says.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let (mut node, mut nat_ports, mut fingerprint) = (None, None, None);
-        let (mut active, mut down) = (Vec::new(), Vec::new());
+        let (mut active, mut down, mut offers) = (Vec::new(), Vec::new(), Vec::new());
         while !bytes.is_empty() {
             let (&[number, high, low], rest) = bytes.split_first_chunk::<3>()?;
             let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
@@ -62,16 +66,24 @@ impl Introduction {
                     nat_ports = PortRange::new(u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])).ok();
                 }
                 FINGERPRINT => fingerprint = value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)),
-                ACTIVE => {
-                    active = value.as_chunks::<16>().0.iter().map(|one| Address::from_v6(*one)).collect()
-                }
+                ACTIVE => active = addresses_in(value),
+                OFFERS => offers = addresses_in(value),
                 DOWN => down = value.as_chunks::<8>().0.iter().map(|one| u64::from_be_bytes(*one)).collect(),
                 // Of a later release.
                 _ => {}
             }
         }
-        Some(Self { node: node?, nat_ports: nat_ports?, fingerprint: fingerprint?, active, down })
+        Some(Self { node: node?, nat_ports: nat_ports?, fingerprint: fingerprint?, active, down, offers })
     }
+}
+
+/// Of these, as many as are told at most.
+fn bytes_of(addresses: &[Address]) -> Vec<u8> {
+    addresses.iter().take(ACTIVE_MAX).flat_map(|address| *address.bytes()).collect()
+}
+
+fn addresses_in(value: &[u8]) -> Vec<Address> {
+    value.as_chunks::<16>().0.iter().map(|one| Address::from_v6(*one)).collect()
 }
 
 #[cfg(test)]
@@ -86,6 +98,7 @@ pub(super) mod tests {
             fingerprint: 7,
             active: vec![Address::from_v4([10, 80, 0, 100])],
             down: vec![9],
+            offers: vec![Address::from_v4([10, 80, 0, 100])],
         }
     }
 
@@ -100,6 +113,7 @@ pub(super) mod tests {
         let mut many = said;
         many.down = (0..10_000).collect();
         many.active = vec![Address::from_v4([10, 80, 0, 100]); 1000];
+        many.offers = many.active.clone();
         bytes.clear();
         many.encode(&mut bytes);
         assert!(bytes.len() < 1200, "{}", bytes.len());

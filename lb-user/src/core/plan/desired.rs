@@ -51,8 +51,8 @@ pub struct Steering {
     pub listen: BTreeSet<SocketAddr>,
     /// The transport protocol.
     pub protocol: Protocol,
-    /// How packets are changed.
-    pub forwarding: Forwarding,
+    /// How packets are changed; `None`: not at all, as the agent serves them.
+    pub forwarding: Option<Forwarding>,
     /// How it picks a slot.
     pub scheduler: SchedulerKind,
     /// What it does without slots.
@@ -151,9 +151,10 @@ fn steer(
         listen,
         protocol: service.protocol,
         forwarding: match service.mode {
-            Mode::Dsr => Forwarding::Direct,
-            _ if service.keep_source => Forwarding::KeepSource,
-            _ => Forwarding::Nat,
+            Mode::Dsr => Some(Forwarding::Direct),
+            Mode::Nat if service.keep_source => Some(Forwarding::KeepSource),
+            Mode::Nat => Some(Forwarding::Nat),
+            Mode::Tcp | Mode::Tls | Mode::Mysql => None,
         },
         scheduler: service.scheduler,
         when_down: service.when_down,

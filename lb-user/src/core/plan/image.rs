@@ -61,7 +61,7 @@ pub struct ServiceEntry {
     /// Whether what no rule of the firewall decides is denied.
     pub denies: bool,
     /// How its packets are changed.
-    pub forwarding: Forwarding,
+    pub forwarding: Option<Forwarding>,
     /// Its range of the slot array.
     pub slots: Range<u32>,
 }

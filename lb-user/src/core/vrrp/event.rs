@@ -54,6 +54,10 @@ pub enum Input {
     PreemptionHeld(bool),
     /// Another node shall have the addresses, if there is one.
     HandedOver,
+    /// One other node shall have the addresses, and is asked for that by another way: the others must not hear of it.
+    Offered,
+    /// This node is asked to take the addresses from one that offers them.
+    Asked,
     /// Another of its group became Active.
     GroupActive,
     /// Another of its group was Active, and is not any more.
@@ -127,6 +131,8 @@ pub enum Why {
     Preempted,
     /// One of higher priority, or of the same and a higher address, was heard.
     Yielded,
+    /// The Active router asked this node to take its place.
+    Asked,
     /// This node was told to leave, and another has taken its place.
     HandedOver,
     /// This node did not run for longer than others wait.

@@ -2,7 +2,8 @@
 //!
 //! Owns when to advertise, when to take the addresses and when to give them up. Some things go beyond the RFC, each only where
 //! it makes a node wait or leave more gently: preemption can be held back ([`Input::PreemptionHeld`], `preempt_delay`, `flap_limit`); an
-//! Active node can hand over and serve until the next one advertises ([`Input::HandedOver`]); one that slept for so long that others
+//! Active node can hand over and serve until the next one advertises ([`Input::HandedOver`]), or one that is asked to
+//! ([`Input::Offered`], [`Input::Asked`]); one that slept for so long that others
 //! must have taken its place listens before it speaks; a priority may change at run time; and virtual routers of one group follow each
 //! other ([`Input::GroupActive`], [`Input::GroupBackup`]), of which whoever owns them tells them.
 //!
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 const TELL_RIVAL_EVERY: Duration = Duration::from_secs(10);
 /// For so many intervals a node that hands over goes on serving, if nobody advertises. Then it takes its place again.
 const HAND_OVER_INTERVALS: u32 = 3;
+/// And for so long at least where another one was asked, which has to be told first.
+const OFFER_LASTS: Duration = Duration::from_secs(1);
 
 /// What a virtual router is told by the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +57,14 @@ pub struct Heard {
     pub at: Instant,
 }
 
+/// An Active node that serves until another does.
+#[derive(Clone, Copy, Debug)]
+struct Leaving {
+    until: Instant,
+    /// Whether it says so, so that whoever comes next may have the addresses.
+    is_said: bool,
+}
+
 /// A virtual router on this node.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -69,8 +80,7 @@ pub struct Machine {
     preempt_from: Option<Instant>,
     /// Handed over on purpose, so not to be taken back from who has it now, as long as that keeps this priority (0: not known yet).
     yields_to: Option<u8>,
-    /// Until when this node serves although it has said that it leaves.
-    leaving_until: Option<Instant>,
+    leaving: Option<Leaving>,
     heard: Option<Heard>,
     addresses_differ: bool,
     rival_told: Option<Instant>,
@@ -91,7 +101,7 @@ impl Machine {
             preemption_held: false,
             preempt_from: None,
             yields_to: None,
-            leaving_until: None,
+            leaving: None,
             heard: None,
             addresses_differ: false,
             rival_told: None,
@@ -120,10 +130,8 @@ impl Machine {
 
     /// When it wants to be told [`Input::TimePassed`].
     pub fn deadline(&self) -> Option<Instant> {
-        match (self.timer, self.leaving_until) {
-            (Some(timer), Some(leaving)) => Some(timer.min(leaving)),
-            (timer, leaving) => timer.or(leaving),
-        }
+        let leaving = self.leaving.map(|leaving| leaving.until);
+        self.timer.into_iter().chain(leaving).min()
     }
 
     /// `((256 - priority) * Active_Adver_Interval) / 256`. RFC 9568 §6.1; not in hundredths of a second, in which it would be 0 at
@@ -169,15 +177,24 @@ impl Machine {
                 self.preemption_held = held;
                 Vec::new()
             }
-            Input::HandedOver => self.hand_over(now),
+            Input::HandedOver => {
+                let lasts = HAND_OVER_INTERVALS * self.settings.interval.duration();
+                if self.leave(lasts, true, now) { self.send_leave(now) } else { Vec::new() }
+            }
+            Input::Offered => {
+                let lasts = HAND_OVER_INTERVALS * self.settings.interval.duration();
+                self.leave(lasts.max(OFFER_LASTS), false, now);
+                Vec::new()
+            }
+            Input::Asked if self.state == State::Backup => self.become_active(Why::Asked, now),
             Input::GroupActive if self.state == State::Backup => self.become_active(Why::Group, now),
             // One that is leaving goes as soon as another node has taken its own place.
-            Input::GroupBackup if self.state == State::Active && self.leaving_until.is_none() => {
+            Input::GroupBackup if self.state == State::Active && self.leaving.is_none() => {
                 let mut actions = vec![Action::SendAdvert { priority: 0 }];
                 actions.extend(self.become_backup(Why::Group, now));
                 actions
             }
-            Input::GroupActive | Input::GroupBackup => Vec::new(),
+            Input::GroupActive | Input::GroupBackup | Input::Asked => Vec::new(),
             Input::TimePassed => self.pass_time(now),
         }
     }
@@ -202,10 +219,10 @@ impl Machine {
     fn stop(&mut self) -> Vec<Action> {
         let from = std::mem::replace(&mut self.state, State::Initialize);
         self.timer = None;
-        let was_leaving = self.leaving_until.take().is_some();
+        let has_said_so = self.leaving.take().is_some_and(|leaving| leaving.is_said);
         let mut actions = Vec::new();
         if from == State::Active {
-            if !was_leaving {
+            if !has_said_so {
                 actions.push(Action::SendAdvert { priority: 0 });
             }
             actions.push(Action::ReleaseVips);
@@ -265,7 +282,7 @@ impl Machine {
     /// RFC 9568 §6.4.3.
     fn receive_as_active(&mut self, from: IpAddr, advert: &Advert, now: Instant) -> Vec<Action> {
         if advert.priority == 0 {
-            if self.leaving_until.is_none() {
+            if !self.leaving.is_some_and(|leaving| leaving.is_said) {
                 return self.send_advert(now);
             }
             // Both leave at one time, and one of the two is enough to serve until somebody succeeds.
@@ -277,8 +294,8 @@ impl Machine {
         }
         let wins = advert.priority > self.priority.get()
             || advert.priority == self.priority.get() && self.local.is_some_and(|local| from > local);
-        if wins || self.leaving_until.is_some() {
-            let why = if self.leaving_until.is_some() { Why::HandedOver } else { Why::Yielded };
+        if wins || self.leaving.is_some() {
+            let why = if self.leaving.is_some() { Why::HandedOver } else { Why::Yielded };
             self.yields_to = (why == Why::HandedOver).then_some(advert.priority);
             self.active_adver_interval = advert.interval;
             return self.become_backup(why, now);
@@ -292,12 +309,14 @@ impl Machine {
         actions
     }
 
-    fn hand_over(&mut self, now: Instant) -> Vec<Action> {
-        if self.state != State::Active || self.leaving_until.is_some() {
-            return Vec::new();
+    /// Begins to leave, if it has something to leave. One that only offered may go on to say so to all.
+    fn leave(&mut self, lasts: Duration, is_said: bool, now: Instant) -> bool {
+        let is_new = self.leaving.is_none_or(|leaving| is_said && !leaving.is_said);
+        if self.state != State::Active || !is_new {
+            return false;
         }
-        self.leaving_until = now.checked_add(HAND_OVER_INTERVALS * self.settings.interval.duration());
-        self.send_leave(now)
+        self.leaving = now.checked_add(lasts).map(|until| Leaving { until, is_said });
+        true
     }
 
     /// Again and again: one alone may be lost.
@@ -307,8 +326,8 @@ impl Machine {
     }
 
     fn pass_time(&mut self, now: Instant) -> Vec<Action> {
-        if self.leaving_until.is_some_and(|until| now >= until) {
-            self.leaving_until = None;
+        if self.leaving.is_some_and(|leaving| now >= leaving.until) {
+            self.leaving = None;
             let mut actions = self.send_advert(now);
             actions.push(Action::Tell(News::HandOverFailed));
             return actions;
@@ -318,7 +337,7 @@ impl Machine {
             State::Initialize => Vec::new(),
             State::Backup => self.active_down(now),
             State::Active if self.overslept(timer, now) => self.become_backup(Why::Overslept, now),
-            State::Active if self.leaving_until.is_some() => self.send_leave(now),
+            State::Active if self.leaving.is_some_and(|leaving| leaving.is_said) => self.send_leave(now),
             State::Active => self.send_advert(now),
         }
     }
@@ -361,7 +380,7 @@ impl Machine {
 
     fn become_backup(&mut self, why: Why, now: Instant) -> Vec<Action> {
         let from = std::mem::replace(&mut self.state, State::Backup);
-        self.leaving_until = None;
+        self.leaving = None;
         self.timer = now.checked_add(self.active_down_interval());
         let mut actions = Vec::new();
         if from == State::Active {

@@ -257,6 +257,7 @@ impl World {
                 (true, 0) if !paused => self.input(index, Input::Stopped),
                 (true, 1) if !paused => self.input(index, Input::HandedOver),
                 (true, 2) if !paused => self.crash(index),
+                (true, 4) if !paused => self.offer(index),
                 (true, 3) => {
                     let lowered = self.nodes[index].machine.settings().priority.lowered_by(60);
                     self.input(index, Input::PriorityChanged(lowered));
@@ -267,6 +268,16 @@ impl World {
         let parts: Vec<_> = self.nodes.iter().map(|node| (node.part, node.paused)).collect();
         let loss = self.loss_percent;
         self.tell(|| format!("trouble: loss {loss} %, (part, paused) {parts:?}"));
+    }
+
+    /// Another node is asked to take its place, whether or not it has one.
+    fn offer(&mut self, index: usize) {
+        self.input(index, Input::Offered);
+        let other = self.dice.below(self.nodes.len() as u64) as usize;
+        if !self.nodes[other].paused && other != index {
+            self.tell(|| format!("node {index} asks node {other}"));
+            self.input(other, Input::Asked);
+        }
     }
 
     /// It forgets everything, and its addresses are gone.

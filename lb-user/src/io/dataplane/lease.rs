@@ -1,18 +1,34 @@
-//! The lease under which the program serves VIPs that other nodes may take over.
+//! The lease under which the program serves VIPs that other nodes may take over, and what else holds for a VIP.
 //!
-//! Owns the word that says until when. Who renews it, and which VIPs need it, the agent decides.
+//! Owns the word that says until when, and the word of each VIP. Who renews the lease, and what holds for which VIP, the agent decides.
 
 use super::maps::{Plain, failed, read_view, view};
 use super::{Dataplane, DataplaneError, monotonic_now};
 use aya::maps::{Array, HashMap, Map, MapData};
-use lb_ebpf::abi::{Address, VIP_NEEDS_LEASE};
-use std::collections::BTreeSet;
+use lb_ebpf::abi::{Address, VIP_IS_FOR_SERVICES, VIP_NEEDS_LEASE};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 const NAME: &str = "LEASE";
 /// In the word of every VIP.
 const SERVED: u32 = 1;
+
+/// What holds for a VIP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VipTerms {
+    /// It is only served under the lease.
+    pub needs_lease: bool,
+    /// The host is not reached at it, but for what the services there need.
+    pub is_for_services: bool,
+}
+
+impl VipTerms {
+    fn word(self) -> u32 {
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        SERVED | flag(self.needs_lease, VIP_NEEDS_LEASE) | flag(self.is_for_services, VIP_IS_FOR_SERVICES)
+    }
+}
 
 /// Renews the lease, from any thread.
 pub struct Lease {
@@ -49,13 +65,13 @@ impl Dataplane {
         Ok(until > monotonic_now())
     }
 
-    /// Says which of the VIPs are only served under the lease. VIPs come and go by steps; this is said again after those.
-    pub fn set_leased_vips(&mut self, leased: &BTreeSet<IpAddr>) -> Result<(), DataplaneError> {
+    /// Says what holds for VIPs; nothing for those that are left out. VIPs come and go by steps; this is said again after those.
+    pub fn set_vip_terms(&mut self, terms: &BTreeMap<IpAddr, VipTerms>) -> Result<(), DataplaneError> {
         let vips: Vec<IpAddr> = self.image().vips.iter().copied().collect();
         let mut map: HashMap<&mut MapData, Plain<Address>, u32> = view(&mut self.ebpf, "VIPS")?;
         for vip in vips {
-            let word = if leased.contains(&vip) { SERVED | VIP_NEEDS_LEASE } else { SERVED };
-            map.insert(Plain(Address::from(vip)), word, 0).map_err(failed("VIPS"))?;
+            let terms = terms.get(&vip).copied().unwrap_or_default();
+            map.insert(Plain(Address::from(vip)), terms.word(), 0).map_err(failed("VIPS"))?;
         }
         Ok(())
     }

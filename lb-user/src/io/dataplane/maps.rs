@@ -6,8 +6,8 @@ use crate::model::{AtLimit, Protocol, SchedulerKind};
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use lb_ebpf::abi::{
-    self, Address, Backend, Forwarding, MAX_BACKENDS, MAX_SERVICES, NodeConfig, Scheduler, Service,
-    ServiceKey, ServiceLimit, filter_position,
+    self, Address, Backend, Forwarding, MAX_BACKENDS, MAX_SERVICES, NodeConfig, SERVED_HERE, Scheduler,
+    Service, ServiceKey, ServiceLimit, filter_position,
 };
 use lb_ebpf::wire::{PROTOCOL_TCP, PROTOCOL_UDP};
 use std::net::{IpAddr, SocketAddr};
@@ -108,7 +108,7 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
             write_vip_filter(ebpf, &vips, *vip)
         }
         Step::PutService(address, entry) => {
-            if entry.forwarding == Forwarding::KeepSource {
+            if entry.forwarding == Some(Forwarding::KeepSource) {
                 let backends = image.backends.values().filter(|backend| backend.service_id == entry.id);
                 let addresses: Vec<IpAddr> = backends.map(|backend| backend.address.ip()).collect();
                 add_to_answer_filter(ebpf, &addresses)?;
@@ -120,7 +120,7 @@ pub(super) fn take(ebpf: &mut Ebpf, image: &Image, step: &Step) -> Result<(), Da
                 slots_base: entry.slots.start,
                 slots_len: entry.slots.end - entry.slots.start,
                 scheduler: scheduler_number(entry.scheduler),
-                forwarding: entry.forwarding as u8,
+                forwarding: entry.forwarding.map_or(SERVED_HERE, |forwarding| forwarding as u8),
                 when_down: u8::from(entry.drops_when_down),
                 denies: u8::from(entry.denies),
             };
@@ -251,7 +251,7 @@ pub(super) fn read_image(ebpf: &Ebpf) -> Result<Image, DataplaneError> {
             scheduler: scheduler_kind(service.scheduler()),
             drops_when_down: service.when_down != 0,
             denies: service.denies != 0,
-            forwarding: service.forwarding(),
+            forwarding: (!service.is_served_here()).then(|| service.forwarding()),
             slots: range,
         };
         image.services.insert(service_address(&key), entry);

@@ -28,7 +28,7 @@ pub use counters::{BackendTotals, Counter, Counters};
 pub use explain::Explainer;
 pub use firewall::FirewallError;
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
-pub use lease::Lease;
+pub use lease::{Lease, VipTerms};
 pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir};
 pub use refusals::Refusals;
 pub use run::{RunResult, TrivialProgram};

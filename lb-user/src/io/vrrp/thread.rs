@@ -119,30 +119,34 @@ impl Runner {
             Order::Follow(wanted) => self.follow(wanted),
             Order::Lower(penalties) => {
                 self.penalties = penalties;
-                let keys: Vec<_> = self.routers.keys().cloned().collect();
-                keys.iter().for_each(|key| self.set_priority(key));
+                self.keys().iter().for_each(|key| self.set_priority(key));
             }
             Order::HoldPreemption(held) => {
                 self.preemption_held = held;
-                let keys: Vec<_> = self.routers.keys().cloned().collect();
-                keys.iter().for_each(|key| self.input(key, Input::PreemptionHeld(held)));
+                self.input_all(&self.keys(), &Input::PreemptionHeld(held));
             }
-            Order::HandOver(keys) => {
-                keys.iter().for_each(|key| self.input(key, Input::HandedOver));
-            }
+            Order::HandOver(keys) => self.input_all(&keys, &Input::HandedOver),
+            Order::Offer(keys) => self.input_all(&keys, &Input::Offered),
+            Order::Take(keys) => self.input_all(&keys, &Input::Asked),
             Order::Stop(done) => {
                 self.stopping = Some(done);
                 self.stop_at = Instant::now().checked_add(STOP_WITHIN);
-                let keys: Vec<_> = self.routers.keys().cloned().collect();
-                keys.iter().for_each(|key| self.input(key, Input::HandedOver));
+                self.input_all(&self.keys(), &Input::HandedOver);
             }
         }
     }
 
+    fn keys(&self) -> BTreeSet<RouterKey> {
+        self.routers.keys().cloned().collect()
+    }
+
+    fn input_all(&mut self, keys: &BTreeSet<RouterKey>, input: &Input) {
+        keys.iter().for_each(|key| self.input(key, input.clone()));
+    }
+
     /// All are Backup by now, or were never more; those that nobody succeeded have been stopped.
     fn end(&mut self) {
-        let keys: Vec<_> = self.routers.keys().cloned().collect();
-        keys.iter().for_each(|key| self.input(key, Input::Stopped));
+        self.input_all(&self.keys(), &Input::Stopped);
         self.publish();
         if let Some(done) = self.stopping.take() {
             // Nobody waits any more.
