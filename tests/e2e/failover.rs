@@ -28,7 +28,7 @@ struct Way {
     come: fn(&Lab) -> Result<()>,
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 7] = [
     Way {
         name: "a crash",
         go: |lab| {
@@ -61,7 +61,18 @@ const WAYS: [Way; 6] = [
         go: |lab| hand_over(lab, "lb1", "A"),
         come: |lab| hand_over(lab, "lb2", "A"),
     },
+    Way {
+        name: "a move to a node by its name",
+        go: |lab| give(lab, "lb1", "lb2"),
+        come: |lab| give(lab, "lb2", "lb1"),
+    },
 ];
+
+fn give(lab: &Lab, from: &str, to: &str) -> Result<()> {
+    let output = lab.lbctl(from)?.args(["vrrp", "failover", "A", "--to", to]).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
 
 /// What clients saw so far.
 #[derive(Default)]

@@ -12,6 +12,7 @@ mod instances;
 mod interop;
 mod limits;
 mod modes;
+mod moves;
 mod packets;
 mod path_mtu;
 mod schedulers;

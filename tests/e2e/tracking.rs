@@ -8,7 +8,7 @@ use lbctl_tests::lab::{Lab, agents, paths, poll};
 use nix::sys::signal::Signal;
 
 /// Gives a VIP of a node further lines about VRRP, and its file further tables.
-fn configure(lab: &Lab, node: &str, vips: &[(u8, &str)], tables: &str) -> Result<()> {
+pub(crate) fn configure(lab: &Lab, node: &str, vips: &[(u8, &str)], tables: &str) -> Result<()> {
     let mut text = format!("{}\n{tables}\n", lab.agent_config(node)?);
     for (id, lines) in vips {
         let (old, new) = (format!("\nid = {id}\n"), format!("\nid = {id}\n{lines}\n"));

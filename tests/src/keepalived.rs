@@ -6,11 +6,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::Duration;
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Names the root folder of another system, whose keepalived is run instead of this one's.
+const ROOT_VARIABLE: &str = "LBCTL_KEEPALIVED_ROOT";
 
 /// What it is told: an instance for each address.
 #[derive(Clone, Debug)]
@@ -38,7 +42,20 @@ pub struct Keepalived {
 impl Keepalived {
     /// Starts it.
     pub fn start(lab: &Lab, host: &str, settings: &Settings) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
+        let root = std::env::var_os(ROOT_VARIABLE).map(PathBuf::from);
+        let folder = match &root {
+            Some(root) => tempfile::tempdir_in(root.join("tmp"))?,
+            None => tempfile::tempdir()?,
+        };
+        // Where keepalived finds a file of that folder.
+        let place = |name: &str| -> Result<String> {
+            let path = folder.path().join(name);
+            let seen = match &root {
+                Some(root) => Path::new("/").join(path.strip_prefix(root)?),
+                None => path,
+            };
+            Ok(seen.display().to_string())
+        };
         let Settings { addresses, id, priority, interval, state } = settings;
         let instances: String = addresses
             .iter()
@@ -53,11 +70,17 @@ impl Keepalived {
         let config = folder.path().join("keepalived.conf");
         std::fs::write(&config, format!("global_defs {{\n vrrp_version 3\n}}\n{instances}"))?;
         let log = File::create(folder.path().join("log"))?;
-        let pid_file = |name: &str| folder.path().join(name).display().to_string();
-        let mut command = lab.host(host).command("keepalived");
+        let mut command = match &root {
+            Some(root) => {
+                let mut command = lab.host(host).command("chroot");
+                command.arg(root).arg("keepalived");
+                command
+            }
+            None => lab.host(host).command("keepalived"),
+        };
         // In the foreground, VRRP alone, its words on the console.
-        command.args(["-n", "-l", "-D", "-P", "-f"]).arg(&config);
-        command.args(["-p", &pid_file("pid"), "-r", &pid_file("vrrp.pid")]);
+        command.args(["-n", "-l", "-D", "-P", "-f", &place("keepalived.conf")?]);
+        command.args(["-p", &place("pid")?, "-r", &place("vrrp.pid")?]);
         let child = command.stdout(log.try_clone()?).stderr(log).spawn().context("keepalived")?;
         Ok(Self { child, folder, host: host.to_owned(), addresses: addresses.clone() })
     }

@@ -13,6 +13,7 @@ mod lab;
 mod packages;
 mod process;
 mod project;
+mod sid;
 mod test;
 mod tidy;
 

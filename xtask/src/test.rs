@@ -29,6 +29,9 @@ pub(crate) struct Test {
     /// Install what is missing without asking
     #[arg(long, short)]
     yes: bool,
+    /// With the keepalived of Debian's sid as the other node, in a folder that debootstrap makes once
+    #[arg(long, conflicts_with = "quick")]
+    sid: bool,
     /// Only tests whose name contains this; leaves out the checks that are no tests
     filter: Option<String>,
 }
@@ -50,6 +53,7 @@ impl Test {
             interrupt: interrupt.clone(),
             filter: self.filter.clone(),
             fresh: None,
+            keepalived: None,
             consent: Consent::from_yes(self.yes),
         };
         let mut report = Report::default();
@@ -68,7 +72,7 @@ impl Test {
         let goes_on = || interrupt.exit_code().is_none();
         let (full, checks) = (!self.quick, self.filter.is_none());
         if full && goes_on() {
-            report.step("packages", || steps.packages());
+            report.step("packages", || steps.packages(self.sid));
         }
         if checks && goes_on() {
             report.step("house rules (tidy)", || tidy::run().map(|()| Done::default()));

@@ -246,6 +246,9 @@ impl Syncing {
 impl Agent {
     /// Asks a node to take these VIPs, which it does as soon as it hears of it.
     pub(super) fn offer_to(&mut self, node: &NodeName, keys: BTreeSet<RouterKey>) -> Result<(), ApiError> {
+        if *node == self.config.node.name {
+            return Err(ApiError::new(ErrorKind::Conflict, format!("this is {node}; name another node")));
+        }
         let addresses: BTreeSet<Address> = self.addresses_of(&keys).into_iter().map(Address::from).collect();
         let Some(syncing) = &mut self.syncing else {
             let message = "nodes know each other by name where they share flows: `--to` needs a table [sync]";

@@ -14,13 +14,15 @@ use super::report::Done;
 use super::tally::Tally;
 use crate::build_ebpf::{self, record::Record};
 use crate::packages::Consent;
-use crate::{lab, process, project};
+use crate::{lab, process, project, sid};
 
 const DENY_VERSION: &str = "0.20.2";
 /// The end-to-end tests' binary: the only one that needs root.
 const ROOT_TESTS: &str = "e2e";
 /// Tells the tests where a freshly built BPF object is, so that they load it as well.
 const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
+/// Tells the tests in which root folder another keepalived is.
+const KEEPALIVED_VARIABLE: &str = "LBCTL_KEEPALIVED_ROOT";
 
 /// Runs the steps.
 #[derive(Debug)]
@@ -28,12 +30,17 @@ pub(crate) struct Steps {
     pub(crate) interrupt: Interrupt,
     pub(crate) filter: Option<String>,
     pub(crate) fresh: Option<PathBuf>,
+    /// Where another keepalived is than this machine's.
+    pub(crate) keepalived: Option<PathBuf>,
     pub(crate) consent: Consent,
 }
 
 impl Steps {
-    pub(crate) fn packages(&self) -> Result<Done> {
+    pub(crate) fn packages(&mut self, sid: bool) -> Result<Done> {
         lab::install_test_packages(self.consent)?;
+        if sid {
+            self.keepalived = Some(sid::keepalived(self.consent)?);
+        }
         Ok(Done::default())
     }
 
@@ -168,6 +175,9 @@ impl Steps {
         let mut variables = lab::kept_variables();
         if let Some(dir) = &self.fresh {
             variables.push((FRESH_VARIABLE, OsString::from(dir)));
+        }
+        if let Some(dir) = &self.keepalived {
+            variables.push((KEEPALIVED_VARIABLE, OsString::from(dir)));
         }
         let mut command = process::as_root(program, &variables)?;
         command.arg("--test-threads=1").args(&self.filter).current_dir(project::root().join("tests"));

@@ -1,0 +1,36 @@
+//! Programs of Debian's sid, for tests with newer peers than this machine's release has: a folder that debootstrap makes once.
+//!
+//! Nothing of it is started here, and nothing is installed on the machine but debootstrap itself.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::packages::{self, Consent, Package};
+use crate::{process, project};
+
+const DEBOOTSTRAP: [Package; 1] = [Package::program("debootstrap", "debootstrap")];
+
+/// The folder with sid's keepalived; made if it is not there.
+pub(crate) fn keepalived(consent: Consent) -> Result<PathBuf> {
+    let folder = project::target_dir().join("sid/keepalived");
+    if folder.join("usr/sbin/keepalived").exists() {
+        return Ok(folder);
+    }
+    packages::install_missing("programs of Debian's sid", &DEBOOTSTRAP, consent)?;
+    println!("Making {} with keepalived of Debian's sid (about half a minute).", folder.display());
+    let parent = folder.parent().context("the folder has no parent")?;
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    // In a folder of another name, so that what was broken off is not taken for whole.
+    let half = folder.with_extension("new");
+    let mut remove = process::as_root("rm", &[])?;
+    process::run(remove.arg("-rf").arg(&half))?;
+    let mut make = process::as_root("debootstrap", &[])?;
+    make.args(["--variant=minbase", "--include=keepalived", "sid"])
+        .arg(&half)
+        .stdout(std::process::Stdio::null());
+    process::run(&mut make).context("debootstrap failed")?;
+    let mut rename = process::as_root("mv", &[])?;
+    process::run(rename.arg(&half).arg(&folder))?;
+    Ok(folder)
+}
