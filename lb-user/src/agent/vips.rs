@@ -163,7 +163,6 @@ impl Agent {
     pub(super) async fn hold_vips(&mut self) {
         self.holding.want(places(&self.config, &self.active));
         self.take_vip_steps().await;
-        self.announce_vips();
     }
 
     /// Suspects an earlier agent's VIPs on all interfaces of the node, and on those it had besides.
@@ -205,17 +204,37 @@ impl Agent {
                 self.holding.give_up_announcing(&place);
             }
         }
+        // The kernel takes a while to close such a socket.
+        tokio::task::spawn_blocking(move || drop(announcer));
     }
 
     async fn take_vip_steps(&mut self) {
         self.vips_tried = Instant::now();
-        let steps = self.holding.due();
+        let (adds, removals): (Vec<_>, Vec<_>) =
+            self.holding.due().into_iter().partition(|step| matches!(step, VipStep::Add(_)));
+        for step in adds {
+            let (interface, address) = step.place();
+            let added = self.interfaces.add(interface, *address).await.map_err(|error| error.to_string());
+            self.note_vip_step(step, added);
+        }
+        // At once: packets for it go elsewhere until the network knows.
+        self.announce_vips();
+        self.remove_vips(removals).await;
+    }
+
+    fn note_vip_step(&mut self, step: VipStep, result: Result<(), String>) {
+        if let Some((kind, news)) = self.holding.done(step, result) {
+            self.journal.record(kind, news);
+        }
+    }
+
+    async fn remove_vips(&mut self, steps: Vec<VipStep>) {
         // Asked once for each interface: there may be thousands of addresses.
         let mut present: BTreeMap<String, Result<BTreeSet<IpAddr>, String>> = BTreeMap::new();
         for (interface, _) in steps.iter().map(VipStep::place) {
             if !present.contains_key(interface) {
                 let found = match self.interfaces.addresses(interface).await {
-                    // Nothing is on an interface that is not there; who adds to it is told.
+                    // Nothing is on an interface that is not there.
                     Err(InterfaceError::Missing(_)) => Ok(BTreeSet::new()),
                     found => found.map_err(|error| error.to_string()),
                 };
@@ -229,19 +248,14 @@ impl Agent {
                 Some(Ok(found)) => Ok(found.contains(address)),
                 None => Ok(false),
             };
-            let result = match (&step, there) {
-                (_, Err(reason)) => Err(reason),
-                (VipStep::Add(_), Ok(true)) | (VipStep::Remove(_), Ok(false)) => Ok(()),
-                (VipStep::Add(_), Ok(false)) => {
-                    self.interfaces.add(interface, *address).await.map_err(|error| error.to_string())
-                }
-                (VipStep::Remove(_), Ok(true)) => {
+            let result = match there {
+                Err(reason) => Err(reason),
+                Ok(false) => Ok(()),
+                Ok(true) => {
                     self.interfaces.remove(interface, *address).await.map_err(|error| error.to_string())
                 }
             };
-            if let Some((kind, news)) = self.holding.done(step, result) {
-                self.journal.record(kind, news);
-            }
+            self.note_vip_step(step, result);
         }
     }
 }

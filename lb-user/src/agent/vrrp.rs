@@ -81,8 +81,8 @@ impl Agent {
             Decision::Acquire(key) => {
                 self.active.insert(key);
                 self.begin_grace();
-                self.tell_sync();
                 self.hold_vips().await;
+                self.tell_sync();
             }
             Decision::Release(key) => {
                 self.active.remove(&key);

@@ -58,17 +58,9 @@ impl Interfaces {
         Ok(Self { handle })
     }
 
-    async fn index(&self, interface: &str) -> Result<u32, InterfaceError> {
-        let mut links = self.handle.link().get().match_name(interface.to_owned()).execute();
-        match links.try_next().await {
-            Ok(Some(link)) => Ok(link.header.index),
-            _ => Err(InterfaceError::Missing(interface.to_owned())),
-        }
-    }
-
     /// The addresses an interface has.
     pub async fn addresses(&self, interface: &str) -> Result<BTreeSet<IpAddr>, InterfaceError> {
-        let index = self.index(interface).await?;
+        let index = index(interface)?;
         let mut found = BTreeSet::new();
         let mut messages = self.handle.address().get().set_link_index_filter(index).execute();
         while let Some(message) =
@@ -127,10 +119,9 @@ impl Interfaces {
         Ok(None)
     }
 
-    /// Gives an interface an address of its own (/32 or /128). Ask [`addresses`](Self::addresses) before
-    /// whether it has it: once for all that are to come.
+    /// Gives an interface an address of its own (/32 or /128), unless it has it.
     pub async fn add(&self, interface: &str, address: IpAddr) -> Result<(), InterfaceError> {
-        let index = self.index(interface).await?;
+        let index = index(interface)?;
         let prefix_bits = if address.is_ipv4() { 32 } else { 128 };
         let mut request = self.handle.address().add(index, address, prefix_bits);
         if address.is_ipv6() {
@@ -141,13 +132,16 @@ impl Interfaces {
             lifetimes.ifa_valid = u32::MAX;
             request.message_mut().attributes.push(AddressAttribute::CacheInfo(lifetimes));
         }
-        let added = request.execute().await;
-        added.map_err(|error| refused(interface, "adding", address, &error))
+        match request.execute().await {
+            Ok(()) => Ok(()),
+            Err(rtnetlink::Error::NetlinkError(message)) if message.raw_code() == -libc::EEXIST => Ok(()),
+            Err(error) => Err(refused(interface, "adding", address, &error)),
+        }
     }
 
     /// Takes an address away, if it is there.
     pub async fn remove(&self, interface: &str, address: IpAddr) -> Result<(), InterfaceError> {
-        let index = self.index(interface).await?;
+        let index = index(interface)?;
         let mut messages = self.handle.address().get().set_link_index_filter(index).execute();
         while let Some(message) =
             messages.try_next().await.map_err(|error| InterfaceError::Netlink(error.to_string()))?
@@ -160,6 +154,10 @@ impl Interfaces {
         }
         Ok(())
     }
+}
+
+fn index(interface: &str) -> Result<u32, InterfaceError> {
+    nix::net::if_::if_nametoindex(interface).map_err(|_| InterfaceError::Missing(interface.to_owned()))
 }
 
 fn refused(
@@ -176,7 +174,7 @@ fn refused(
 pub fn link(interface: &str) -> Option<(u32, [u8; 6])> {
     let mut all = nix::ifaddrs::getifaddrs().ok()?.filter(|one| one.interface_name == interface);
     let mac = all.find_map(|one| one.address?.as_link_addr()?.addr())?;
-    Some((nix::net::if_::if_nametoindex(interface).ok()?, mac))
+    Some((index(interface).ok()?, mac))
 }
 
 /// Turns forwarding on for an interface: without it the kernel refuses the route look-ups of the XDP

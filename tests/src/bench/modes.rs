@@ -42,7 +42,46 @@ pub(super) fn rows(environment: &Environment, empty_ns: f64) -> Result<Vec<Row>>
         rows.push(row.peer("not traced", many));
     }
     rows.extend(first_packets(environment)?);
+    let alone = promoted(environment, false)?;
+    let told = promoted(environment, true)?;
+    rows.push(beside_row("promoted, one by one, dsr, told to other nodes", told, "not told", alone));
     Ok(rows)
+}
+
+fn beside_row(case: &str, ours: f64, peer: &'static str, theirs: f64) -> Row {
+    Row::new(case, "time over empty", "ns", ours).peer(peer, theirs)
+}
+
+/// A client's segment that promotes its flow, which is when other nodes are told of it: with `dsr`, the second one.
+fn promoted(environment: &Environment, told: bool) -> Result<f64> {
+    let (vip, backend) = (v4(10, 0, 0, 100), v4(10, 0, 0, 200));
+    let mut dataplane = environment.dataplane_with(65536, 65536, SynCookieMode::Never)?;
+    let service = ("a", SocketAddr::new(vip, 80), SocketAddr::new(backend, 80));
+    let mut desired = wishes(&[service], &[vip], SchedulerKind::RoundRobin)?;
+    desired.steering.values_mut().for_each(|steering| steering.forwarding = Some(Forwarding::Direct));
+    dataplane.take(&steps(dataplane.image(), &desired)?)?;
+    dataplane.tell_of_flows(told)?;
+    let mut news = dataplane.flow_news()?;
+    let ifindex = Environment::ifindex()?;
+    let pass = TrivialProgram::pass()?;
+    let (mut times, mut keys) = (Vec::new(), 0);
+    for number in 0..2 * FIRST_PACKETS {
+        interrupt::check()?;
+        let [_, _, x, y] = number.to_be_bytes();
+        let key = FlowKey::new(v4(10, 9, x, y).into(), [18, 103], vip.into(), [0, 80], TCP);
+        dataplane.run(&packet(&key, 0x02, 64), ifindex, 1)?;
+        let segment = packet(&key, 0x10, 64);
+        let empty = pass.run(&segment, 1)?.duration.as_nanos() as f64;
+        let run = dataplane.run(&segment, ifindex, 1)?;
+        ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
+        // The first half uses the tables' memory for the first time.
+        if number >= FIRST_PACKETS {
+            times.push(run.duration.as_nanos() as f64 - empty);
+        }
+        news.take(usize::MAX, |_| keys += 1);
+    }
+    ensure!((keys >= 2 * FIRST_PACKETS) == told, "{keys} keys were told");
+    Ok(median(times))
 }
 
 /// First packets of flows, one by one: a packet that `dsr` leaves as it is cannot be run again and begin another flow. So caches are
