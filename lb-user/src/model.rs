@@ -21,7 +21,7 @@ pub use self::prefix::{any_source, parse_prefix};
 pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{
     AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, DefaultPolicy, Family, FlowStateWord,
-    HealthState, Mode, Protocol, SchedulerKind, SynCookieMode, WhenDown,
+    HealthState, Mode, Protocol, ProxyVersion, SchedulerKind, SynCookieMode, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

@@ -15,6 +15,7 @@ mod modes;
 mod moves;
 mod packets;
 mod path_mtu;
+mod proxy;
 mod schedulers;
 mod sync;
 mod trace;

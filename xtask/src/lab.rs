@@ -27,6 +27,7 @@ const DATABASE: &[Package] = &[Package::program("mariadb-server", "mariadbd").wi
 const TESTS: &[Package] = &[
     Package::program("wrk", "wrk"),
     Package::program("tshark", "tshark"),
+    Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("keepalived", "keepalived").with_service("keepalived"),
 ];
 const BENCH: &[Package] = &[

@@ -9,6 +9,7 @@ pub mod explain;
 pub mod firewall;
 mod frame;
 mod handshake;
+mod host;
 mod icmp;
 mod lease;
 mod limits;

@@ -6,7 +6,7 @@ use super::{
     cookies::{self, Account},
     established, explain, firewall,
     frame::Frame,
-    handshake, icmp, lease, maps, new_flow, now_ns, reset,
+    handshake, host, icmp, lease, maps, new_flow, now_ns, reset,
     rewrite::Rewritable,
     splice, sync,
 };
@@ -93,33 +93,7 @@ fn process_family<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result
     if !matches!(outcome.verdict(), Verdict::Pass) || matches!(outcome, Outcome::ToAgent) {
         return Err(outcome);
     }
-    // A frame of its own: the verifier cannot know that one which was resized does not come here.
-    if outcome.is_at_vip() && is_unwanted::<I>(Frame::new(ctx), outcome) {
-        return Err(Outcome::NotAccepted);
-    }
-    let policy = firewall::policy();
-    if policy.judges_host | policy.judges_services == 0 || policy.judges_host == 0 && !outcome.is_at_vip() {
-        return Err(outcome);
-    }
-    // As above.
-    Err(firewall::judge_passing::<I>(&policy, Frame::new(ctx), outcome, now_ns()))
-}
-
-/// Whether a packet that is left for the host is for a VIP which the host shall not be reached at. Errors may be about the agent's own
-/// connections, and who has the address must be told in any case.
-#[inline(never)]
-fn is_unwanted<I: icmp::IcmpFamily>(frame: Frame, outcome: Outcome) -> bool {
-    let Some(headers) = frame.view::<IpFrame<I>>() else { return false };
-    if matches!(outcome, Outcome::IcmpUnrelated) || !maps::is_for_services(&headers.ip.destination()) {
-        return false;
-    }
-    if !matches!(outcome, Outcome::IcmpToHost) {
-        return true;
-    }
-    match frame.view_at::<Icmp>(ETHERNET_BYTES + I::BYTES) {
-        Some(icmp) => !I::is_discovery(icmp),
-        None => true,
-    }
+    Err(host::judge::<I>(ctx, outcome))
 }
 
 #[inline(always)]

@@ -10,7 +10,8 @@ use crate::api::{
 };
 use crate::config::diff::{Change, diff};
 use crate::config::{
-    Backend, CheckKind, Config, DEFAULT_REFUSALS, HealthCheck, Service, adopt, edit, write_atomically,
+    Backend, CheckKind, Config, DEFAULT_REFUSALS, HealthCheck, ProxyTerms, Service, adopt, edit,
+    write_atomically,
 };
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired, Steering, SteeringKey};
@@ -378,6 +379,7 @@ fn service(spec: &ServiceSpec) -> Service {
         default_policy: DefaultPolicy::Allow,
         max_flows: spec.max_flows,
         at_limit: spec.at_limit,
+        proxy: spec.mode.is_served_by_agent().then(ProxyTerms::default),
         health: (!spec.no_check).then_some(health),
         backends: spec.backends.iter().map(backend).collect(),
     }

@@ -14,6 +14,7 @@ mod host;
 mod journal;
 mod notify;
 mod probe;
+mod proxying;
 mod state;
 mod sweeping;
 mod sync;
@@ -32,6 +33,7 @@ use crate::config::{Config, LoadError};
 use crate::core::plan::firewall::Ruleset;
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options, Refusals};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
+use crate::io::proxy::{Proxy, ProxyEvent};
 use crate::io::vrrp::{Decision, VirtualRouters};
 use state::Agent;
 use std::path::{Path, PathBuf};
@@ -142,6 +144,9 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (found, tracked) = mpsc::channel(EVENTS_WAITING);
     let tracking = track::Tracking::new(found);
     let (notifier, notify_failures) = notify::Notifier::spawn();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (proxy, proxy_events) = Proxy::spawn(threads)
+        .map_err(|cause| AgentError::System { what: "starting the proxy's threads", cause })?;
     let journal = journal::Journal::new(events.clone());
     let mut agent = Agent::new(
         config_file.to_owned(),
@@ -156,6 +161,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         syncing,
         tracking,
         notifier,
+        proxy,
         journal,
     );
     agent.start(report).await?;
@@ -173,6 +179,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         sync_events,
         tracked,
         notify_failures,
+        proxy_events,
     };
     let ended = event_loop(agent, inputs).await;
     server.abort();
@@ -253,6 +260,7 @@ struct Inputs {
     sync_events: mpsc::UnboundedReceiver<sync::SyncEvent>,
     tracked: mpsc::Receiver<track::Tracked>,
     notify_failures: mpsc::UnboundedReceiver<String>,
+    proxy_events: mpsc::Receiver<ProxyEvent>,
 }
 
 async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
@@ -269,6 +277,7 @@ async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentErr
             Some(event) = inputs.sync_events.recv() => agent.handle_sync_event(event),
             Some(tracked) = inputs.tracked.recv() => agent.handle_tracked(tracked),
             Some(words) = inputs.notify_failures.recv() => agent.journal.record(EventKind::Warning, words),
+            Some(event) = inputs.proxy_events.recv() => agent.handle_proxy_event(event),
             Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
             Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),

@@ -17,8 +17,10 @@ use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
+use crate::io::proxy::Proxy;
 use crate::io::vrrp::{RouterKey, VirtualRouters};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -68,6 +70,10 @@ pub(super) struct Agent {
     /// What priorities hang on.
     pub(super) tracking: Tracking,
     pub(super) notifier: Notifier,
+    /// Serves connections that end here.
+    pub(super) proxy: Proxy,
+    /// Where it does not listen although it should, and why.
+    pub(super) deaf: BTreeMap<SocketAddr, String>,
     /// Those that are Active, as far as their decisions have been carried out.
     pub(super) active: BTreeSet<RouterKey>,
     pub(super) vips_tried: Instant,
@@ -92,6 +98,7 @@ impl Agent {
         syncing: Option<Syncing>,
         tracking: Tracking,
         notifier: Notifier,
+        proxy: Proxy,
         journal: Journal,
     ) -> Self {
         Self {
@@ -120,6 +127,8 @@ impl Agent {
             syncing,
             tracking,
             notifier,
+            proxy,
+            deaf: BTreeMap::new(),
             active: BTreeSet::new(),
             vips_tried: Instant::now(),
             started: Instant::now(),
@@ -178,13 +187,14 @@ impl Agent {
         let steps = plan::steps(self.dataplane.image(), &desired)?;
         self.dataplane.take(&steps)?;
         self.desired = desired;
+        self.follow_proxied();
         self.tell_sync();
         self.track_services();
         Ok(())
     }
 
     /// The same where there is nobody to tell but the journal.
-    fn steer_or_record(&mut self) {
+    pub(super) fn steer_or_record(&mut self) {
         if let Err(error) = self.steer() {
             self.journal.record(EventKind::Warning, format!("the dataplane did not take a change: {error}"));
         }
@@ -316,6 +326,7 @@ impl Agent {
             self.resolve_unchecked();
         }
         self.retry_vips().await;
+        self.listen_again();
         self.announce_vips();
     }
 
@@ -343,6 +354,7 @@ impl Agent {
         service: &crate::model::ServiceName,
         backend: &crate::model::BackendName,
     ) {
+        self.cut_proxied(service, backend);
         for id in backend_ids {
             let order = Order::Cut { backend_id: *id, backend: view::label(service, backend) };
             // The thread ends only with the agent.

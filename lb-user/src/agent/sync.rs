@@ -1,21 +1,23 @@
 //! Sharing flows with other nodes, as the agent sees it: what its thread is told of this node, and what is made of what it hears.
 
+mod offer;
 mod round;
 mod thread;
 mod view;
 
 use super::AgentError;
 use super::state::Agent;
-use crate::api::{ApiError, ErrorKind, EventKind};
+use crate::api::EventKind;
 use crate::config::{Config, FlowSync};
-use crate::core::flow_sync::{ACTIVE_MAX, Introduction};
+use crate::core::flow_sync::Introduction;
 use crate::core::plan::{AvailabilityMap, name_hash};
 use crate::io::dataplane::{Dataplane, DataplaneError, KnownBackend, Link};
 use crate::io::interface::link;
 use crate::io::sync::{SyncSocket, read_key};
 use crate::io::vrrp::RouterKey;
-use crate::model::{Family, NodeName, PortRange};
+use crate::model::PortRange;
 use lb_ebpf::abi::{Address, PeerPorts};
+use offer::Offer;
 use round::Counts;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,8 +26,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use view::both_active;
 
-/// For so long a peer may take what it is offered: as long as the virtual routers wait, or longer.
-const OFFER_LASTS: Duration = Duration::from_secs(1);
 /// So many ticks in a row something must differ before it is told: both nodes are changed one after the other.
 const TICKS_TO_TELL: u32 = 5;
 
@@ -106,13 +106,6 @@ pub(super) struct SyncSnapshot {
     peers: BTreeMap<SocketAddr, PeerSnapshot>,
     strangers: u64,
     unsealed: u64,
-}
-
-/// VIPs that a peer is asked to take.
-struct Offer {
-    to: SocketAddr,
-    addresses: BTreeSet<Address>,
-    until: Instant,
 }
 
 /// The thread, as the agent sees it.
@@ -210,78 +203,7 @@ fn scene(
     }
 }
 
-impl Syncing {
-    /// What is offered still: it is not taken yet, and the time for that is not over.
-    fn offer_now(&mut self, active: &BTreeSet<Address>) -> Option<(SocketAddr, Vec<Address>)> {
-        let offer = self.offer.as_ref().filter(|offer| Instant::now() < offer.until);
-        let left = offer.map(|offer| (offer.to, offer.addresses.intersection(active).copied().collect()));
-        let left = left.filter(|(_, addresses): &(_, Vec<_>)| !addresses.is_empty());
-        if left.is_none() {
-            self.offer = None;
-        }
-        left
-    }
-
-    /// Where a node is, if it is heard, and has been told all flows.
-    fn place_of(&self, node: &NodeName) -> Result<SocketAddr, ApiError> {
-        let snapshot = self.snapshot.borrow();
-        let here = snapshot.peers.iter().filter(|(_, peer)| peer.is_here && peer.refused.is_none());
-        let here: BTreeMap<&NodeName, (SocketAddr, &PeerSnapshot)> =
-            here.filter_map(|(at, peer)| Some((&peer.introduced.as_ref()?.node, (*at, peer)))).collect();
-        let Some((at, peer)) = here.get(node) else {
-            let names: Vec<_> = here.keys().map(|name| name.as_str()).collect();
-            let others = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            return Err(ApiError::not_found(format!(
-                "no node {node} is heard that shares its flows with this one; there are: {others}"
-            )));
-        };
-        if !peer.has_been_told {
-            let message = format!("{node} has not been told all flows yet; try again in a moment");
-            return Err(ApiError::new(ErrorKind::Conflict, message));
-        }
-        Ok(*at)
-    }
-}
-
 impl Agent {
-    /// Asks a node to take these VIPs, which it does as soon as it hears of it.
-    pub(super) fn offer_to(&mut self, node: &NodeName, keys: BTreeSet<RouterKey>) -> Result<(), ApiError> {
-        if *node == self.config.node.name {
-            return Err(ApiError::new(ErrorKind::Conflict, format!("this is {node}; name another node")));
-        }
-        let addresses: BTreeSet<Address> = self.addresses_of(&keys).into_iter().map(Address::from).collect();
-        let Some(syncing) = &mut self.syncing else {
-            let message = "nodes know each other by name where they share flows: `--to` needs a table [sync]";
-            return Err(ApiError::new(ErrorKind::Conflict, message));
-        };
-        if addresses.len() > ACTIVE_MAX {
-            let message =
-                format!("{} addresses; at most {ACTIVE_MAX} at one time: name a VIP", addresses.len());
-            return Err(ApiError::new(ErrorKind::Conflict, message));
-        }
-        let to = syncing.place_of(node)?;
-        syncing.offer = Some(Offer { to, addresses, until: Instant::now() + OFFER_LASTS });
-        // First this node, so that it does not contradict who takes them.
-        self.virtual_routers.offer(keys);
-        self.tell_sync();
-        Ok(())
-    }
-
-    /// Takes the VIPs that a peer offers.
-    fn take_offered(&self, offers: &[Address]) {
-        let mut keys = BTreeSet::new();
-        for (name, vip) in self.config.vips.iter().filter(|(_, vip)| vip.vrrp.is_some()) {
-            for family in [Family::V4, Family::V6] {
-                if vip.addresses_of(family).any(|address| offers.contains(&Address::from(address))) {
-                    keys.insert((name.clone(), family));
-                }
-            }
-        }
-        if !keys.is_empty() {
-            self.virtual_routers.take(keys);
-        }
-    }
-
     /// Begins to share flows. Until this node has what the others know it takes no VIP from an Active router.
     pub(super) fn start_sync(&mut self) -> Result<(), DataplaneError> {
         let shares = self.syncing.is_some();

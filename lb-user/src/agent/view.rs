@@ -32,7 +32,7 @@ impl Agent {
     fn all_warnings(&self, tables: &[TableView]) -> Vec<String> {
         let waiting = self.waiting.iter().map(|change| super::change::waits(change));
         let full = tables.iter().filter_map(fill_warning);
-        let own = self.warnings.iter().cloned().chain(self.flood_warning());
+        let own = self.warnings.iter().cloned().chain(self.flood_warning()).chain(self.proxy_warnings());
         own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 
@@ -94,6 +94,7 @@ impl Agent {
         let listen = [Family::V4, Family::V6].into_iter().filter_map(|family| {
             self.desired.steering.get(&SteeringKey { service: service.name.clone(), family })
         });
+        let proxy = self.proxy_view(service);
         Ok(ServiceView {
             name: service.name.clone(),
             vips: service.vips.clone(),
@@ -105,7 +106,11 @@ impl Agent {
             scheduler: service.scheduler.to_string(),
             max_flows: service.max_flows,
             at_limit: service.at_limit,
-            active_flows: self.active_flows_of(&service.name)?,
+            active_flows: match &proxy {
+                Some(proxy) => proxy.active,
+                None => self.active_flows_of(&service.name)?,
+            },
+            proxy,
             when_down: service.when_down,
             default_policy: service.default_policy,
             health_check: service.health.as_ref().map(ToString::to_string),
@@ -132,6 +137,17 @@ impl Agent {
         let mut active_flows = 0;
         let mut addresses = Vec::new();
         for address in &backend.addresses {
+            if service.proxy.is_some() {
+                let (counts, slots) = self.proxied_address(&service.name, &backend.name, *address);
+                addresses.push(self.address(&service.name, backend, *address, slots));
+                active_flows += counts.active;
+                totals.flows_new += counts.begun;
+                totals.flows_established += counts.established;
+                totals.flows_refused += counts.failed;
+                totals.forward_bytes += counts.up_bytes;
+                totals.reverse_bytes += counts.down_bytes;
+                continue;
+            }
             let hash = name_hash(&service.name, Some(&backend.name), Family::of(address.ip()));
             let Some((id, slots)) = index.get(&hash).copied() else {
                 addresses.push(self.address(&service.name, backend, *address, 0));
@@ -158,7 +174,8 @@ impl Agent {
             health: BackendHealth::of(addresses.iter().map(|address| address.health)),
             addresses,
             active_flows,
-            active_flows_settled: self.sweep_begun.is_some_and(|begun| begun > self.changed_at),
+            active_flows_settled: service.proxy.is_some()
+                || self.sweep_begun.is_some_and(|begun| begun > self.changed_at),
             flows_new: totals.flows_new,
             flows_established: totals.flows_established,
             flows_refused: totals.flows_refused,

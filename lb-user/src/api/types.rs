@@ -7,6 +7,7 @@ use crate::model::{
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 /// Everything the agent shows, as of one moment.
@@ -128,8 +129,22 @@ pub struct ServiceView {
     pub default_policy: DefaultPolicy,
     /// Its health check in words, if it has one.
     pub health_check: Option<String>,
+    /// What its connections do, where they end at this node; null in modes `nat` and `dsr`.
+    #[serde(default)]
+    pub proxy: Option<ProxyView>,
     /// Its backends.
     pub backends: Vec<BackendView>,
+}
+
+/// Connections of a service that end at this node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProxyView {
+    /// Those that are open.
+    pub active: u64,
+    /// Those that wait for a backend with room.
+    pub waiting: u64,
+    /// How many ended, by how they did; what never happened is left out.
+    pub ended: BTreeMap<String, u64>,
 }
 
 /// A backend of a service.

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    AttachMode, Backend, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, Service, SynCookieMode,
-    Tracker, Vip,
+    AttachMode, Backend, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, ProxyTerms, Service,
+    SynCookieMode, Tracker, Vip,
 };
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
@@ -109,6 +109,8 @@ pub enum ServiceChange {
     AtLimit(Replaced<AtLimit>),
     /// How its backends are checked.
     Health(Replaced<Option<HealthCheck>>),
+    /// What holds for its connections, where they end here.
+    Proxy(Replaced<Option<ProxyTerms>>),
     /// A backend that was not there, behind those that were.
     BackendAdded(Backend),
     /// A backend that is there no longer.
@@ -215,6 +217,7 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::Scheduler(scheduler) => service.scheduler = scheduler.new,
         ServiceChange::WhenDown(when_down) => service.when_down = when_down.new,
         ServiceChange::DefaultPolicy(policy) => service.default_policy = policy.new,
+        ServiceChange::Proxy(proxy) => service.proxy = proxy.new,
         ServiceChange::Health(health) => service.health = health.new,
         ServiceChange::BackendAdded(backend) => backends.push(backend),
         ServiceChange::BackendRemoved(name) => backends.retain(|backend| backend.name != name),

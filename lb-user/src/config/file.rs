@@ -147,8 +147,24 @@ pub(super) struct FileService {
     pub(super) max_flows: Option<i64>,
     pub(super) at_limit: Option<String>,
     pub(super) health: Option<FileHealth>,
+    pub(super) proxy: Option<FileProxy>,
     #[serde(default)]
     pub(super) backend: Vec<FileBackend>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileProxy {
+    pub(super) connect_timeout: Option<DurationText>,
+    pub(super) handshake_timeout: Option<DurationText>,
+    pub(super) queue_timeout: Option<DurationText>,
+    pub(super) client_timeout: Option<DurationText>,
+    pub(super) backend_timeout: Option<DurationText>,
+    pub(super) half_closed_timeout: Option<DurationText>,
+    pub(super) retries: Option<i64>,
+    pub(super) max_queue: Option<i64>,
+    pub(super) accept_proxy_from: Option<OneOrMany<String>>,
+    pub(super) send_proxy: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::*;
+use crate::model::{AdvertInterval, ChecksumForm, Priority, ProxyVersion, VirtualRouterId};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -90,9 +91,37 @@ fn at_limit() -> impl Strategy<Value = AtLimit> {
 }
 
 fn forwarding() -> impl Strategy<Value = (Mode, bool, Protocol)> {
-    let modes = prop_oneof![Just((Mode::Nat, false)), Just((Mode::Nat, true)), Just((Mode::Dsr, false))];
-    (modes, prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)])
-        .prop_map(|((mode, keep_source), protocol)| (mode, keep_source, protocol))
+    let modes = prop_oneof![
+        Just((Mode::Nat, false)),
+        Just((Mode::Nat, true)),
+        Just((Mode::Dsr, false)),
+        Just((Mode::Tcp, false))
+    ];
+    (modes, prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)]).prop_map(
+        |((mode, keep_source), protocol)| {
+            (mode, keep_source, if mode.is_served_by_agent() { Protocol::Tcp } else { protocol })
+        },
+    )
+}
+
+fn proxy() -> impl Strategy<Value = ProxyTerms> {
+    let numbers = (vec(millis(1..4), 6), 0..3_u32, 0..3_u32);
+    let send = prop_oneof![Just(None), Just(Some(ProxyVersion::V1)), Just(Some(ProxyVersion::V2))];
+    let from = vec((0..3_u8).prop_map(|net| format!("10.{net}.0.0/16").parse().unwrap()), 0..3);
+    (numbers, send, from).prop_map(|((times, retries, max_queue), send_proxy, accept_proxy_from)| {
+        ProxyTerms {
+            connect_timeout: times[0],
+            handshake_timeout: times[1],
+            queue_timeout: times[2],
+            client_timeout: times[3],
+            backend_timeout: times[4],
+            half_closed_timeout: times[5],
+            retries,
+            max_queue,
+            accept_proxy_from,
+            send_proxy,
+        }
+    })
 }
 
 fn when_down() -> impl Strategy<Value = WhenDown> {
@@ -148,8 +177,9 @@ fn firewall() -> impl Strategy<Value = Firewall> {
 
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
     let policies = (scheduler(), when_down(), default_policy(), 0..3_u32, at_limit());
-    let service = (option::of(health()), backends(), any::<bool>(), forwarding(), policies).prop_map(
-        |(health, backends, moved, (mode, keep_source, protocol), policies)| {
+    let forwarding = (forwarding(), proxy());
+    let service = (option::of(health()), backends(), any::<bool>(), forwarding, policies).prop_map(
+        |(health, backends, moved, ((mode, keep_source, protocol), proxy), policies)| {
             let (scheduler, when_down, default_policy, max_flows, at_limit) = policies;
             Service {
                 // Replaced when it is known which there are.
@@ -164,6 +194,7 @@ fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
                 default_policy,
                 max_flows,
                 at_limit,
+                proxy: mode.is_served_by_agent().then_some(proxy),
                 health,
                 backends,
             }

@@ -12,6 +12,7 @@ pub mod frame_text;
 pub mod health;
 pub mod plan;
 pub mod probe;
+pub mod proxy;
 pub mod schedule;
 pub mod track;
 pub mod vrrp;

@@ -10,5 +10,6 @@ pub mod interface;
 pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;
+pub mod proxy;
 pub mod sync;
 pub mod vrrp;

@@ -110,6 +110,14 @@ words! {
         Mysql = "mysql",
     }
 
+    /// Which header of the PROXY protocol is written before a connection's data.
+    ProxyVersion is a "version of the PROXY protocol" {
+        /// A line of text.
+        V1 = "v1",
+        /// Binary, with room for more.
+        V2 = "v2",
+    }
+
     /// A flow's state.
     FlowStateWord is a "state of a flow" {
         /// Its handshake is not complete.
@@ -214,6 +222,13 @@ impl Family {
             Self::V4 => "IPv4",
             Self::V6 => "IPv6",
         }
+    }
+}
+
+impl Mode {
+    /// Whether the agent serves it, and connections end at this node.
+    pub const fn is_served_by_agent(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls | Self::Mysql)
     }
 }
 

@@ -5,11 +5,11 @@ use super::report::median;
 use super::xdp::{Environment, ROUNDS, TCP, packet, v4, wishes};
 use crate::lab::interrupt;
 use anyhow::{Result, ensure};
-use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord, Forwarding, TraceFilter};
+use lb_ebpf::abi::{Address, Direction, FlowKey, FlowRecord, Forwarding, NextHop, TraceFilter};
 use lb_ebpf::flow_state::FlowState;
 use lb_user::core::plan::firewall::Ruleset;
 use lb_user::core::plan::steps;
-use lb_user::io::dataplane::{Tracer, monotonic_now};
+use lb_user::io::dataplane::{Dataplane, Tracer, monotonic_now};
 use lb_user::model::SchedulerKind;
 
 /// Hops a packet can be rewritten before its TTL is used up.
@@ -68,11 +68,14 @@ impl Chain {
 
     fn entries(&self) -> Result<Vec<(FlowKey, FlowRecord)>> {
         let now = u64::try_from(monotonic_now().as_nanos())?;
+        let (destination, source) = ([2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]);
+        let next_hop = NextHop { destination, source, ifindex: Environment::ifindex()?, mtu_bytes: 0 };
         let datagrams = if self.protocol == TCP { 0 } else { FlowState::DATAGRAMS.bits() };
         let entry = |n: u32| {
             let (key, next) = (self.key(n), self.key((n + 1) % self.flows));
             let mut record = self.record(&key, &next);
             record.state |= FlowState::ANSWERED.bits() | datagrams;
+            record.next_hop = next_hop;
             record.next_hop_at_ticks = lb_ebpf::abi::ticks(now);
             (key, record)
         };
@@ -101,7 +104,7 @@ impl Chain {
             for _ in 0..packets / HOPS {
                 interrupt::check()?;
                 let run = run(&packet(&self.key(at % self.flows), 0x10, 255))?;
-                ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
+                expect_transmitted(&dataplane, run.action)?;
                 total += run.duration.as_nanos() as f64;
                 at = at.wrapping_add(HOPS);
             }
@@ -122,4 +125,18 @@ impl Chain {
         ensure!(stray.is_none(), "not all packets were of established flows: {stray:?}");
         Ok(median(results))
     }
+}
+
+/// Says what became of packets where one was not transmitted.
+pub(super) fn expect_transmitted(dataplane: &Dataplane, action: u32) -> Result<()> {
+    let outcomes = || {
+        let counters = dataplane.counters().map(|counters| counters.outcomes).unwrap_or_default();
+        counters
+            .iter()
+            .filter(|one| one.count > 0)
+            .map(|one| format!("{} {}", one.name, one.count))
+            .collect::<Vec<_>>()
+    };
+    ensure!(action == 3, "the packet was not transmitted: action {action}; all so far: {:?}", outcomes());
+    Ok(())
 }

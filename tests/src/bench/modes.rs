@@ -1,6 +1,6 @@
 //! What packets cost in each mode, in a flood, and while somebody looks.
 
-use super::chain::Chain;
+use super::chain::{Chain, expect_transmitted};
 use super::report::{Row, median};
 use super::xdp::{Environment, TCP, packet, v4, wishes};
 use crate::lab::interrupt;
@@ -42,9 +42,13 @@ pub(super) fn rows(environment: &Environment, empty_ns: f64) -> Result<Vec<Row>>
         rows.push(row.peer("not traced", many));
     }
     rows.extend(first_packets(environment)?);
-    let alone = promoted(environment, false)?;
-    let told = promoted(environment, true)?;
-    rows.push(beside_row("promoted, one by one, dsr, told to other nodes", told, "not told", alone));
+    let (mut alone, mut told) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        alone.push(promoted(environment, false)?);
+        told.push(promoted(environment, true)?);
+    }
+    let case = "promoted, one by one, dsr, told to other nodes";
+    rows.push(beside_row(case, median(told), "not told", median(alone)));
     Ok(rows)
 }
 
@@ -73,7 +77,8 @@ fn promoted(environment: &Environment, told: bool) -> Result<f64> {
         let segment = packet(&key, 0x10, 64);
         let empty = pass.run(&segment, 1)?.duration.as_nanos() as f64;
         let run = dataplane.run(&segment, ifindex, 1)?;
-        ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
+        expect_transmitted(&dataplane, run.action)
+            .with_context(|| format!("promoting {number}, told: {told}"))?;
         // The first half uses the tables' memory for the first time.
         if number >= FIRST_PACKETS {
             times.push(run.duration.as_nanos() as f64 - empty);
@@ -99,7 +104,7 @@ fn first_packets(environment: &Environment) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut nat = None;
     for (case, forwarding, protocol, cookies) in modes {
-        let ns = first_packet(environment, forwarding, protocol, cookies)?;
+        let ns = first_packet(environment, forwarding, protocol, cookies).with_context(|| case.to_owned())?;
         let nat = *nat.get_or_insert(ns);
         let row = Row::new(format!("first packets, one by one, {case}"), "time over empty", "ns", ns);
         rows.push(row.peer("nat, TCP", nat));
@@ -140,7 +145,7 @@ fn first_packet(
             let packet = packet(&key, 0x02, 64);
             let empty = pass.run(&packet, 1)?.duration.as_nanos() as f64;
             let run = dataplane.run(&packet, ifindex, 1)?;
-            ensure!(run.action == 3, "the packet was not transmitted: action {}", run.action);
+            expect_transmitted(&dataplane, run.action)?;
             times.push(run.duration.as_nanos() as f64 - empty);
         }
         sweeper.cut(backend)?;

@@ -90,6 +90,7 @@ fn service_changes(name: &ServiceName, old: &Service, new: &Service, changes: &m
     steps.extend(replaced(&old.default_policy, &new.default_policy).map(ServiceChange::DefaultPolicy));
     steps.extend(replaced(&old.max_flows, &new.max_flows).map(ServiceChange::MaxFlows));
     steps.extend(replaced(&old.at_limit, &new.at_limit).map(ServiceChange::AtLimit));
+    steps.extend(replaced(&old.proxy, &new.proxy).map(ServiceChange::Proxy));
     steps.extend(replaced(&old.health, &new.health).map(ServiceChange::Health));
     backend_changes(&old.backends, &new.backends, &mut steps);
     changes.extend(steps.into_iter().map(|step| Change::Service(name.clone(), step)));

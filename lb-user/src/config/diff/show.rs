@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Change, Replaced, ServiceChange};
-use crate::config::{CheckKind, FlowTimeouts, HealthCheck, Service, Vip};
+use crate::config::{CheckKind, FlowTimeouts, HealthCheck, ProxyTerms, Service, Vip};
 
 impl<T: Display> Display for Replaced<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -73,6 +73,10 @@ impl Display for ServiceChange {
             Self::DefaultPolicy(policy) => write!(f, "default_policy {policy}"),
             Self::MaxFlows(flows) => write!(f, "max_flows {}", limits(flows)),
             Self::AtLimit(at_limit) => write!(f, "at_limit {at_limit}"),
+            Self::Proxy(Replaced { old: Some(old), new: Some(new) }) => {
+                write!(f, "proxy: {}", proxy_parts(old, new).join(", "))
+            }
+            Self::Proxy(proxy) => write!(f, "proxy: {} → {}", or_none(&proxy.old), or_none(&proxy.new)),
             Self::Health(Replaced { old: Some(old), new: Some(new) }) => {
                 write!(f, "health check: {}", health_parts(old, new).join(", "))
             }
@@ -149,6 +153,19 @@ fn timeout_parts(old: &FlowTimeouts, new: &FlowTimeouts) -> Vec<String> {
     part(&mut parts, "closed", time(old.closed), time(new.closed));
     part(&mut parts, "embryonic", time(old.embryonic), time(new.embryonic));
     part(&mut parts, "udp", time(old.udp), time(new.udp));
+    parts
+}
+
+fn proxy_parts(old: &ProxyTerms, new: &ProxyTerms) -> Vec<String> {
+    let mut parts = Vec::new();
+    for ((key, old), (_, new)) in old.timeouts().into_iter().zip(new.timeouts()) {
+        part(&mut parts, key, humantime::format_duration(old), humantime::format_duration(new));
+    }
+    part(&mut parts, "retries", old.retries, new.retries);
+    part(&mut parts, "max_queue", old.max_queue, new.max_queue);
+    let list = |list: &[ipnet::IpNet]| if list.is_empty() { "none".to_owned() } else { joined(list) };
+    part(&mut parts, "accept_proxy_from", list(&old.accept_proxy_from), list(&new.accept_proxy_from));
+    part(&mut parts, "send_proxy", or_none(&old.send_proxy), or_none(&new.send_proxy));
     parts
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use toml_edit::{Array, InlineTable, Key, Value};
 
 use crate::config::{
-    Backend, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, RuleAction, RuleTarget, Service, Sources,
+    Backend, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, ProxyTerms, RuleAction, RuleTarget,
+    Service, Sources,
 };
 use crate::model::{
     AdminState, AtLimit, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown,
@@ -59,6 +60,9 @@ pub(in crate::config) fn service(service: &Service) -> String {
         keys.push(("at_limit", service.at_limit.as_str().into()));
     }
     let mut text = format!("[service.{name}]\n{}", lines(&keys));
+    if let Some(proxy) = service.proxy.as_ref().filter(|proxy| **proxy != ProxyTerms::default()) {
+        text.push_str(&format!("\n[service.{name}.proxy]\n{}", lines(&proxy_keys(proxy))));
+    }
     if let Some(health) = &service.health {
         text.push_str(&format!("\n[service.{name}.health]\n{}", lines(&health_keys(health))));
     }
@@ -110,6 +114,18 @@ fn backend_keys(backend: &Backend) -> Vec<(&'static str, Value)> {
     if backend.max_flows != 0 {
         keys.push(("max_flows", i64::from(backend.max_flows).into()));
     }
+    keys
+}
+
+fn proxy_keys(proxy: &ProxyTerms) -> Vec<(&'static str, Value)> {
+    let time = |duration: Duration| Value::from(humantime::format_duration(duration).to_string());
+    let mut keys: Vec<_> = proxy.timeouts().into_iter().map(|(key, value)| (key, time(value))).collect();
+    keys.push(("retries", Value::from(i64::from(proxy.retries))));
+    keys.push(("max_queue", Value::from(i64::from(proxy.max_queue))));
+    if !proxy.accept_proxy_from.is_empty() {
+        keys.push(("accept_proxy_from", one_or_many(&proxy.accept_proxy_from)));
+    }
+    keys.extend(proxy.send_proxy.map(|version| ("send_proxy", version.as_str().into())));
     keys
 }
 

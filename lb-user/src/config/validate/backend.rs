@@ -71,16 +71,25 @@ impl Validator<'_> {
 
     /// Complains about what a service's mode cannot do.
     pub(super) fn forwarding(&mut self, path: &Path, service: &Service) {
-        if service.mode != Mode::Dsr {
-            return;
+        if service.mode.is_served_by_agent() && service.protocol != Protocol::Tcp {
+            let wrong = format!("mode \"{}\" is for TCP alone", service.mode);
+            let suggestion = "leave the key out, or use mode \"nat\" or \"dsr\"".to_owned();
+            self.complain::<()>(&path.key("protocol"), Complaint::new(wrong).suggest(Some(suggestion)));
         }
-        if service.keep_source {
-            let wrong = "with mode \"dsr\" backends see clients' addresses in any case".to_owned();
+        if service.keep_source && service.mode != Mode::Nat {
+            let wrong = if service.mode == Mode::Dsr {
+                "with mode \"dsr\" backends see clients' addresses in any case".to_owned()
+            } else {
+                format!("with mode \"{}\" backends see this node's address", service.mode)
+            };
             let suggestion = "leave the key out, or use mode \"nat\"".to_owned();
             self.complain_of_key::<()>(
                 &path.key("keep_source"),
                 Complaint::new(wrong).suggest(Some(suggestion)),
             );
+        }
+        if service.mode != Mode::Dsr {
+            return;
         }
         for (index, backend) in service.backends.iter().enumerate() {
             let Some(address) = backend.addresses.iter().find(|address| address.port() != service.port)

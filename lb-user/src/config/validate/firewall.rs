@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Validator;
+use ipnet::IpNet;
+
 use crate::config::error::did_you_mean;
 use crate::config::file::{FileFirewall, FileRule, FileService, FileSources};
 use crate::config::locate::{Complaint, Path};
@@ -102,15 +104,20 @@ impl Validator<'_> {
                 prefixes.extend(any_source());
                 continue;
             }
-            match parse_prefix(text) {
-                Ok(prefix) => prefixes.push(prefix),
-                Err(error) => {
-                    whole = false;
-                    self.complain::<()>(&path, Complaint::new(error.to_string()));
-                }
+            match self.source_prefix(&path, text) {
+                Some(prefix) => prefixes.push(prefix),
+                None => whole = false,
             }
         }
         whole.then_some(Sources::Prefixes(prefixes))
+    }
+
+    /// An address or a network.
+    pub(super) fn source_prefix(&mut self, path: &Path, text: &str) -> Option<IpNet> {
+        match parse_prefix(text) {
+            Ok(prefix) => Some(prefix),
+            Err(error) => self.complain(path, Complaint::new(error.to_string())),
+        }
     }
 
     fn target(

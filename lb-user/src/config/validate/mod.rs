@@ -7,6 +7,7 @@
 mod address;
 mod backend;
 mod firewall;
+mod proxy;
 mod scalar;
 mod service;
 mod sync;

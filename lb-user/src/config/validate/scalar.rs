@@ -43,11 +43,11 @@ impl Validator<'_> {
             Some(text) => self.parsed(path, text)?,
             None => Mode::Nat,
         };
-        if matches!(mode, Mode::Nat | Mode::Dsr) {
+        if matches!(mode, Mode::Nat | Mode::Dsr | Mode::Tcp) {
             return Some(mode);
         }
         let wrong = format!("the mode \"{mode}\" is not in this release yet");
-        self.complain(path, Complaint::new(wrong).expected("\"nat\" or \"dsr\""))
+        self.complain(path, Complaint::new(wrong).expected("\"nat\", \"dsr\" or \"tcp\""))
     }
 
     /// A whole number within limits.

@@ -69,6 +69,7 @@ impl Validator<'_> {
             Some(health) => self.health(&path.key("health"), health).map(Some),
             None => Some(None),
         };
+        let proxy = mode.and_then(|mode| self.proxy(&path.key("proxy"), file.proxy.as_ref(), mode));
         let backends = self.backends(&path.key("backend"), &file.backend, vips);
         let service = Service {
             name: name?,
@@ -82,6 +83,7 @@ impl Validator<'_> {
             default_policy: default_policy?,
             max_flows: max_flows?,
             at_limit: at_limit?,
+            proxy: proxy?,
             health: health?,
             backends: backends?,
         };

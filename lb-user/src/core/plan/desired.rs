@@ -81,8 +81,10 @@ impl Steering {
 pub struct Desired {
     /// VIPs that this node serves, or may have to serve the next moment.
     pub vips: BTreeSet<IpAddr>,
-    /// Slot tables.
+    /// Slot tables; of services that the agent serves, without slots and backends.
     pub steering: BTreeMap<SteeringKey, Steering>,
+    /// Those of the services that the agent serves.
+    pub proxied: BTreeMap<SteeringKey, Steering>,
 }
 
 /// What `config` wants of the node it names, given its backends' availability. A backend address without
@@ -90,7 +92,7 @@ pub struct Desired {
 pub fn desire(config: &Config, availability: &AvailabilityMap) -> Desired {
     let active = config.vips.iter().filter(|(_, vip)| vip.may_be_on(&config.node.name));
     let vips: BTreeMap<_, _> = active.map(|(name, vip)| (name.clone(), vip.addresses.clone())).collect();
-    let mut desired = Desired { vips: vips.values().flatten().copied().collect(), steering: BTreeMap::new() };
+    let mut desired = Desired { vips: vips.values().flatten().copied().collect(), ..Desired::default() };
     for service in config.services.values() {
         for family in [Family::V4, Family::V6] {
             let addresses = service.vips.iter().filter_map(|vip| vips.get(vip)).flatten();
@@ -102,7 +104,15 @@ pub fn desire(config: &Config, availability: &AvailabilityMap) -> Desired {
                 continue;
             }
             let key = SteeringKey { service: service.name.clone(), family };
-            desired.steering.insert(key, steer(service, family, listen, availability));
+            let mut steering = steer(service, family, listen, availability);
+            if steering.forwarding.is_none() {
+                desired.proxied.insert(key.clone(), steering.clone());
+                steering.backends.clear();
+                steering.slots.clear();
+                // These are the agent's to keep.
+                steering.max_flows = 0;
+            }
+            desired.steering.insert(key, steering);
         }
     }
     desired

@@ -1,8 +1,30 @@
 //! What a virtual router is told, what it has done about that, and the words for its states. Decides nothing.
 
 use super::advert::Advert;
-use crate::model::Priority;
+use crate::model::{AdvertInterval, Priority, VirtualRouterId};
 use std::net::IpAddr;
+use std::time::Duration;
+
+/// What a virtual router is told by the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Its id.
+    pub id: VirtualRouterId,
+    /// How much this node is wanted.
+    pub priority: Priority,
+    /// How often this node advertises as Active.
+    pub interval: AdvertInterval,
+    /// Whether this node takes the addresses from one of lower priority.
+    pub preempt: bool,
+    /// For how long after its start it does not.
+    pub preempt_delay: Duration,
+    /// So many times within [`flap_window`](Self::flap_window) it does, and no more; 0: no limit.
+    pub flap_limit: u32,
+    /// See there.
+    pub flap_window: Duration,
+    /// The addresses, of one family.
+    pub addresses: Vec<IpAddr>,
+}
 
 /// RFC 9568 §6.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,8 @@
 
 use super::advert::Advert;
 use super::damping::Damping;
-pub use super::event::{Action, Input, News, State, Why};
-use crate::model::{AdvertInterval, Priority, VirtualRouterId};
+pub use super::event::{Action, Input, News, Settings, State, Why};
+use crate::model::{AdvertInterval, Priority};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -22,27 +22,6 @@ const TELL_RIVAL_EVERY: Duration = Duration::from_secs(10);
 const HAND_OVER_INTERVALS: u32 = 3;
 /// And for so long at least where another one was asked, which has to be told first.
 const OFFER_LASTS: Duration = Duration::from_secs(1);
-
-/// What a virtual router is told by the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Its id.
-    pub id: VirtualRouterId,
-    /// How much this node is wanted.
-    pub priority: Priority,
-    /// How often this node advertises as Active.
-    pub interval: AdvertInterval,
-    /// Whether this node takes the addresses from one of lower priority.
-    pub preempt: bool,
-    /// For how long after its start it does not.
-    pub preempt_delay: Duration,
-    /// So many times within [`flap_window`](Self::flap_window) it does, and no more; 0: no limit.
-    pub flap_limit: u32,
-    /// See there.
-    pub flap_window: Duration,
-    /// The addresses, of one family.
-    pub addresses: Vec<IpAddr>,
-}
 
 /// What was heard last.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,22 +24,29 @@ fn way() -> impl Strategy<Value = Way> {
     proptest::sample::select(ways.to_vec())
 }
 
-/// Takes the tables of a service apart: its own keys, its health check's, its backends.
-fn parts(service: &Service) -> (Vec<String>, Vec<String>, Vec<String>) {
+/// The lines of a service's own keys, of its tables by their names, and of its backends.
+type Parts = (Vec<String>, Vec<(&'static str, Vec<String>)>, Vec<String>);
+
+/// Takes the tables of a service apart.
+fn parts(service: &Service) -> Parts {
     let mut bare = service.clone();
     bare.backends.clear();
-    bare.health = None;
-    let lines = |text: String| text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect();
-    let own: Vec<String> = lines(render::service(&bare));
-    bare.health.clone_from(&service.health);
-    let with_health: Vec<String> = lines(render::service(&bare));
-    let health = with_health.get(own.len()..).unwrap_or_default().to_vec();
-    (own, health, service.backends.iter().map(render::inline_backend).collect())
+    (bare.health, bare.proxy) = (None, None);
+    let lines = |text: String| -> Vec<String> {
+        text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect()
+    };
+    let own = lines(render::service(&bare));
+    let table = |full: Service| lines(render::service(&full)).get(own.len()..).unwrap_or_default().to_vec();
+    let health = table(Service { health: service.health.clone(), ..bare.clone() });
+    let proxy = table(Service { proxy: service.proxy.clone(), ..bare.clone() });
+    let tables = [("health", health), ("proxy", proxy)].into_iter().filter(|(_, lines)| !lines.is_empty());
+    let tables = tables.collect();
+    (own, tables, service.backends.iter().map(render::inline_backend).collect())
 }
 
 /// Writes a service; every comment that must outlive its neighbours is marked with `keep`.
 fn write_service(service: &Service, way: Way) -> String {
-    let (own, health, backends) = parts(service);
+    let (own, tables, backends) = parts(service);
     let name = toml_edit::Key::new(service.name.as_str());
     let mut text = String::new();
     match way {
@@ -56,22 +63,24 @@ fn write_service(service: &Service, way: Way) -> String {
             };
             writeln!(text, "[service.{name}]\n{} # own", own.join("\n")).unwrap();
             writeln!(text, "backend = {open}{}{close} # own", backends.join(between)).unwrap();
-            if !health.is_empty() {
-                writeln!(text, "[service.{name}.health]\n{}", health.join("\n")).unwrap();
+            for (table, lines) in tables {
+                writeln!(text, "[service.{name}.{table}]\n{}", lines.join("\n")).unwrap();
             }
         }
         Way::Inline => {
-            let health = match health.is_empty() {
-                true => String::new(),
-                false => format!(", health = {{ {} }}", health.join(", ")),
-            };
+            let tables: String = tables
+                .iter()
+                .map(|(table, lines)| format!(", {table} = {{ {} }}", lines.join(", ")))
+                .collect();
             let backends = backends.join(",");
-            writeln!(text, "service.{name} = {{ {}{health}, backend = [{backends}] }} # own", own.join(", "))
+            writeln!(text, "service.{name} = {{ {}{tables}, backend = [{backends}] }} # own", own.join(", "))
                 .unwrap();
         }
         Way::Dotted => {
             own.iter().for_each(|line| writeln!(text, "service.{name}.{line}").unwrap());
-            health.iter().for_each(|line| writeln!(text, "service.{name}.health.{line} # own").unwrap());
+            for (table, lines) in tables {
+                lines.iter().for_each(|line| writeln!(text, "service.{name}.{table}.{line} # own").unwrap());
+            }
             writeln!(text, "service.{name}.backend = [{}]", backends.join(" , ")).unwrap();
         }
     }

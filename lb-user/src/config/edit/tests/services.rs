@@ -13,6 +13,7 @@ fn shop() -> Service {
         protocol: Protocol::Tcp,
         mode: Mode::Nat,
         keep_source: false,
+        proxy: None,
         scheduler: SchedulerKind::RoundRobin,
         when_down: WhenDown::Reset,
         default_policy: DefaultPolicy::Allow,

@@ -1,0 +1,137 @@
+//! Services whose connections end at this node: what the proxy is told of them, and what it tells.
+
+use super::state::Agent;
+use crate::api::{EventKind, ProxyView};
+use crate::config::{ProxyTerms, Service};
+use crate::core::plan::{Steering, SteeringKey, name_hash};
+use crate::core::proxy::{Table, TableBackend};
+use crate::io::proxy::{BackendCounts, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms};
+use crate::model::{BackendName, Family, ServiceName};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Agent {
+    /// Lets the proxy serve what is desired by now.
+    pub(super) fn follow_proxied(&mut self) {
+        let plan = |(key, steering): (&SteeringKey, &Steering)| {
+            let service = self.config.services.get(&key.service)?;
+            Some((key.clone(), plan(service, key.family, steering)))
+        };
+        let plans: BTreeMap<_, _> = self.desired.proxied.iter().filter_map(plan).collect();
+        self.proxy.follow(plans);
+        self.tell_of_listening();
+    }
+
+    /// Tries to listen where that failed before.
+    pub(super) fn listen_again(&mut self) {
+        if !self.proxy.troubles().is_empty() {
+            self.proxy.listen_again();
+            self.tell_of_listening();
+        }
+    }
+
+    /// What is not listened to is told once, and when it is at last.
+    fn tell_of_listening(&mut self) {
+        let troubles = self.proxy.troubles().clone();
+        for (at, reason) in troubles.iter().filter(|(at, reason)| self.deaf.get(*at) != Some(*reason)) {
+            self.journal.record(EventKind::Warning, format!("{at} is not served: {reason}; trying again"));
+        }
+        for at in self.deaf.keys().filter(|at| !troubles.contains_key(*at)) {
+            self.journal.record(
+                EventKind::ConfigChanged,
+                format!("{at} is listened at at last, or not wanted any more"),
+            );
+        }
+        self.deaf = troubles;
+    }
+
+    /// Where nobody listens, in words.
+    pub(super) fn proxy_warnings(&self) -> impl Iterator<Item = String> + '_ {
+        self.deaf.iter().map(|(at, reason)| format!("{at} is not served: {reason}; trying again"))
+    }
+
+    /// Backends that did not accept a connection count as refusing.
+    pub(super) fn handle_proxy_event(&mut self, event: ProxyEvent) {
+        let ProxyEvent::ConnectFailed { name_hash } = event;
+        if let Some(message) = self.checks.handle_refusal(name_hash, Instant::now()) {
+            self.journal.record(EventKind::HealthChanged, message);
+            self.steer_or_record();
+        }
+    }
+
+    /// Ends the connections of a backend.
+    pub(super) fn cut_proxied(&self, service: &ServiceName, backend: &BackendName) {
+        for family in [Family::V4, Family::V6] {
+            self.proxy.cut(name_hash(service, Some(backend), family));
+        }
+    }
+
+    /// What the connections of a service do, if they end here.
+    pub(super) fn proxy_view(&self, service: &Service) -> Option<ProxyView> {
+        service.proxy.as_ref()?;
+        let counts = self.proxy.service_counts(&service.name);
+        let ended = counts.ended.into_iter().map(|(ended, count)| (ended.name().to_owned(), count));
+        Some(ProxyView { active: counts.active, waiting: counts.waiting, ended: ended.collect() })
+    }
+
+    /// What connections to a backend's address did, and how many slots it has.
+    pub(super) fn proxied_address(
+        &self,
+        service: &ServiceName,
+        backend: &BackendName,
+        address: SocketAddr,
+    ) -> (BackendCounts, u64) {
+        let family = Family::of(address.ip());
+        let counts = self.proxy.backend_counts(name_hash(service, Some(backend), family), address);
+        let steering = self.desired.proxied.get(&SteeringKey { service: service.clone(), family });
+        let slots =
+            steering.map_or(0, |steering| steering.slots.iter().filter(|name| *name == backend).count());
+        (counts, slots as u64)
+    }
+}
+
+fn plan(service: &Service, family: Family, steering: &Steering) -> ServicePlan {
+    let index_of: BTreeMap<&BackendName, u32> = steering.backends.keys().zip(0..).collect();
+    let table = Table {
+        scheduler: steering.scheduler,
+        slots: steering.slots.iter().filter_map(|name| index_of.get(name).copied()).collect(),
+        backends: steering
+            .backends
+            .values()
+            .map(|backend| TableBackend { weight: backend.weight, max: backend.max_flows })
+            .collect(),
+    };
+    let planned = |(name, backend): (&BackendName, &crate::core::plan::SteeredBackend)| PlannedBackend {
+        address: backend.address,
+        name_hash: name_hash(&service.name, Some(name), family),
+    };
+    ServicePlan {
+        listen: steering.listen.clone(),
+        table: Arc::new(table),
+        backends: steering.backends.iter().map(planned).collect(),
+        terms: terms(service, steering),
+    }
+}
+
+fn terms(service: &Service, steering: &Steering) -> Terms {
+    let proxy: ProxyTerms = service.proxy.clone().unwrap_or_default();
+    Terms {
+        connect: proxy.connect_timeout,
+        handshake: proxy.handshake_timeout,
+        queue: proxy.queue_timeout,
+        idle: IdleTimeouts {
+            client: proxy.client_timeout,
+            backend: proxy.backend_timeout,
+            half_closed: proxy.half_closed_timeout,
+        },
+        retries: proxy.retries,
+        max_queue: proxy.max_queue,
+        max_flows: steering.max_flows,
+        at_limit: steering.at_limit,
+        when_down: steering.when_down,
+        accept_proxy_from: proxy.accept_proxy_from,
+        send_proxy: proxy.send_proxy,
+    }
+}

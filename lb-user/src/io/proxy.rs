@@ -1,0 +1,282 @@
+//! The userspace dataplane: connections to VIPs end here, and others go on to the backends.
+//!
+//! Owns the listening sockets, the threads that serve connections, and their accounts. Who may take connections, and when a backend is
+//! healthy, the agent decides; it is told of backends that do not answer. Never reads what it moves, but for what has to come before it.
+
+mod account;
+mod connection;
+mod listen;
+mod pipe;
+mod pump;
+mod worker;
+
+pub use account::{BackendCounts, Ended, ServiceCounts};
+pub use pump::IdleTimeouts;
+
+use crate::core::plan::SteeringKey;
+use crate::core::proxy::Table;
+use crate::model::{AtLimit, ProxyVersion, ServiceName, WhenDown};
+use account::{BackendAccount, ServiceAccount};
+use connection::Context;
+use ipnet::IpNet;
+use pipe::Pipes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use worker::Order;
+
+/// What holds for all connections of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a backend may take to accept.
+    pub connect: Duration,
+    /// How long a client may take for what has to come before its data.
+    pub handshake: Duration,
+    /// How long a connection may wait for a backend.
+    pub queue: Duration,
+    /// How long who may be silent.
+    pub idle: IdleTimeouts,
+    /// How often another backend is tried.
+    pub retries: u32,
+    /// How many connections may wait for a backend.
+    pub max_queue: u32,
+    /// How many connections the service may have over both families; 0 is as many as come.
+    pub max_flows: u32,
+    /// What a connection meets at a limit.
+    pub at_limit: AtLimit,
+    /// What a connection meets without a backend.
+    pub when_down: WhenDown,
+    /// Whose connections begin with a PROXY header.
+    pub accept_proxy_from: Vec<IpNet>,
+    /// What backends are told first.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+/// A backend's address, at the place it has in the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedBackend {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// A hash of its service's name, its own and its family.
+    pub name_hash: u64,
+}
+
+/// A service of one family, as it shall be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServicePlan {
+    /// Where clients reach it.
+    pub listen: BTreeSet<SocketAddr>,
+    /// How connections are distributed.
+    pub table: Arc<Table>,
+    /// Its backends, in the order of the table's.
+    pub backends: Vec<PlannedBackend>,
+    /// What holds for all of them.
+    pub terms: Terms,
+}
+
+/// What the proxy found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyEvent {
+    /// A backend did not accept a connection.
+    ConnectFailed {
+        /// Which.
+        name_hash: u64,
+    },
+}
+
+/// A service as its connections see it.
+pub(crate) struct Served {
+    table: Arc<Table>,
+    backends: Vec<ServedBackend>,
+    terms: Terms,
+    account: Arc<ServiceAccount>,
+    ticket: Arc<AtomicU64>,
+}
+
+struct ServedBackend {
+    address: SocketAddr,
+    name_hash: u64,
+    account: Arc<BackendAccount>,
+}
+
+impl Served {
+    fn draw_ticket(&self) -> u64 {
+        self.ticket.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn connections(&self, index: usize) -> u32 {
+        self.backends.get(index).map_or(0, |backend| backend.account.active())
+    }
+}
+
+struct Running {
+    plan: ServicePlan,
+    sender: watch::Sender<Arc<Served>>,
+    ticket: Arc<AtomicU64>,
+    listening: BTreeSet<SocketAddr>,
+}
+
+/// The proxy, as the agent sees it.
+pub struct Proxy {
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+    services: BTreeMap<SteeringKey, Running>,
+    accounts: BTreeMap<ServiceName, Arc<ServiceAccount>>,
+    backends: BTreeMap<(u64, SocketAddr), Arc<BackendAccount>>,
+    events: mpsc::Sender<ProxyEvent>,
+    /// Where nobody listens although somebody should, and why.
+    troubles: BTreeMap<SocketAddr, String>,
+}
+
+/// Events that wait until the agent has time for them.
+const EVENTS_WAITING: usize = 1024;
+
+impl Proxy {
+    /// Starts so many threads. What they find out comes by the channel.
+    ///
+    /// # Errors
+    /// There is no thread to be had, or none of its means.
+    pub fn spawn(threads: usize) -> io::Result<(Self, mpsc::Receiver<ProxyEvent>)> {
+        let (events, events_in) = mpsc::channel(EVENTS_WAITING);
+        let mut workers = Vec::new();
+        for number in 0..threads.max(1) {
+            let (orders, orders_in) = mpsc::unbounded_channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            std::thread::Builder::new()
+                .name(format!("proxy-{number}"))
+                .spawn(move || runtime.block_on(worker::run(orders_in)))?;
+            workers.push(orders);
+        }
+        let proxy = Self {
+            workers,
+            services: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            events,
+            troubles: BTreeMap::new(),
+        };
+        Ok((proxy, events_in))
+    }
+
+    /// Serves these. What stays as it is goes on untouched; open connections go on in any case.
+    pub fn follow(&mut self, plans: BTreeMap<SteeringKey, ServicePlan>) {
+        let gone: Vec<_> = self.services.keys().filter(|key| !plans.contains_key(*key)).cloned().collect();
+        for key in gone {
+            if let Some(running) = self.services.remove(&key) {
+                running.listening.iter().for_each(|at| self.close(*at));
+            }
+        }
+        // An address that goes from one service to another is closed before it is opened.
+        for (key, plan) in &plans {
+            if let Some(running) = self.services.get_mut(key) {
+                let left: Vec<_> = running.listening.difference(&plan.listen).copied().collect();
+                running.listening.retain(|at| plan.listen.contains(at));
+                left.into_iter().for_each(|at| self.close(at));
+            }
+        }
+        for (key, plan) in plans {
+            self.follow_service(key, plan);
+        }
+        self.forget_accounts();
+        self.listen_again();
+    }
+
+    fn follow_service(&mut self, key: SteeringKey, plan: ServicePlan) {
+        if self.services.get(&key).is_some_and(|running| running.plan == plan) {
+            return;
+        }
+        let ticket = self.services.get(&key).map(|running| running.ticket.clone()).unwrap_or_default();
+        let account = self.accounts.entry(key.service.clone()).or_default().clone();
+        let backends = plan.backends.iter().map(|backend| ServedBackend {
+            address: backend.address,
+            name_hash: backend.name_hash,
+            account: self.backends.entry((backend.name_hash, backend.address)).or_default().clone(),
+        });
+        let served = Arc::new(Served {
+            table: plan.table.clone(),
+            backends: backends.collect(),
+            terms: plan.terms.clone(),
+            account,
+            ticket: ticket.clone(),
+        });
+        match self.services.get_mut(&key) {
+            Some(running) => {
+                running.plan = plan;
+                running.sender.send_replace(served);
+            }
+            None => {
+                let (sender, _) = watch::channel(served);
+                self.services.insert(key, Running { plan, sender, ticket, listening: BTreeSet::new() });
+            }
+        }
+    }
+
+    /// Accounts that neither a service nor a connection needs.
+    fn forget_accounts(&mut self) {
+        let names: BTreeSet<&ServiceName> = self.services.keys().map(|key| &key.service).collect();
+        self.accounts.retain(|name, account| names.contains(name) || Arc::strong_count(account) > 1);
+        let plans = self.services.values().flat_map(|running| &running.plan.backends);
+        let planned: BTreeSet<_> = plans.map(|backend| (backend.name_hash, backend.address)).collect();
+        self.backends.retain(|key, account| planned.contains(key) || Arc::strong_count(account) > 1);
+    }
+
+    fn close(&self, at: SocketAddr) {
+        self.order(|| Order::Close(at));
+    }
+
+    fn order(&self, order: impl Fn() -> Order) {
+        for worker in &self.workers {
+            // A thread that is gone has closed all.
+            let _ = worker.send(order());
+        }
+    }
+
+    /// Tries to listen where nobody does yet: what failed before may go by now.
+    pub fn listen_again(&mut self) {
+        self.troubles.clear();
+        for running in self.services.values_mut() {
+            let missing: Vec<_> = running.plan.listen.difference(&running.listening).copied().collect();
+            for at in missing {
+                match listen::open(at, self.workers.len()) {
+                    Ok(listeners) => {
+                        running.listening.insert(at);
+                        for (worker, listener) in self.workers.iter().zip(listeners) {
+                            let (service, events) = (running.sender.subscribe(), self.events.clone());
+                            let context = Context { service, events, pipes: Pipes { are_used: true } };
+                            // A thread that is gone accepts nothing.
+                            let _ = worker.send(Order::Listen { listener, at, context });
+                        }
+                    }
+                    Err(error) => drop(self.troubles.insert(at, error.to_string())),
+                }
+            }
+        }
+    }
+
+    /// Where nobody listens although somebody should, and why.
+    pub fn troubles(&self) -> &BTreeMap<SocketAddr, String> {
+        &self.troubles
+    }
+
+    /// Ends all connections of a backend.
+    pub fn cut(&self, name_hash: u64) {
+        let of = self.backends.iter().filter(|((hash, _), _)| *hash == name_hash);
+        of.for_each(|(_, account)| account.cut.notify_waiters());
+    }
+
+    /// What connections of a service did.
+    pub fn service_counts(&self, service: &ServiceName) -> ServiceCounts {
+        self.accounts.get(service).map(|account| account.counts()).unwrap_or_default()
+    }
+
+    /// What connections of a backend did, at that address.
+    pub fn backend_counts(&self, name_hash: u64, address: SocketAddr) -> BackendCounts {
+        self.backends.get(&(name_hash, address)).map(|account| account.counts()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

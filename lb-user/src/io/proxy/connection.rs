@@ -1,0 +1,296 @@
+//! One connection, from its accept to its end: who the client is, which backend takes it, and then whatever both have to say.
+
+use super::account::{Ended, Place, Waiting};
+use super::pipe::Pipes;
+use super::pump::{End, Moved, Pump, Side};
+use super::{ProxyEvent, Served};
+use crate::core::proxy::{Ask, Choice, HEADER_BYTES_MAX, Header, parse, write};
+use crate::model::{AtLimit, WhenDown};
+use socket2::SockRef;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// Where one backend alone can take a connection, and refused it, it is asked again after this, or its connect timeout if that is less.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The account of bytes that were moved is that far behind at most: all threads write it.
+const COUNT_EVERY_BYTES: u64 = 256 * 1024;
+
+/// What a connection needs of its thread.
+#[derive(Clone)]
+pub(super) struct Context {
+    /// What its service is, now and later.
+    pub(super) service: watch::Receiver<Arc<Served>>,
+    pub(super) events: mpsc::Sender<ProxyEvent>,
+    pub(super) pipes: Pipes,
+}
+
+/// The two ends that a client sees: its own, and the VIP's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ends {
+    pub(super) client: SocketAddr,
+    pub(super) vip: SocketAddr,
+}
+
+/// Serves a connection that was accepted.
+pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context) {
+    let account = context.service.borrow().account.clone();
+    let pipes = context.pipes;
+    // What it takes to open a connection is not kept while it is open.
+    let ended = match Box::pin(open(&client, ends, context)).await {
+        Ok(opened) => exchange(&client, opened, pipes).await,
+        Err(ended) => ended,
+    };
+    if ended != Ended::Closed {
+        reset(&client);
+    }
+    account.count_end(ended);
+}
+
+/// A connection with its backend, and what that is to be told first.
+struct Opened {
+    backend: TcpStream,
+    first: Vec<u8>,
+    served: Arc<Served>,
+    place: Place,
+}
+
+/// Finds out who the client is, and connects to a backend.
+async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Result<Opened, Ended> {
+    let served = context.service.borrow_and_update().clone();
+    let terms = &served.terms;
+    let mut rest = Vec::new();
+    if terms.accept_proxy_from.iter().any(|prefix| prefix.contains(&ends.client.ip())) {
+        let read = timeout(terms.handshake, read_header(client)).await;
+        let (header, more) = read.map_err(|_| Ended::BadHandshake)?.map_err(|_| Ended::BadHandshake)?;
+        if let Some((source, destination)) = header.addresses {
+            ends = Ends { client: source, vip: destination };
+        }
+        rest = more;
+    }
+    // What the service is by now, after all that waiting.
+    let (served, place, backend) = connect(ends, served, &mut context).await?;
+    let mut first =
+        served.terms.send_proxy.map_or_else(Vec::new, |version| write(version, ends.client, ends.vip));
+    first.append(&mut rest);
+    Ok(Opened { backend, first, served, place })
+}
+
+/// Reads a PROXY header, and what came with it.
+async fn read_header(client: &TcpStream) -> io::Result<(Header, Vec<u8>)> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    let mut bytes = Vec::with_capacity(256);
+    loop {
+        if let Some(header) = parse(&bytes).map_err(invalid)? {
+            let rest = bytes.split_off(header.bytes);
+            return Ok((header, rest));
+        }
+        if bytes.len() >= HEADER_BYTES_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        client.readable().await?;
+        match client.try_read_buf(&mut bytes) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+type Connected = (Arc<Served>, Place, TcpStream);
+
+/// Connects to one backend after the other, until one takes the connection or it has been tried as often as may be.
+async fn connect(ends: Ends, mut served: Arc<Served>, context: &mut Context) -> Result<Connected, Ended> {
+    let ticket = served.draw_ticket();
+    let patience = Instant::now() + served.terms.queue;
+    let mut tried: Vec<usize> = Vec::new();
+    let mut failures = 0;
+    let mut waiting = None;
+    loop {
+        let ask = Ask { client: ends.client, vip: ends.vip, ticket, tried: &tried };
+        match place(&served, &ask) {
+            Ok((index, place)) => {
+                drop(waiting.take());
+                let Some(backend) = served.backends.get(index) else { return Err(Ended::NoBackend) };
+                match try_connect(backend.address, served.terms.connect).await {
+                    Ok(stream) => {
+                        place.backend.count_established();
+                        return Ok((served, place, stream));
+                    }
+                    Err(error) => {
+                        place.backend.count_failed();
+                        note_failure(&error, backend.name_hash, context);
+                    }
+                }
+                if failures == served.terms.retries {
+                    return Err(Ended::ConnectFailed);
+                }
+                failures += 1;
+                tried.push(index);
+                let again = Ask { client: ends.client, vip: ends.vip, ticket, tried: &tried };
+                if served.table.choose(&again, |index| served.connections(index)) == Choice::Nobody {
+                    tried.clear();
+                    sleep(ASK_AGAIN_AFTER.min(served.terms.connect)).await;
+                }
+            }
+            Err(refusal) => {
+                let waits = match refusal {
+                    Choice::Full => served.terms.at_limit != AtLimit::Reset,
+                    _ => served.terms.when_down == WhenDown::Drop,
+                };
+                let end = if refusal == Choice::Full { Ended::NoRoom } else { Ended::NoBackend };
+                if !waits {
+                    return Err(end);
+                }
+                if waiting.is_none() {
+                    waiting = Some(Waiting::begin(&served.account, served.terms.max_queue).ok_or(end)?);
+                }
+                wait(&served, context, patience).await.map_err(|()| end)?;
+            }
+        }
+        // Backends come and go while a connection is made.
+        let now = context.service.borrow_and_update().clone();
+        if !Arc::ptr_eq(&now.table, &served.table) {
+            tried.clear();
+        }
+        served = now;
+    }
+}
+
+/// Takes a place at one of the service's backends, or says why there is none.
+fn place(served: &Served, ask: &Ask<'_>) -> Result<(usize, Place), Choice> {
+    let mut taken: Vec<usize> = Vec::new();
+    while !served.account.is_full(served.terms.max_flows) {
+        // Those that another thread was faster at count as tried.
+        let tried = [ask.tried, &taken].concat();
+        let ask = Ask { tried: &tried, ..*ask };
+        let index = match served.table.choose(&ask, |index| served.connections(index)) {
+            Choice::Backend(index) => index,
+            Choice::Nobody if !taken.is_empty() => return Err(Choice::Full),
+            other => return Err(other),
+        };
+        let max = served.table.backends.get(index).map_or(0, |backend| backend.max);
+        let backend = served.backends.get(index).ok_or(Choice::Nobody)?;
+        match Place::take((&served.account, served.terms.max_flows), (&backend.account, max)) {
+            Some(place) => return Ok((index, place)),
+            None => taken.push(index),
+        }
+    }
+    Err(Choice::Full)
+}
+
+/// Waits until there may be room, or another backend.
+async fn wait(served: &Served, context: &mut Context, patience: Instant) -> Result<(), ()> {
+    let changed = async {
+        tokio::select! {
+            () = served.account.freed.notified() => {}
+            // A service that is gone tells nothing more: then its connections wait for the other alone.
+            Ok(()) = context.service.changed() => {}
+        }
+    };
+    timeout_at(patience, changed).await.map_err(|_| ())
+}
+
+async fn try_connect(address: SocketAddr, within: Duration) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_nodelay(true)?;
+    timeout(within, socket.connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)?
+}
+
+/// A backend that does not take connections is told to whoever judges health; that this machine has no socket left is not its fault.
+fn note_failure(error: &io::Error, name_hash: u64, context: &Context) {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, TimedOut};
+    if matches!(error.kind(), ConnectionRefused | HostUnreachable | TimedOut) {
+        // Where nobody listens fast enough, enough has been told.
+        let _ = context.events.try_send(ProxyEvent::ConnectFailed { name_hash });
+    }
+}
+
+/// Lets both sides talk to the end.
+async fn exchange(client: &TcpStream, opened: Opened, pipes: Pipes) -> Ended {
+    let Opened { backend, first, served, place } = opened;
+    // As it was when it began: a change concerns those that come.
+    let idle = &served.terms.idle;
+    let mut pump = Pump::new(client, &backend, first);
+    let (deadline, _) = pump.deadline(idle);
+    let mut sleep = pin!(tokio::time::sleep_until(deadline));
+    let mut cut = pin!(place.backend.cut.notified());
+    let mut counted = Moved::default();
+    let end = poll_fn(|cx| {
+        if cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        let end = pump.poll_within(cx, pipes, idle, sleep.as_mut()).map(Some);
+        let moved = pump.moved();
+        if end.is_ready() || moved.since(counted) >= COUNT_EVERY_BYTES {
+            place
+                .backend
+                .count_bytes(moved.up_bytes - counted.up_bytes, moved.down_bytes - counted.down_bytes);
+            counted = moved;
+        }
+        end
+    })
+    .await;
+    let ended = match end {
+        None => Ended::Cut,
+        Some(End::Closed) => Ended::Closed,
+        Some(End::Reset(Side::Client)) => Ended::ClientReset,
+        Some(End::Reset(Side::Backend)) => Ended::BackendReset,
+        Some(End::Idle(Side::Client)) => Ended::ClientIdle,
+        Some(End::Idle(Side::Backend)) => Ended::BackendIdle,
+        Some(End::HalfClosed) => Ended::HalfClosedIdle,
+    };
+    if ended != Ended::Closed {
+        reset(&backend);
+    }
+    ended
+}
+
+/// When it is closed it is broken off: an orderly end would say that all was told.
+fn reset(stream: &TcpStream) {
+    // One that is gone already needs nothing.
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_small() {
+        let (context, _) = {
+            let served = Served {
+                table: Arc::new(crate::core::proxy::Table {
+                    scheduler: crate::model::SchedulerKind::RoundRobin,
+                    slots: Vec::new(),
+                    backends: Vec::new(),
+                }),
+                backends: Vec::new(),
+                terms: super::super::tests::terms(),
+                account: Arc::default(),
+                ticket: Arc::default(),
+            };
+            let (sender, service) = watch::channel(Arc::new(served));
+            let (events, _) = mpsc::channel(1);
+            (Context { service, events, pipes: Pipes { are_used: true } }, sender)
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let bytes = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+            let at = listener.local_addr().expect("its address");
+            let client = tokio::net::TcpStream::connect(at).await.expect("a connection");
+            let served = serve(client, Ends { client: at, vip: at }, context);
+            std::mem::size_of_val(&served)
+        });
+        assert!(bytes <= 1024, "{bytes} bytes for each connection");
+    }
+}

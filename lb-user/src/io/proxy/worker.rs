@@ -1,0 +1,61 @@
+//! A thread of the proxy: accepts connections at its sockets and serves them. Threads share nothing but accounts.
+
+use super::connection::{Context, Ends, serve};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+/// After a failed accept for lack of descriptors or memory: until then some connections may have ended.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// What a thread is asked to do.
+pub(super) enum Order {
+    /// Accept connections there.
+    Listen { listener: std::net::TcpListener, at: SocketAddr, context: Context },
+    /// Accept none there any more. Open connections go on.
+    Close(SocketAddr),
+}
+
+/// Works until there is nobody who could give orders any more.
+pub(super) async fn run(mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut accepting: BTreeMap<SocketAddr, JoinHandle<()>> = BTreeMap::new();
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Listen { listener, at, context } => match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let before = accepting.insert(at, tokio::spawn(accept(listener, at, context)));
+                    before.inspect(JoinHandle::abort);
+                }
+                Err(error) => warn!(%at, %error, "connections are not accepted by one of the threads"),
+            },
+            Order::Close(at) => {
+                accepting.remove(&at).inspect(JoinHandle::abort);
+            }
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, vip: SocketAddr, context: Context) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                tokio::spawn(serve(stream, Ends { client, vip }, context.clone()));
+            }
+            // It was gone before it was accepted.
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                warn!(%vip, %error, "a connection was not accepted");
+                tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
