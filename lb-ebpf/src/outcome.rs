@@ -103,6 +103,9 @@ outcomes! {
     /// Of no flow that is known here, a moment after this node took the VIP from another: its sender will send it again, and by then the
     /// other node may have told.
     InGrace = "in_grace" Drop,
+    /// A client's SYN to a VIP that other nodes may take over, while the agent, which would tell them of the flow, is gone or hangs: its
+    /// sender will send it again.
+    Unheard = "unheard" Drop,
     /// A datagram to a NAT port, of no flow: nothing to answer.
     UnknownDatagram = "unknown_datagram" Drop,
     /// To a VIP that other nodes may have taken over, and the agent has not renewed the lease for it: nobody serves it here.

@@ -5,7 +5,7 @@ use crate::client::{
 };
 use crate::sync::{at_home, failover_lab, in_sync};
 use crate::tracking::configure;
-use crate::vrrp::{expect_active, expect_state, give_vrrp, set_link};
+use crate::vrrp::{expect_active, expect_state, give_vrrp, router, set_link};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, Options, poll};
 use nix::sys::signal::Signal;
@@ -196,6 +196,115 @@ fn the_application_notices_nothing_of_a_node_that_goes_and_comes_back() -> Resul
         ensure!(errors.is_empty(), "{errors:?}");
         ensure!(written.len() >= 5, "only {} notes were written", written.len());
         ensure!(written.is_subset(&there), "of {written:?} only {there:?} are there");
+    }
+    lab.down()
+}
+
+/// Asks the router's network every 5 ms who has VIP A, until it is told to stop; then says when each MAC address answered first and last,
+/// in seconds. ARP is answered by whoever serves.
+const WHO_HAS: &str = r#"
+import socket, struct, sys, time
+k = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806))
+k.bind(("br-servers", 0))
+own = k.getsockname()[4]
+ask = b"\xff" * 6 + own + struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1) + own + socket.inet_aton("10.80.0.1") + b"\0" * 6 + socket.inet_aton("10.80.0.100")
+k.settimeout(0.005)
+seen, until = {}, time.monotonic() + float(sys.argv[1])
+while time.monotonic() < until:
+    k.send(ask)
+    end = time.monotonic() + 0.005
+    while time.monotonic() < end:
+        try:
+            frame = k.recv(2048)
+        except (TimeoutError, socket.timeout):
+            break
+        # An answer, not an announcement.
+        if frame[20:22] == b"\0\2" and frame[28:32] == socket.inet_aton("10.80.0.100") and frame[38:42] == socket.inet_aton("10.80.0.1"):
+            mac, now = frame[22:28].hex(), time.monotonic()
+            seen[mac] = (seen.get(mac, (now,))[0], now)
+for mac, (first, last) in seen.items():
+    print(mac, first, last)
+"#;
+
+/// At whatever moment between two advertisements the agent dies: its node is silent before the other one begins.
+#[test]
+fn a_node_whose_agent_dies_is_silent_before_the_other_one_serves() -> Result<()> {
+    let lab = web_lab()?;
+    for node in ["lb1", "lb2"] {
+        // So rare that an overlap would be long.
+        let text = lab.agent_config(node)?;
+        let table = "[vip.A.vrrp]\nid = 51\ninterval = \"400ms\"\nflap_limit = 0\n[vip.A]\n";
+        lab.write_agent_config(node, &text.replacen("[vip.A]\n", table, 1))?;
+        let output = lab.lbctl(node)?.arg("apply").output()?;
+        ensure!(output.status.success(), "{output:?}");
+    }
+    for phase in 0..4u32 {
+        expect_state(&lab, "lb1", "A", "active")?;
+        expect_state(&lab, "lb2", "A", "backup")?;
+        let before = sent(&lab)?;
+        let mut asker = lab.host("router").command("python3");
+        let asker = asker.args(["-c", WHO_HAS, "3.5"]).stdout(Stdio::piped()).spawn()?;
+        poll::until("lb1 advertises", PATIENCE, || {
+            ensure!(sent(&lab)? > before, "not yet");
+            Ok(())
+        })?;
+        let due = std::time::Instant::now() + phase * std::time::Duration::from_millis(100);
+        poll::wait(PATIENCE, || std::time::Instant::now() >= due);
+        lab.kill_agent("lb1", Signal::SIGKILL)?;
+        let answered = String::from_utf8(asker.wait_with_output()?.stdout)?;
+        let times: Vec<(f64, f64)> = answered
+            .lines()
+            .map(|line| {
+                let mut words = line.split(' ').skip(1).map(str::parse);
+                Ok((words.next().context("a time")??, words.next().context("a time")??))
+            })
+            .collect::<Result<_>>()?;
+        let [one, other] = times[..] else { anyhow::bail!("not both nodes answered:\n{answered}") };
+        let (old, new) = if one.0 < other.0 { (one, other) } else { (other, one) };
+        ensure!(old.1 < new.0, "phase {phase}: both answered for {:.3} s", old.1 - new.0);
+        lab.start_agent("lb1")?;
+    }
+    expect_state(&lab, "lb1", "A", "active")?;
+    lab.down()
+}
+
+/// Advertisements that lb1 sent for VIP A.
+fn sent(lab: &Lab) -> Result<u64> {
+    Ok(router(lab, "lb1", "A", lb_user::model::Family::V4)?.adverts_sent)
+}
+
+/// Something done to a node.
+type Deed = fn(&Lab) -> Result<()>;
+
+/// What began at one node while the other one was away outlives its coming back.
+#[test]
+fn connections_that_began_while_a_node_was_away_outlive_its_return() -> Result<()> {
+    let lab = failover_lab()?;
+    let leaves_and_returns: [(Deed, Deed); 2] = [
+        (|lab| lab.kill_agent("lb1", Signal::SIGKILL), |lab| lab.start_agent("lb1")),
+        (|lab| set_link(lab, "down"), |lab| set_link(lab, "up")),
+    ];
+    for (leave, come_back) in leaves_and_returns {
+        leave(&lab)?;
+        expect_active(&lab, "lb2", "A")?;
+        // lb2 takes lb1 for gone, and does not keep for it what changes.
+        poll::until("lb2 has given lb1 up", PATIENCE, || {
+            let peers = crate::sync::sync_view(&lab, "lb2")?.peers;
+            ensure!(peers.iter().all(|peer| !peer.here), "{peers:?}");
+            Ok(())
+        })?;
+        let mut kept = lab.host("client").inside(|| {
+            let of = |vip: IpAddr| (0..100).map(move |_| KeptConnection::open(vip));
+            vip_a().into_iter().flat_map(of).collect::<Result<Vec<_>>>()
+        })??;
+        come_back(&lab)?;
+        at_home(&lab)?;
+        let lost: Vec<String> = lab.host("client").inside(|| {
+            kept.iter_mut().filter_map(|one| one.ask(false).err()).map(|error| format!("{error:#}")).collect()
+        })?;
+        ensure!(lost.is_empty(), "{} of {} were lost: {:?}", lost.len(), kept.len(), lost.first());
+        in_sync(&lab, "lb1")?;
+        in_sync(&lab, "lb2")?;
     }
     lab.down()
 }

@@ -27,7 +27,7 @@ pub use service::{
     AtLimit, Backend, BackendStats, Forwarding, NodeConfig, SERVED_HERE, Scheduler, Service, ServiceKey,
     ServiceLimit,
 };
-pub use sync::{PeerPorts, SYNC_GRACE_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS, SYNC_WORDS};
+pub use sync::{PeerPorts, SYNC_GRACE_UNTIL, SYNC_HEARD_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS, SYNC_WORDS};
 pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned

@@ -1,13 +1,15 @@
 //! The words by which the agent steers what the program tells about flows, and what it does with unknown ones.
 
 /// Words of the map.
-pub const SYNC_WORDS: u32 = 3;
+pub const SYNC_WORDS: u32 = 4;
 /// Which of them says whether flows' keys are told: 0 is no.
 pub const SYNC_TELLS: u32 = 0;
 /// Which says until when unknown flows may be those of another node, in ns of the coarse clock; 0 is never.
 pub const SYNC_GRACE_UNTIL: u32 = 1;
 /// Which says what ports other nodes give to flows, as [`PeerPorts`].
 pub const SYNC_PEER_PORTS: u32 = 2;
+/// Which says until when somebody listens who tells other nodes of flows, in ns of the coarse clock; 0: nobody needs to.
+pub const SYNC_HEARD_UNTIL: u32 = 3;
 
 /// The ports that other nodes give to flows, from the lowest to the highest of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -26,6 +26,7 @@ pub(super) fn forget(key: &FlowKey, record: &FlowRecord) {
     // Either may be gone already: the agent's sweep removes closed flows too.
     maps::remove_established(&twin);
     maps::remove_established(key);
+    sync::tell(key);
     maps::count(Occurrence::TupleReused);
 }
 

@@ -1,6 +1,7 @@
 //! Packets that are left for the host's own network stack: whether it may have them.
 
 use super::{firewall, frame::Frame, icmp, maps, now_ns};
+use crate::abi::FlowKey;
 use crate::outcome::Outcome;
 use crate::wire::{ETHERNET_BYTES, Icmp, IpFrame};
 use aya_ebpf::programs::XdpContext;
@@ -34,5 +35,18 @@ fn is_unwanted<I: icmp::IcmpFamily>(frame: Frame, outcome: Outcome) -> bool {
     match frame.view_at::<Icmp>(ETHERNET_BYTES + I::BYTES) {
         Some(icmp) => !I::is_discovery(icmp),
         None => true,
+    }
+}
+
+/// What becomes of a datagram that no service takes.
+#[inline(always)]
+pub(super) fn of_no_service(key: &FlowKey) -> Outcome {
+    if !maps::is_vip(&key.destination) {
+        return Outcome::NotOurs;
+    }
+    match maps::node() {
+        None => Outcome::Internal,
+        Some(node) if node.owns_nat_port(key.destination_port()) => Outcome::UnknownDatagram,
+        Some(_) => Outcome::NoService,
     }
 }

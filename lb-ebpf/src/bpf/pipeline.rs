@@ -213,7 +213,7 @@ fn process_udp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
         return established::process_datagram::<I>(ctx, datagram, &key, record, now);
     }
     if !is_to_service::<I>(&policy, &key, now)? {
-        return Err(of_no_service(&key));
+        return Err(host::of_no_service(&key));
     }
     // What answers an answer would go on for ever between two services.
     if maps::may_be_vip(datagram.ip.source_last_bytes()) && maps::is_vip(&key.source) {
@@ -224,19 +224,6 @@ fn process_udp<I: icmp::IcmpFamily>(ctx: &XdpContext, frame: Frame) -> Result {
     }
     admit(&key)?;
     new_flow::process_datagram::<I>(ctx, frame, &key)
-}
-
-/// What becomes of a datagram that no service takes.
-#[inline(always)]
-fn of_no_service(key: &FlowKey) -> Outcome {
-    if !maps::is_vip(&key.destination) {
-        return Outcome::NotOurs;
-    }
-    match maps::node() {
-        None => Outcome::Internal,
-        Some(node) if node.owns_nat_port(key.destination_port()) => Outcome::UnknownDatagram,
-        Some(_) => Outcome::NoService,
-    }
 }
 
 #[inline(always)]
@@ -275,6 +262,10 @@ fn open<I: Rewritable>(ctx: &XdpContext, frame: Frame, key: &FlowKey) -> Result 
     if opening.service.is_served_here() {
         admit(key)?;
         return Err(Outcome::ToAgent);
+    }
+    // It would end with this node, which may be any moment now.
+    if sync::is_unheard(opening.now) && maps::needs_lease(&key.destination) {
+        return Err(Outcome::Unheard);
     }
     if opening.service.slots_len == 0 {
         if opening.service.when_down != 0 {

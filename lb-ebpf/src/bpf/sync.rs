@@ -5,7 +5,9 @@
 //! know, and until when flows of others may still become known here.
 
 use super::{explain::explains, maps};
-use crate::abi::{FlowKey, PeerPorts, SYNC_GRACE_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS, SYNC_WORDS, age_ns};
+use crate::abi::{
+    FlowKey, PeerPorts, SYNC_GRACE_UNTIL, SYNC_HEARD_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS, SYNC_WORDS, age_ns,
+};
 use crate::outcome::Occurrence;
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
@@ -37,6 +39,13 @@ pub(super) fn tell(key: &FlowKey) {
 pub(super) fn is_grace(now: u64) -> bool {
     let until = word(SYNC_GRACE_UNTIL);
     until != 0 && age_ns(until, now) < 0
+}
+
+/// Whether nobody would tell other nodes of a flow that begins now, although they want to know: the agent is gone, or hangs.
+#[inline(never)]
+pub(super) fn is_unheard(now: u64) -> bool {
+    let until = word(SYNC_HEARD_UNTIL);
+    until != 0 && age_ns(until, now) >= 0
 }
 
 /// Whether a port, network byte order, is one that other nodes give to flows.

@@ -137,7 +137,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
             error!(%error, "the lease of this node's VIPs was not renewed");
         }
     };
-    let (virtual_routers, decisions) = VirtualRouters::spawn(Box::new(renew))
+    let (virtual_routers, decisions) = VirtualRouters::spawn(crate::io::urgency::raise, Box::new(renew))
         .map_err(|cause| AgentError::System { what: "starting the thread for VRRP", cause })?;
     let (found, sync_events) = mpsc::unbounded_channel();
     let syncing = sync::spawn(&config, &dataplane, found)?;

@@ -176,6 +176,7 @@ impl Agent {
         self.hold_vips().await;
         self.start_sync()?;
         self.follow_trackers();
+        let resumed = self.still_resumed(resumed).await?;
         self.virtual_routers.follow(super::vrrp::wanted(&self.config, resumed));
         Ok(())
     }

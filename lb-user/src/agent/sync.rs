@@ -28,6 +28,8 @@ use view::both_active;
 
 /// So many ticks in a row something must differ before it is told: both nodes are changed one after the other.
 const TICKS_TO_TELL: u32 = 5;
+/// And two nodes serve one VIP: for a moment they do when it moves.
+const TICKS_OF_SPLIT: u32 = 2;
 
 /// What this node is, for those who share its flows.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +69,8 @@ pub(super) enum Order {
 pub(super) enum SyncEvent {
     /// About a peer.
     Peer(SocketAddr, PeerNews),
+    /// Another node is not heard any more: what it knows by then, this one lacks.
+    Parted,
     /// This node has what the others know, or does not wait for that any longer.
     Joined {
         /// Whether it has all.
@@ -82,6 +86,8 @@ pub(super) enum PeerNews {
     Came,
     Left,
     Introduced(Introduction),
+    /// It asks this node to take these VIPs.
+    Offers(Vec<Address>),
     Refused(String),
     Accepted,
     SnapshotEnded,
@@ -95,6 +101,8 @@ pub(super) struct PeerSnapshot {
     refused: Option<String>,
     has_snapshot: bool,
     has_been_told: bool,
+    /// That, but for what came in the last moments.
+    is_settled: bool,
     waiting: usize,
     counts: Counts,
 }
@@ -136,7 +144,11 @@ pub(super) fn spawn(
     events: mpsc::UnboundedSender<SyncEvent>,
 ) -> Result<Option<Syncing>, AgentError> {
     let Some(settings) = &config.sync else { return Ok(None) };
-    let socket = SyncSocket::open(settings.address, read_key(&settings.key_file)?)?;
+    let socket = SyncSocket::open(
+        settings.address,
+        read_key(&settings.key_file)?,
+        settings.peers.iter().copied().collect(),
+    )?;
     let scene = scene(config, dataplane, config.fingerprint(), &BTreeSet::new(), &AvailabilityMap::new());
     let parts = thread::Parts {
         socket,
@@ -196,6 +208,7 @@ fn scene(
                 .map(|((service, backend, family), _)| name_hash(service, Some(backend), *family))
                 .collect(),
             offers: Vec::new(),
+            wants_snapshot: false,
         },
         offer: None,
         active,
@@ -252,6 +265,10 @@ impl Agent {
 
     pub(super) fn handle_sync_event(&mut self, event: SyncEvent) {
         let (kind, words) = match event {
+            SyncEvent::Parted => {
+                self.virtual_routers.hold_preemption(true);
+                return;
+            }
             SyncEvent::Joined { complete, flows } => {
                 self.virtual_routers.hold_preemption(false);
                 if complete {
@@ -259,8 +276,8 @@ impl Agent {
                         format!("this node has the others' flows ({flows} told), and may take VIPs over");
                     (EventKind::SyncChanged, words)
                 } else {
-                    let words = "the others' flows were not told within sync.join_timeout; this node takes VIPs over \
-                                 all the same, and connections may end when it does";
+                    let words = "the others' flows were not told within sync.join_timeout, or are not shared; this node takes \
+                                 VIPs over all the same, and connections may end when it does";
                     (EventKind::Warning, words.to_owned())
                 }
             }
@@ -281,8 +298,11 @@ impl Agent {
                 return Some((EventKind::Warning, words.to_owned()));
             }
             PeerNews::SnapshotEnded => "all its flows have been told".to_owned(),
+            PeerNews::Offers(offers) => {
+                self.take_offered(&offers);
+                return None;
+            }
             PeerNews::Introduced(introduction) => {
-                self.take_offered(&introduction.offers);
                 let ports = self.peer_ports(introduction.nat_ports);
                 let error = self.dataplane.set_peer_ports(ports).err()?;
                 return Some((
@@ -326,14 +346,14 @@ impl Agent {
         for (at, peer) in &snapshot.peers {
             let other = peer.introduced.as_ref().filter(|_| peer.is_here);
             let differs = other.is_some_and(|other| other.fingerprint != own.fingerprint);
-            if lasts(&mut syncing.drift, *at, differs) {
+            if lasts(&mut syncing.drift, *at, differs, TICKS_TO_TELL) {
                 warnings.push(format!(
                     "{at}: its configuration differs from this node's in VIPs, services or firewall; make both files \
                      agree, or what is served will depend on which node serves it"
                 ));
             }
             let both = other.map(|other| both_active(own, other)).unwrap_or_default();
-            if lasts(&mut syncing.both_active, *at, !both.is_empty()) {
+            if lasts(&mut syncing.both_active, *at, !both.is_empty(), TICKS_OF_SPLIT) {
                 warnings.push(format!(
                     "{at}: split brain: both nodes serve {}. They hear each other here but not by VRRP: look at what \
                      filters IP protocol 112 between them, and at vip.NAME.vrrp.peers",
@@ -348,14 +368,14 @@ impl Agent {
 }
 
 /// Whether this is the tick at which something has lasted long enough to be told.
-fn lasts(ticks: &mut BTreeMap<SocketAddr, u32>, at: SocketAddr, is_so: bool) -> bool {
+fn lasts(ticks: &mut BTreeMap<SocketAddr, u32>, at: SocketAddr, is_so: bool, wanted: u32) -> bool {
     if !is_so {
         ticks.remove(&at);
         return false;
     }
     let count = ticks.entry(at).or_default();
     *count = count.saturating_add(1);
-    *count == TICKS_TO_TELL
+    *count == wanted
 }
 
 #[cfg(test)]
@@ -366,9 +386,9 @@ mod tests {
     fn what_differs_is_told_once_when_it_has_lasted() {
         let at = SocketAddr::from(([10, 80, 0, 3], 8788));
         let mut ticks = BTreeMap::new();
-        let told: Vec<bool> = (0..8).map(|_| lasts(&mut ticks, at, true)).collect();
+        let told: Vec<bool> = (0..8).map(|_| lasts(&mut ticks, at, true, TICKS_TO_TELL)).collect();
         assert_eq!(told, [false, false, false, false, true, false, false, false]);
-        assert!(!lasts(&mut ticks, at, false));
-        assert!(!lasts(&mut ticks, at, true), "it begins anew");
+        assert!(!lasts(&mut ticks, at, false, TICKS_TO_TELL));
+        assert!(!lasts(&mut ticks, at, true, TICKS_TO_TELL), "it begins anew");
     }
 }

@@ -113,6 +113,13 @@ impl Holding {
         self.unannounced.keys().cloned().collect()
     }
 
+    /// These are announced anew, those of them that are held.
+    pub(super) fn announce_again(&mut self, places: impl IntoIterator<Item = Place>) {
+        let held = &self.held;
+        let places = places.into_iter().filter(|place| held.contains(place));
+        self.unannounced.extend(places.map(|place| (place, ANNOUNCEMENTS)));
+    }
+
     /// A place that cannot be announced is not tried again.
     pub(super) fn give_up_announcing(&mut self, place: &Place) {
         self.unannounced.remove(place);

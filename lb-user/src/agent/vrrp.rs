@@ -2,7 +2,9 @@
 
 use super::AgentError;
 use super::state::Agent;
-use crate::api::{ApiError, EventKind, HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView};
+use crate::api::{
+    ApiError, ErrorKind, EventKind, HandOverRequest, HandedOver, HeardView, VirtualRouterView, VrrpView,
+};
 use crate::config::Config;
 use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State, Why};
@@ -12,6 +14,11 @@ use crate::model::{Family, VipName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+/// With shared flows a node that comes back waits for so long at least before it preempts.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// An agent that ends waits no longer for others to be told its flows.
+const SUCCESSORS_WITHIN: Duration = Duration::from_secs(2);
 
 /// What a configuration wants of virtual routers, of which these go on as Active.
 pub(super) fn wanted(config: &Config, resumed: BTreeSet<RouterKey>) -> Wanted {
@@ -34,7 +41,11 @@ fn plans(config: &Config) -> BTreeMap<RouterKey, RouterPlan> {
                 priority: vrrp.priority,
                 interval: vrrp.interval,
                 preempt: vrrp.preempt,
-                preempt_delay: vrrp.preempt_delay,
+                preempt_delay: match config.sync {
+                    // What was missed in a short absence is told by then.
+                    Some(_) => vrrp.preempt_delay.max(CATCH_UP),
+                    None => vrrp.preempt_delay,
+                },
                 flap_limit: vrrp.flap_limit,
                 flap_window: vrrp.flap_window,
                 addresses,
@@ -75,14 +86,29 @@ impl Agent {
         Ok(self.active.clone())
     }
 
+    /// Those that were resumed, or none where the lease ended while this agent started.
+    pub(super) async fn still_resumed(
+        &mut self,
+        resumed: BTreeSet<RouterKey>,
+    ) -> Result<BTreeSet<RouterKey>, AgentError> {
+        if resumed.is_empty() || self.dataplane.is_leased()? {
+            return Ok(resumed);
+        }
+        self.active.clear();
+        self.hold_vips().await;
+        self.tell_sync();
+        Ok(BTreeSet::new())
+    }
+
     /// A virtual router made up its mind.
     pub(super) async fn handle_decision(&mut self, decision: Decision) {
         match decision {
             Decision::Acquire(key) => {
                 self.active.insert(key);
                 self.begin_grace();
-                self.hold_vips().await;
+                // From here on nobody knows its flows better.
                 self.tell_sync();
+                self.hold_vips().await;
             }
             Decision::Release(key) => {
                 self.active.remove(&key);
@@ -92,6 +118,9 @@ impl Agent {
             Decision::News(key, news) => {
                 if let News::StateChanged { from, to, why } = &news {
                     self.notify(&key, *from, *to, reason(*why));
+                }
+                if matches!(news, News::RivalHeard { .. }) {
+                    self.reassert(&key);
                 }
                 let (kind, words) = self.words(&news);
                 self.journal.record(kind, format!("{}: {words}", label(&key)));
@@ -103,6 +132,17 @@ impl Agent {
                 self.journal.record(EventKind::VrrpChanged, format!("{}: takes part again", label(&key)));
             }
         }
+    }
+
+    /// Another node served, too: whoever learnt its address shall learn this one's, and flows that began there may still become known.
+    fn reassert(&mut self, key: &RouterKey) {
+        self.begin_grace();
+        if let Some(vip) = self.config.vips.get(&key.0) {
+            let places: Vec<_> =
+                vip.addresses_of(key.1).map(|address| (vip.interface.clone(), address)).collect();
+            self.holding.announce_again(places);
+        }
+        self.announce_vips();
     }
 
     fn words(&self, news: &News) -> (EventKind, String) {
@@ -149,6 +189,11 @@ impl Agent {
         }
         let wanted = |key: &&RouterKey| request.vip.as_ref().is_none_or(|name| self.moves_with(name, &key.0));
         let keys: BTreeSet<RouterKey> = self.active.iter().filter(wanted).cloned().collect();
+        if !request.force && !self.successors_are_ready() {
+            let message = "no other node has been told all flows yet; try again in a moment, or hand over with --force and \
+                           lose connections";
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
         let vips: BTreeSet<_> = keys.iter().map(|(name, _)| name.clone()).collect();
         match &request.to {
             Some(node) => self.offer_to(node, keys)?,
@@ -168,6 +213,10 @@ impl Agent {
         &mut self,
         decisions: &mut tokio::sync::mpsc::UnboundedReceiver<Decision>,
     ) {
+        let patience = Instant::now() + SUCCESSORS_WITHIN;
+        while !self.successors_are_ready() && Instant::now() < patience {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         self.virtual_routers.stop().await;
         while let Ok(decision) = decisions.try_recv() {
             self.handle_decision(decision).await;

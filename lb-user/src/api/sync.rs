@@ -2,7 +2,7 @@
 
 use crate::model::NodeName;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// `GET /v1/sync`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,9 @@ pub struct SyncPeerView {
     pub waiting: u64,
     /// Whether its VIPs, services and firewall are as here; `null`: not known.
     pub same_configuration: Option<bool>,
+    /// VIP addresses that it says it serves.
+    #[serde(default)]
+    pub active: Vec<IpAddr>,
     /// VIP addresses that both say they serve.
     pub both_active: Vec<String>,
     /// Backends that only this node finds down.

@@ -4,7 +4,7 @@ use super::args::VrrpCommand;
 use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
-use crate::api::{HandOverRequest, HandedOver, VirtualRouterView, VrrpView};
+use crate::api::{HandOverRequest, HandedOver, SyncView, VirtualRouterView, VrrpView};
 use crate::model::VipName;
 use humantime::format_duration;
 use hyper::Method;
@@ -17,8 +17,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub(super) async fn run(client: &Client, output: Output, command: VrrpCommand) -> Result<Exit, CliError> {
     match command {
         VrrpCommand::Status => status(client, output).await,
-        VrrpCommand::Failover { vip, to, wait } => {
-            failover(client, output, HandOverRequest { vip, to }, wait.into()).await
+        VrrpCommand::Failover { vip, to, force, wait } => {
+            failover(client, output, HandOverRequest { vip, to, force }, wait.into()).await
         }
     }
 }
@@ -96,10 +96,17 @@ async fn failover(
         let view: VrrpView = client.get("/vrrp").await?;
         let still: Vec<_> =
             view.routers.iter().filter(|one| one.active && begun.vips.contains(&one.vip)).collect();
-        if still.is_empty() {
+        if still.is_empty() && has_arrived(client, &view, &request, &begun).await? {
             break;
         }
         if Instant::now() >= deadline {
+            if still.is_empty() {
+                let message = format!(
+                    "gave {} away, and the other node does not say that it has it",
+                    list(&begun.vips)
+                );
+                return Err(CliError::TimedOut(message));
+            }
             let names: Vec<String> = still.iter().map(|one| format!("{} {}", one.vip, one.family)).collect();
             let message = format!(
                 "nobody took {} over within {}; this node keeps serving it",
@@ -111,12 +118,30 @@ async fn failover(
         tokio::time::sleep(LOOK_EVERY).await;
     }
     output.print(&begun, |begun| {
-        let names: Vec<_> = begun.vips.iter().map(VipName::as_str).collect();
-        if names.is_empty() {
+        if begun.vips.is_empty() {
             "nothing is Active here".to_owned()
         } else {
-            format!("handed over: {}", names.join(", "))
+            format!("handed over: {}", list(&begun.vips))
         }
     })?;
     Ok(Exit::Success)
+}
+
+fn list(vips: &[VipName]) -> String {
+    vips.iter().map(VipName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether the node that was named says that it serves what it was given; nobody asks where none was named.
+async fn has_arrived(
+    client: &Client,
+    view: &VrrpView,
+    request: &HandOverRequest,
+    begun: &HandedOver,
+) -> Result<bool, CliError> {
+    let Some(node) = &request.to else { return Ok(true) };
+    let sync: SyncView = client.get("/sync").await?;
+    let given = view.routers.iter().filter(|one| begun.vips.contains(&one.vip));
+    let mut given = given.flat_map(|one| &one.addresses);
+    let peer = sync.peers.iter().find(|peer| peer.node.as_ref() == Some(node));
+    Ok(peer.is_some_and(|peer| given.all(|address| peer.active.contains(address))))
 }

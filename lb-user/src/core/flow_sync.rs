@@ -11,6 +11,7 @@ mod heard;
 mod introduction;
 mod seal;
 mod session;
+mod snapshot;
 mod waiting;
 
 pub use copy::{Change, CopyError, FlowCopy};
@@ -18,4 +19,5 @@ pub use datagram::DatagramError;
 pub use heard::Heard;
 pub use introduction::{ACTIVE_MAX, Introduction};
 pub use seal::SyncKey;
-pub use session::{Session, Walk};
+pub use session::Session;
+pub use snapshot::Walk;

@@ -12,4 +12,5 @@ pub mod prefix_file;
 pub mod probe;
 pub mod proxy;
 pub mod sync;
+pub mod urgency;
 pub mod vrrp;

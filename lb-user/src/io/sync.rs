@@ -5,6 +5,7 @@
 use crate::core::flow_sync::SyncKey;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
@@ -45,6 +46,8 @@ pub enum SyncError {
 pub enum Received<'a> {
     /// Nothing more for now.
     Nothing,
+    /// Something from an address that is no peer's, which nobody looked at.
+    Stranger(SocketAddr),
     /// Something that was not sealed with the key.
     Unsealed(SocketAddr),
     /// What was under a seal.
@@ -55,6 +58,7 @@ pub enum Received<'a> {
 pub struct SyncSocket {
     socket: UdpSocket,
     key: SyncKey,
+    peers: BTreeSet<SocketAddr>,
     buffer: Vec<u8>,
 }
 
@@ -77,11 +81,11 @@ pub fn read_key(path: &Path) -> Result<SyncKey, SyncError> {
 }
 
 impl SyncSocket {
-    /// Opens it at this node's address.
+    /// Opens it at this node's address, to hear these.
     ///
     /// # Errors
     /// The kernel refuses: this machine does not have the address, or the port is taken.
-    pub fn open(address: SocketAddr, key: SyncKey) -> Result<Self, SyncError> {
+    pub fn open(address: SocketAddr, key: SyncKey, peers: BTreeSet<SocketAddr>) -> Result<Self, SyncError> {
         let opened = || -> io::Result<UdpSocket> {
             let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
             // As much as the kernel allows.
@@ -91,7 +95,7 @@ impl SyncSocket {
             Ok(socket.into())
         };
         let socket = opened().map_err(|cause| SyncError::Socket { address, cause })?;
-        Ok(Self { socket, key, buffer: vec![0; DATAGRAM_BYTES_MAX] })
+        Ok(Self { socket, key, peers, buffer: vec![0; DATAGRAM_BYTES_MAX] })
     }
 
     /// Waits for something to come, but only so long.
@@ -105,6 +109,8 @@ impl SyncSocket {
     /// What came next.
     pub fn receive(&mut self) -> Received<'_> {
         match self.socket.recv_from(&mut self.buffer) {
+            // Before any work is done for it.
+            Ok((_, from)) if !self.peers.contains(&from) => Received::Stranger(from),
             Ok((bytes, from)) => {
                 let datagram = self.buffer.get(..bytes).unwrap_or_default();
                 match self.key.open(datagram) {
@@ -131,23 +137,28 @@ mod tests {
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef\n";
 
-    fn socket(secret: &str) -> SyncSocket {
+    fn socket(secret: &str, peers: &[&SyncSocket]) -> SyncSocket {
         let key = SyncKey::new(secret.as_bytes()).expect("long enough");
-        SyncSocket::open(SocketAddr::from(([127, 0, 0, 1], 0)), key).expect("a socket")
+        let peers = peers.iter().map(|peer| peer.socket.local_addr().expect("an address")).collect();
+        SyncSocket::open(SocketAddr::from(([127, 0, 0, 1], 0)), key, peers).expect("a socket")
     }
 
     #[test]
     fn what_is_sealed_with_the_key_is_heard_and_nothing_else() {
-        let (one, mut other) = (socket(SECRET), socket(SECRET));
-        let stranger = socket(&SECRET.replace('0', "1"));
+        let (one, another) = (socket(SECRET, &[]), socket(SECRET, &[]));
+        let liar = socket(&SECRET.replace('0', "1"), &[]);
+        let mut other = socket(SECRET, &[&one, &liar]);
         let at = other.socket.local_addr().expect("an address");
         assert!(one.send(at, b"flows".to_vec()) > 5);
         other.wait(Duration::from_secs(5));
         assert!(matches!(other.receive(), Received::Content(_, b"flows")));
         assert!(matches!(other.receive(), Received::Nothing));
-        stranger.send(at, b"flows".to_vec());
+        liar.send(at, b"flows".to_vec());
         other.wait(Duration::from_secs(5));
         assert!(matches!(other.receive(), Received::Unsealed(_)));
+        another.send(at, b"flows".to_vec());
+        other.wait(Duration::from_secs(5));
+        assert!(matches!(other.receive(), Received::Stranger(_)), "the key alone makes no peer");
     }
 
     #[test]
@@ -169,7 +180,9 @@ mod tests {
     #[test]
     fn an_address_of_another_machine_is_refused_with_its_place() {
         let key = SyncKey::new(SECRET.as_bytes()).expect("long enough");
-        let error = SyncSocket::open(SocketAddr::from(([192, 0, 2, 1], 0)), key).err().expect("not ours");
+        let error = SyncSocket::open(SocketAddr::from(([192, 0, 2, 1], 0)), key, BTreeSet::new())
+            .err()
+            .expect("not ours");
         assert!(error.to_string().contains("sync.address: 192.0.2.1:0"), "{error}");
     }
 }

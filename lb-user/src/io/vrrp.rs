@@ -5,6 +5,7 @@
 
 mod channel;
 mod group;
+mod presence;
 mod thread;
 
 pub use channel::interfaces_up;
@@ -151,19 +152,20 @@ pub struct VirtualRouters {
 }
 
 impl VirtualRouters {
-    /// Starts the thread; its decisions come by the channel that is given back.
+    /// Starts the thread, which prepares itself so; its decisions come by the channel that is given back.
     ///
     /// # Errors
     /// There is no thread to be had, or no timer for it.
-    pub fn spawn(renew: RenewLease) -> io::Result<(Self, mpsc::UnboundedReceiver<Decision>)> {
+    pub fn spawn(prepare: fn(), renew: RenewLease) -> io::Result<(Self, mpsc::UnboundedReceiver<Decision>)> {
         let (orders, orders_in) = mpsc::unbounded_channel();
         let (decisions, decisions_in) = mpsc::unbounded_channel();
         let (snapshots, snapshot) = watch::channel(Snapshot::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let runner = thread::Runner::new(decisions, snapshots, renew);
-        std::thread::Builder::new()
-            .name("vrrp".to_owned())
-            .spawn(move || runtime.block_on(runner.run(orders_in)))?;
+        std::thread::Builder::new().name("vrrp".to_owned()).spawn(move || {
+            prepare();
+            runtime.block_on(runner.run(orders_in));
+        })?;
         Ok((Self { orders, snapshot }, decisions_in))
     }
 

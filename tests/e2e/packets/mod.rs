@@ -98,6 +98,7 @@ fn every_outcome_and_occurrence_that_packets_can_cause_has_a_case() {
                 | Outcome::Unrecorded
                 | Outcome::LeaseOver
                 | Outcome::InGrace
+                | Outcome::Unheard
         );
         let has_case = exchanges.iter().any(|exchange| exchange.outcome == *outcome);
         assert!(has_case != out_of_reach, "{} (in the table: {has_case})", outcome.name());

@@ -4,15 +4,16 @@
 //! one or the other.
 
 use super::builder::{ACK, FIN, RST, SYN};
-use super::case::{Action, Setup};
+use super::case::{Action, Service, Setup};
 use super::eviction::dataplane_at;
 use super::lifecycle::in_environment;
 use super::scene::{Flow, Port, SCENES};
 use anyhow::{Context as _, Result, ensure};
 use lb_ebpf::abi::{FlowKey, Forwarding, PeerPorts};
 use lb_ebpf::outcome::Outcome;
-use lb_user::io::dataplane::{Dataplane, FlowCopies, FlowCopy, FlowNews, Link, Put, detach};
+use lb_user::io::dataplane::{Dataplane, FlowCopies, FlowCopy, FlowNews, Link, Put, VipTerms, detach};
 use lbctl_tests::lab::poll;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -220,6 +221,99 @@ fn a_ring_that_nobody_reads_is_counted_and_stops_no_packet() {
         let mut news = node.flow_news()?;
         let keys = told(&mut news);
         ensure!(keys.len() > 20_000, "{} keys were in the ring", keys.len());
+        Ok(())
+    });
+}
+
+/// A flow that begins while nobody would tell of it would end with this node.
+#[test]
+fn no_flow_begins_at_a_shared_vip_while_nobody_listens_and_those_that_are_open_go_on() {
+    in_environment(|environment| {
+        for scene in SCENES {
+            let mut setup = Setup::web(scene, &[scene.web(1)]);
+            setup.vips.push(scene.vip_b());
+            let other = SocketAddr::new(scene.vip_b(), 80);
+            setup.services.push(Service::over("other", other, &[scene.web(2)]));
+            let mut node = dataplane_at(&environment.pin_dir(), &setup, EMBRYONIC_FLOWS)?;
+            let shared = VipTerms { needs_lease: true, is_for_services: false };
+            node.set_vip_terms(&[(scene.vip(), shared)].into())?;
+            node.tell_of_flows(true)?;
+            let ifindex = environment.ifindex(Port::Lan)?;
+            let flow = scene.flow();
+            establish(&node, &flow, ifindex)?;
+            let mut news = node.flow_news()?;
+            let syn = |number: u16| {
+                scene.flow().another(20_000 + number, 0, scene.web(1)).client_sends(SYN, b"").frame()
+            };
+            let ends = |frame: &[u8], wanted: Outcome| -> Result<()> {
+                let (ended, _) = outcome(&node, frame, ifindex)?;
+                ensure!(ended == wanted.name(), "{}: {ended}, not {}", scene.family(), wanted.name());
+                Ok(())
+            };
+            ends(&syn(1), Outcome::NewFlow)?;
+            news.promise(Some(Duration::from_secs(60)))?;
+            ends(&syn(2), Outcome::NewFlow)?;
+            news.promise(Some(Duration::ZERO))?;
+            let mut number = 100;
+            let is_over = || {
+                number += 1;
+                ends(&syn(number), Outcome::Unheard).is_ok()
+            };
+            ensure!(poll::wait(PATIENCE, is_over), "the promise is never over");
+            ends(&flow.client_sends(ACK, b"data").frame(), Outcome::ToBackend)?;
+            ends(&flow.backend_sends(ACK, b"data").frame(), Outcome::ToClient)?;
+            // Of a VIP that stays here nobody has to be told.
+            let elsewhere = Flow { service: other, ..flow.another(20_004, 0, scene.web(2)) };
+            ends(&elsewhere.client_sends(SYN, b"").frame(), Outcome::NewFlow)?;
+            news.promise(None)?;
+            ends(&syn(5), Outcome::NewFlow)?;
+        }
+        Ok(())
+    });
+}
+
+/// A client that uses its port again gets another port of the node: what others know of the first must not lead to the second.
+#[test]
+fn a_copy_with_another_port_leaves_nothing_that_leads_to_it() {
+    in_environment(|environment| {
+        let scene = SCENES[0];
+        let ifindex = environment.ifindex(Port::Lan)?;
+        let link = Link { ifindex, mac: Port::Lan.mac() };
+        let node =
+            dataplane_at(&environment.pin_dir(), &Setup::web(scene, &[scene.web(1)]), EMBRYONIC_FLOWS)?;
+        let mut copies = node.flow_copies()?;
+        copies.set_scene(node.known_backends(), link);
+        let flow = scene.flow();
+        establish(&node, &flow, ifindex)?;
+        let key = copies.walk(&mut copies.begin_walk())?.context("a flow")?[0].0;
+        let first = copies.read(&key).context("a flow")?;
+        ensure!(copies.remove(&key)?, "no flow");
+        let second = FlowCopy { source_port: (flow.nat_port + 7).to_be_bytes(), ..first.clone() };
+        ensure!(copies.put(&first, false)? == Put::Done, "it was not written");
+        let old_reverse = node
+            .read_flows()?
+            .into_iter()
+            .map(|(key, _)| key)
+            .find(|one| *one != key)
+            .context("two entries")?;
+        ensure!(copies.put(&second, false)? == Put::Done, "it was not written");
+        ensure!(
+            node.read_flows()?.len() == 2,
+            "an entry of the first port is left: {:?}",
+            node.read_flows()?
+        );
+        // What was said late of the first port does not concern the second, and neither does whoever has it by now.
+        copies.remove(&old_reverse)?;
+        let other = flow.another(flow.client.port() + 1, flow.nat_port, flow.backend);
+        let address = other.client.ip().into();
+        let mut third = first.clone();
+        third.key = FlowKey::new(address, other.client.port().to_be_bytes(), key.destination, [0, 80], 6);
+        ensure!(copies.put(&third, false)? == Put::Done, "it was not written");
+        ensure!(
+            copies.read(&key).is_some_and(|copy| copy.source_port == second.source_port),
+            "the flow is gone"
+        );
+        ensure!(node.read_flows()?.len() == 4, "{:?}", node.read_flows()?);
         Ok(())
     });
 }

@@ -235,14 +235,14 @@ fn set_link(lab: &Lab, word: &str) -> Result<()> {
 }
 
 /// Goes one way, once, and back again; for how long the address was silent, in ms.
-fn once(lab: &Lab, pair: &mut dyn Pair, way: Way) -> Result<f64> {
+fn once(lab: &Lab, pair: &mut dyn Pair, way: Way, phase: Duration) -> Result<f64> {
     interrupt::check()?;
     let address = pair.address();
     wait_until_on(lab, address, "lb1", Some("lb2"))?;
     let over = AtomicBool::new(false);
     let answered = std::thread::scope(|scope| {
         let prober = scope.spawn(|| lab.host("client").inside(|| probe(address, &over)));
-        let gone = go(lab, pair, way);
+        let gone = go(lab, pair, way, phase);
         over.store(true, Ordering::Relaxed);
         let answered = prober.join().map_err(|_| anyhow!("the prober panicked"))??;
         gone?;
@@ -264,9 +264,10 @@ fn once(lab: &Lab, pair: &mut dyn Pair, way: Way) -> Result<f64> {
     Ok(blackout_ms(&answered))
 }
 
-fn go(lab: &Lab, pair: &mut dyn Pair, way: Way) -> Result<()> {
+/// `phase` after it has become Active: between two advertisements each time at another moment.
+fn go(lab: &Lab, pair: &mut dyn Pair, way: Way, phase: Duration) -> Result<()> {
     let address = pair.address();
-    pause(Duration::from_millis(200));
+    pause(Duration::from_millis(200) + phase);
     match way {
         Way::Crash => {
             set_link(lab, "down")?;
@@ -290,8 +291,10 @@ fn pause(time: Duration) {
 
 fn measure_pair(lab: &Lab, pair: &mut dyn Pair, way: Way, interval: Duration) -> Result<Vec<f64>> {
     let mut blackouts = Vec::new();
-    for _ in 0..REPEATS {
-        blackouts.push(once(lab, pair, way).with_context(|| format!("{} at {interval:?}", way.name()))?);
+    for number in 0..REPEATS {
+        let phase = interval * number as u32 / REPEATS as u32;
+        blackouts
+            .push(once(lab, pair, way, phase).with_context(|| format!("{} at {interval:?}", way.name()))?);
     }
     blackouts.sort_by(f64::total_cmp);
     Ok(blackouts)

@@ -45,7 +45,7 @@ impl Syncing {
                 "no node {node} is heard that shares its flows with this one; there are: {others}"
             )));
         };
-        if !peer.has_been_told {
+        if !peer.is_settled {
             let message = format!("{node} has not been told all flows yet; try again in a moment");
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }
@@ -54,6 +54,15 @@ impl Syncing {
 }
 
 impl Agent {
+    /// Whether those who would take over have the flows of this node, or there is nobody to have them.
+    pub(in crate::agent) fn successors_are_ready(&self) -> bool {
+        let Some(syncing) = &self.syncing else { return true };
+        let snapshot = syncing.snapshot.borrow();
+        let mut here =
+            snapshot.peers.values().filter(|peer| peer.is_here && peer.refused.is_none()).peekable();
+        here.peek().is_none() || here.any(|peer| peer.is_settled)
+    }
+
     /// Asks a node to take these VIPs, which it does as soon as it hears of it.
     pub(in crate::agent) fn offer_to(
         &mut self,

@@ -98,8 +98,12 @@ impl Peer {
                     news.push(PeerNews::Came);
                 }
                 Heard::Introduced(introduction) => {
+                    let offers = introduction.offers.clone();
                     news.push(PeerNews::Introduced(introduction));
                     news.extend(self.judge(&scene.introduction));
+                    if !self.is_refused() && !offers.is_empty() {
+                        news.push(PeerNews::Offers(offers));
+                    }
                 }
                 Heard::Changed(change) if !self.is_refused() => self.apply(&change, copies, scene),
                 Heard::Changed(_) => {}
@@ -199,6 +203,7 @@ impl Peer {
             refused: self.refused.clone(),
             has_snapshot: self.session.has_snapshot(),
             has_been_told: self.session.is_quiet(),
+            is_settled: self.session.is_settled(),
             waiting: self.session.waiting(),
             counts: self.counts,
         }
@@ -231,6 +236,7 @@ mod tests {
             active: Vec::new(),
             down: Vec::new(),
             offers: Vec::new(),
+            wants_snapshot: false,
         }
     }
 

@@ -4,9 +4,10 @@
 //! What is asked of it comes as orders; what it finds out goes to the agent as events, and as a snapshot.
 
 use super::round::Peer;
-use super::{Order, PeerSnapshot, Scene, SyncEvent, SyncSnapshot};
+use super::{Order, PeerNews, PeerSnapshot, Scene, SyncEvent, SyncSnapshot};
 use crate::io::dataplane::{DataplaneError, FlowCopies, FlowNews, WalkedKeys};
 use crate::io::sync::{Received, SyncSocket};
+use crate::io::urgency;
 use lb_ebpf::abi::{Address, FlowKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ const DATAGRAMS_MAX: usize = 1024;
 const SETTLE: Duration = Duration::from_secs(3);
 /// Flows of VIPs that were served here are told for so long after: who took over without having heard this node lacks them.
 const TELL_AFTER_RELEASE: Duration = Duration::from_secs(60);
+/// For so long after its last round the program lets flows begin that this thread is to tell of.
+const LISTENS_FOR: Duration = Duration::from_millis(100);
 /// The snapshot is made so often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 
@@ -49,6 +52,7 @@ pub(super) struct Runner {
     /// Until when this node waits for the others' flows; `None`: it does not any more.
     join_until: Option<Instant>,
     started: Instant,
+    join_timeout: Duration,
     strangers: u64,
     unsealed: u64,
     events: mpsc::UnboundedSender<SyncEvent>,
@@ -78,6 +82,7 @@ impl Runner {
             refresh: None,
             join_until: Some(now + join_timeout),
             started: now,
+            join_timeout,
             strangers: 0,
             unsealed: 0,
             events,
@@ -88,6 +93,7 @@ impl Runner {
 
     /// Runs until the agent is gone.
     pub(super) fn run(mut self, orders: &blocking::Receiver<Order>) {
+        urgency::raise();
         loop {
             self.socket.wait(LOOK_EVERY);
             loop {
@@ -134,20 +140,23 @@ impl Runner {
         for _ in 0..DATAGRAMS_MAX {
             match self.socket.receive() {
                 Received::Nothing => return,
+                Received::Stranger(_) => self.strangers += 1,
                 Received::Unsealed(_) => self.unsealed += 1,
-                Received::Content(from, content) => match self.peers.get_mut(&from) {
-                    None => self.strangers += 1,
-                    Some(peer) => {
-                        let news = peer.hear(content, &mut self.copies, &self.scene, now);
-                        tell(&self.events, from, news);
-                    }
-                },
+                Received::Content(from, content) => {
+                    let Some(peer) = self.peers.get_mut(&from) else { continue };
+                    let news = peer.hear(content, &mut self.copies, &self.scene, now);
+                    tell(&self.events, from, news);
+                }
             }
         }
     }
 
     fn take_news(&mut self) {
         let Self { news, peers, .. } = self;
+        let somebody = peers.values().any(|peer| peer.session.is_here() && !peer.is_refused());
+        if let Err(error) = news.promise(somebody.then_some(LISTENS_FOR)) {
+            warn!(%error, "flows may begin while nobody listens");
+        }
         news.take(NEWS_MAX, |key| {
             for peer in peers.values_mut().filter(|peer| !peer.is_refused()) {
                 peer.session.change(key);
@@ -197,9 +206,17 @@ impl Runner {
 
     fn tell(&mut self) {
         let now = Instant::now();
+        let mut left = false;
         for (at, peer) in &mut self.peers {
             let news = peer.tell(*at, &self.socket, &self.copies, &self.scene, now);
+            left |= news.iter().any(|news| matches!(news, PeerNews::Left));
             tell(&self.events, *at, news);
+        }
+        if left {
+            // What the other node does from now on is not known here.
+            self.join_until = Some(now + self.join_timeout);
+            self.started = now;
+            let _ = self.events.send(SyncEvent::Parted);
         }
     }
 
@@ -209,8 +226,10 @@ impl Runner {
         let now = Instant::now();
         let here = || self.peers.values().filter(|peer| peer.session.is_here() && !peer.is_refused());
         let settled = here().count() == self.peers.len() || now.duration_since(self.started) >= SETTLE;
-        let complete = settled && here().all(|peer| peer.session.has_snapshot());
-        if complete || now >= until {
+        // Where nobody is heard there may be somebody all the same.
+        let complete = settled && here().count() > 0 && here().all(|peer| peer.session.has_snapshot());
+        let is_in_vain = self.peers.values().all(Peer::is_refused);
+        if complete || is_in_vain || now >= until {
             self.join_until = None;
             let flows = self.peers.values().map(|peer| peer.counts.put).sum();
             // An agent that is gone needs to know nothing.

@@ -44,6 +44,7 @@ impl Agent {
             has_been_told: peer.has_been_told,
             waiting: peer.waiting as u64,
             same_configuration: other.map(|other| other.fingerprint == own.fingerprint),
+            active: other.iter().flat_map(|other| &other.active).map(|one| IpAddr::from(*one)).collect(),
             both_active: other.map(|other| both_active(own, other)).unwrap_or_default(),
             down_only_here: other.map(|other| self.only_in(&own.down, &other.down)).unwrap_or_default(),
             down_only_there: other.map(|other| self.only_in(&other.down, &own.down)).unwrap_or_default(),

@@ -15,6 +15,9 @@ pub enum VrrpCommand {
         /// Let this node have it, whatever its priority; it must share flows with this one ([sync]).
         #[arg(long, value_name = "NODE")]
         to: Option<NodeName>,
+        /// Also to nodes that do not have all flows yet.
+        #[arg(long)]
+        force: bool,
         /// How long to wait for the other node.
         #[arg(long, value_name = "TIME", default_value = "10s")]
         wait: humantime::Duration,

@@ -19,6 +19,8 @@ pub struct Introduction {
     pub down: Vec<u64>,
     /// VIPs that it serves, and asks the node which hears this to take.
     pub offers: Vec<Address>,
+    /// Whether it lacks flows, as it did not hear the other node for a while.
+    pub wants_snapshot: bool,
 }
 
 const NODE: u8 = 1;
@@ -27,6 +29,7 @@ const FINGERPRINT: u8 = 3;
 const ACTIVE: u8 = 4;
 const DOWN: u8 = 5;
 const OFFERS: u8 = 6;
+const WANTS_SNAPSHOT: u8 = 7;
 /// VIPs that are told at most (and backends, below), so that it fits one datagram.
 pub const ACTIVE_MAX: usize = 24;
 const DOWN_MAX: usize = 32;
@@ -49,12 +52,16 @@ impl Introduction {
         if !self.offers.is_empty() {
             field(OFFERS, &bytes_of(&self.offers));
         }
+        if self.wants_snapshot {
+            field(WANTS_SNAPSHOT, &[]);
+        }
     }
 
     /// What bytes say; `None` where they make no sense or lack what every release says.
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let (mut node, mut nat_ports, mut fingerprint) = (None, None, None);
         let (mut active, mut down, mut offers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut wants_snapshot = false;
         while !bytes.is_empty() {
             let (&[number, high, low], rest) = bytes.split_first_chunk::<3>()?;
             let (value, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
@@ -68,12 +75,14 @@ impl Introduction {
                 FINGERPRINT => fingerprint = value.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)),
                 ACTIVE => active = addresses_in(value),
                 OFFERS => offers = addresses_in(value),
+                WANTS_SNAPSHOT => wants_snapshot = true,
                 DOWN => down = value.as_chunks::<8>().0.iter().map(|one| u64::from_be_bytes(*one)).collect(),
                 // Of a later release.
                 _ => {}
             }
         }
-        Some(Self { node: node?, nat_ports: nat_ports?, fingerprint: fingerprint?, active, down, offers })
+        let (node, nat_ports, fingerprint) = (node?, nat_ports?, fingerprint?);
+        Some(Self { node, nat_ports, fingerprint, active, down, offers, wants_snapshot })
     }
 }
 
@@ -99,12 +108,13 @@ pub(super) mod tests {
             active: vec![Address::from_v4([10, 80, 0, 100])],
             down: vec![9],
             offers: vec![Address::from_v4([10, 80, 0, 100])],
+            wants_snapshot: false,
         }
     }
 
     #[test]
     fn what_is_said_is_what_is_heard_and_what_a_later_release_says_is_skipped() {
-        let said = introduction("lb1");
+        let said = Introduction { wants_snapshot: true, ..introduction("lb1") };
         let mut bytes = vec![200, 0, 1, 42];
         said.encode(&mut bytes);
         assert_eq!(Introduction::decode(&bytes), Some(said.clone()));

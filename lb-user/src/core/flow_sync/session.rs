@@ -11,6 +11,7 @@ use super::copy::Change;
 use super::datagram::{DatagramError, Fate, HEADER_BYTES, Header, Kind, Received};
 use super::heard::{Heard, SNAPSHOT_ENDED, read};
 use super::introduction::Introduction;
+use super::snapshot::{Snapshot, Walk};
 use super::waiting::Waiting;
 use lb_ebpf::abi::FlowKey;
 use std::collections::{BTreeSet, HashSet, VecDeque};
@@ -28,26 +29,6 @@ const HELLO_EVERY: Duration = Duration::from_millis(200);
 const AWAY_AFTER: Duration = Duration::from_secs(3);
 /// With fewer waiting, a walk goes on.
 const WALK_BELOW: usize = 1024;
-/// What the shell shall do about the walk through its table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Walk {
-    /// Nothing.
-    Rest,
-    /// Begin at the table's beginning, also if one is under way.
-    Begin,
-    /// Tell the next keys.
-    GoOn,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Snapshot {
-    Wanted,
-    Walking,
-    /// Walked, but not all is acknowledged.
-    Draining,
-    Done,
-}
-
 struct Sent {
     sequence: u64,
     at: Instant,
@@ -78,7 +59,14 @@ pub struct Session {
     greet: Option<u64>,
     acknowledge: bool,
     greeted_at: Option<Instant>,
+    /// When somebody who does not know us was answered.
+    answered_at: Option<Instant>,
     snapshot_received: bool,
+}
+
+/// Whether something was, and less than that ago.
+fn is_recent(at: Option<Instant>, within: Duration, now: Instant) -> bool {
+    at.is_some_and(|at| now.saturating_duration_since(at) < within)
 }
 
 impl Session {
@@ -102,6 +90,7 @@ impl Session {
             greet: None,
             acknowledge: false,
             greeted_at: None,
+            answered_at: None,
             snapshot_received: false,
         }
     }
@@ -118,6 +107,7 @@ impl Session {
 
     /// From now on this node introduces itself so.
     pub fn introduce(&mut self, introduction: Introduction) {
+        let introduction = Introduction { wants_snapshot: self.introduction.wants_snapshot, ..introduction };
         if self.introduction != introduction {
             self.introduction = introduction;
             self.greeted_at = None;
@@ -137,6 +127,11 @@ impl Session {
     /// Whether so few of them are left that more may come at once.
     pub fn has_room(&self) -> bool {
         self.waiting.len() < WALK_BELOW
+    }
+
+    /// Whether it has been told all flows there were, and what came since is on its way.
+    pub fn is_settled(&self) -> bool {
+        self.is_here && self.snapshot == Snapshot::Done && self.has_room()
     }
 
     /// Whether all that it has to know has been acknowledged.
@@ -204,13 +199,16 @@ impl Session {
             return Err(DatagramError::Own);
         }
         let mut said = read(header.kind, payload)?;
-        if header.to_epoch != self.epoch {
-            // It does not know us, or is an old one: an answer does no harm.
-            self.greet = Some(header.from_epoch);
-            return Ok(Vec::new());
-        }
         if self.ended_epochs.contains(&header.from_epoch) {
             return Err(DatagramError::Ended);
+        }
+        if header.to_epoch != self.epoch {
+            // It does not know us, or is an old one: an answer does no harm, if it is one of a few.
+            if !is_recent(self.answered_at, HELLO_EVERY, now) {
+                self.answered_at = Some(now);
+                self.greet = Some(header.from_epoch);
+            }
+            return Ok(Vec::new());
         }
         let mut heard = Vec::new();
         if self.peer != Some(header.from_epoch) {
@@ -221,18 +219,29 @@ impl Session {
             self.greet = Some(header.from_epoch);
             return Ok(heard);
         }
-        if !self.is_here {
-            self.is_here = true;
-            heard.push(Heard::PeerCame);
+        // What was recorded is no sign of life, and acknowledgements are not told apart from that.
+        let is_new = match header.kind {
+            Kind::Hello => self.introduced.as_ref().is_none_or(|(before, _)| *before < header.sequence),
+            Kind::Data => self.received.accept(header.sequence),
+            Kind::Acknowledgement => false,
+        };
+        if is_new {
+            self.heard_at = Some(now);
+            if !self.is_here {
+                self.is_here = true;
+                heard.push(Heard::PeerCame);
+            }
         }
-        self.heard_at = Some(now);
         self.take_acknowledgement(header.received);
         if header.kind == Kind::Hello {
             heard.extend(self.take_introduction(header.sequence, said));
         } else if header.kind == Kind::Data {
             self.acknowledge = true;
-            if self.received.accept(header.sequence) {
-                self.snapshot_received |= said.contains(&Heard::SnapshotEnded);
+            if is_new {
+                if said.contains(&Heard::SnapshotEnded) {
+                    self.snapshot_received = true;
+                    self.introduction.wants_snapshot = false;
+                }
                 heard.append(&mut said);
             }
         }
@@ -247,6 +256,10 @@ impl Session {
             return None;
         }
         let is_new = known.is_none_or(|(_, known)| *known != introduction);
+        let wanted_one = known.is_some_and(|(_, known)| known.wants_snapshot);
+        if introduction.wants_snapshot && !wanted_one && self.snapshot == Snapshot::Done {
+            self.begin_again();
+        }
         self.introduced = Some((sequence, introduction.clone()));
         is_new.then_some(Heard::Introduced(introduction))
     }
@@ -292,11 +305,12 @@ impl Session {
         now: Instant,
         mut read: impl FnMut(&FlowKey) -> Option<Change>,
     ) -> Option<Vec<u8>> {
-        let is_over = |at: Option<Instant>, after: Duration| {
-            at.is_none_or(|at| now.saturating_duration_since(at) >= after)
-        };
+        let is_over = |at: Option<Instant>, after: Duration| !is_recent(at, after, now);
         if self.is_here && is_over(self.heard_at, AWAY_AFTER) {
             self.is_here = false;
+            // What it had to say meanwhile, it says in a snapshot, which is asked for.
+            self.snapshot_received = false;
+            self.introduction.wants_snapshot = true;
             self.sent.clear();
             self.begin_again();
         }
@@ -304,7 +318,13 @@ impl Session {
             std::mem::take(&mut self.sent).into_iter().for_each(|sent| self.tell_again(sent));
         }
         if let Some(epoch) = self.greet.take() {
-            return Some(self.greet(epoch, now));
+            let greeted_at = self.greeted_at;
+            let datagram = self.greet(epoch, now);
+            if self.peer != Some(epoch) {
+                // Whom we know is still to hear from us in its time.
+                self.greeted_at = greeted_at;
+            }
+            return Some(datagram);
         }
         if is_over(self.greeted_at, HELLO_EVERY) {
             return Some(self.greet(self.peer.unwrap_or(0), now));

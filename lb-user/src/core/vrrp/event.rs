@@ -61,6 +61,11 @@ pub enum Input {
         /// As above.
         local: IpAddr,
     },
+    /// The node has another address on the network.
+    AddressChanged {
+        /// As above.
+        local: IpAddr,
+    },
     /// It shall not any more.
     Stopped,
     /// An advertisement for this virtual router came from another node.

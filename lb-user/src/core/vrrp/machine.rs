@@ -16,10 +16,12 @@ use crate::model::{AdvertInterval, Priority};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// A rival is told so often, however often it is heard.
-const TELL_RIVAL_EVERY: Duration = Duration::from_secs(10);
+/// A rival, or one with other addresses, is told so often, however often it is heard.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// For so many intervals a node that hands over goes on serving, if nobody advertises. Then it takes its place again.
 const HAND_OVER_INTERVALS: u32 = 3;
+/// For so many a node that was asked does not yield: so one advertisement of the other's may cross its own, and one of its own be lost.
+const CROSSING_INTERVALS: u32 = 2;
 /// And for so long at least where another one was asked, which has to be told first.
 const OFFER_LASTS: Duration = Duration::from_secs(1);
 
@@ -61,7 +63,9 @@ pub struct Machine {
     yields_to: Option<u8>,
     leaving: Option<Leaving>,
     heard: Option<Heard>,
-    addresses_differ: bool,
+    differing_told: Option<Instant>,
+    /// Until when it does not yield to the one that offered it the addresses, and may not have heard that it has them.
+    asked_until: Option<Instant>,
     rival_told: Option<Instant>,
     damping: Damping,
 }
@@ -82,7 +86,8 @@ impl Machine {
             yields_to: None,
             leaving: None,
             heard: None,
-            addresses_differ: false,
+            differing_told: None,
+            asked_until: None,
             rival_told: None,
         }
     }
@@ -90,6 +95,11 @@ impl Machine {
     /// Its state.
     pub fn state(&self) -> State {
         self.state
+    }
+
+    /// The node's address on the network.
+    pub fn local(&self) -> Option<IpAddr> {
+        self.local
     }
 
     /// What it was told.
@@ -147,6 +157,10 @@ impl Machine {
             Input::Resumed { local } => self.start(local, true, now),
             Input::Stopped => self.stop(),
             Input::AdvertReceived { from, advert } => self.receive(from, &advert, now),
+            Input::AddressChanged { local } => {
+                self.local = Some(local);
+                Vec::new()
+            }
             Input::PriorityChanged(priority) => {
                 self.priority = priority;
                 self.rearm_active_down();
@@ -161,11 +175,13 @@ impl Machine {
                 if self.leave(lasts, true, now) { self.send_leave(now) } else { Vec::new() }
             }
             Input::Offered => {
-                let lasts = HAND_OVER_INTERVALS * self.settings.interval.duration();
-                self.leave(lasts.max(OFFER_LASTS), false, now);
+                self.leave(self.offer_lasts(), false, now);
                 Vec::new()
             }
-            Input::Asked if self.state == State::Backup => self.become_active(Why::Asked, now),
+            Input::Asked if self.state == State::Backup => {
+                self.asked_until = now.checked_add(CROSSING_INTERVALS * self.settings.interval.duration());
+                self.become_active(Why::Asked, now)
+            }
             Input::GroupActive if self.state == State::Backup => self.become_active(Why::Group, now),
             // One that is leaving goes as soon as another node has taken its own place.
             Input::GroupBackup if self.state == State::Active && self.leaving.is_none() => {
@@ -225,10 +241,9 @@ impl Machine {
             _ => Vec::new(),
         };
         let differ = !same_addresses(&advert.addresses, &self.settings.addresses);
-        if differ && !self.addresses_differ {
+        if differ && is_due(&mut self.differing_told, now) {
             actions.push(Action::Tell(News::AddressesDiffer { from }));
         }
-        self.addresses_differ = differ;
         match self.state {
             State::Initialize => {}
             State::Backup => actions.extend(self.receive_as_backup(advert, now)),
@@ -256,52 +271,6 @@ impl Machine {
         // Others are not heeded: the timer goes on, and ends with this node as Active.
         let would_take = advert.priority != 0 && advert.priority < self.priority.get();
         (would_take && self.damping.is_news(now)).then_some(Action::Tell(News::Damped))
-    }
-
-    /// RFC 9568 §6.4.3.
-    fn receive_as_active(&mut self, from: IpAddr, advert: &Advert, now: Instant) -> Vec<Action> {
-        if advert.priority == 0 {
-            if !self.leaving.is_some_and(|leaving| leaving.is_said) {
-                return self.send_advert(now);
-            }
-            // Both leave at one time, and one of the two is enough to serve until somebody succeeds.
-            if self.local.is_some_and(|local| local > from) {
-                return Vec::new();
-            }
-            self.yields_to = Some(0);
-            return self.become_backup(Why::HandedOver, now);
-        }
-        let wins = advert.priority > self.priority.get()
-            || advert.priority == self.priority.get() && self.local.is_some_and(|local| from > local);
-        if wins || self.leaving.is_some() {
-            let why = if self.leaving.is_some() { Why::HandedOver } else { Why::Yielded };
-            self.yields_to = (why == Why::HandedOver).then_some(advert.priority);
-            self.active_adver_interval = advert.interval;
-            return self.become_backup(why, now);
-        }
-        // So that the other one, and the bridges between, learn at once who is Active.
-        let mut actions = self.send_advert(now);
-        if self.rival_told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_RIVAL_EVERY) {
-            self.rival_told = Some(now);
-            actions.push(Action::Tell(News::RivalHeard { from, priority: advert.priority }));
-        }
-        actions
-    }
-
-    /// Begins to leave, if it has something to leave. One that only offered may go on to say so to all.
-    fn leave(&mut self, lasts: Duration, is_said: bool, now: Instant) -> bool {
-        let is_new = self.leaving.is_none_or(|leaving| is_said && !leaving.is_said);
-        if self.state != State::Active || !is_new {
-            return false;
-        }
-        self.leaving = now.checked_add(lasts).map(|until| Leaving { until, is_said });
-        true
-    }
-
-    /// Again and again: one alone may be lost.
-    fn send_leave(&mut self, now: Instant) -> Vec<Action> {
-        self.timer = now.checked_add(self.settings.interval.duration());
-        vec![Action::SendAdvert { priority: 0 }]
     }
 
     fn pass_time(&mut self, now: Instant) -> Vec<Action> {
@@ -360,6 +329,7 @@ impl Machine {
     fn become_backup(&mut self, why: Why, now: Instant) -> Vec<Action> {
         let from = std::mem::replace(&mut self.state, State::Backup);
         self.leaving = None;
+        self.asked_until = None;
         self.timer = now.checked_add(self.active_down_interval());
         let mut actions = Vec::new();
         if from == State::Active {
@@ -381,10 +351,21 @@ impl Machine {
     }
 }
 
+/// Whether something is to be told now, as it was not for a while; then it is noted as told.
+fn is_due(told: &mut Option<Instant>, now: Instant) -> bool {
+    let is_due = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
+    if is_due {
+        *told = Some(now);
+    }
+    is_due
+}
+
 /// Whether two lists have the same addresses, in any order.
 fn same_addresses(one: &[IpAddr], other: &[IpAddr]) -> bool {
     one.len() == other.len() && one.iter().all(|address| other.contains(address))
 }
+
+mod active;
 
 #[cfg(test)]
 mod tests;

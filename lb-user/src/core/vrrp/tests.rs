@@ -57,6 +57,8 @@ struct Node {
     /// What came while it was paused.
     waiting: Vec<(usize, u8)>,
     serves: bool,
+    /// Whether it was asked to take the addresses, by whoever had them or not, and has them since.
+    was_asked: bool,
 }
 
 struct World {
@@ -116,6 +118,7 @@ impl World {
             paused: false,
             waiting: Vec::new(),
             serves: false,
+            was_asked: false,
         }
     }
 
@@ -151,6 +154,7 @@ impl World {
                 let serves = action == Action::AcquireVips;
                 assert_ne!(self.nodes[index].serves, serves, "told twice");
                 self.nodes[index].serves = serves;
+                self.nodes[index].was_asked &= serves;
                 self.tell(|| format!("node {index} {}", if serves { "serves" } else { "serves no more" }));
             }
             Action::Tell(news) => self.tell(|| format!("node {index}: {news:?}")),
@@ -230,7 +234,14 @@ impl World {
                 }
                 let since = *self.together_since[one][other].get_or_insert(self.now);
                 let interval = |index: usize| self.nodes[index].machine.settings().interval.duration();
-                let allowed = interval(one).max(interval(other)) + 3 * DELAY_MAX;
+                let asked = [one, other].map(|index| self.nodes[index].was_asked);
+                // Whoever was asked does not yield at once.
+                let stays = if asked.contains(&true) {
+                    2 * interval(one).max(interval(other))
+                } else {
+                    Duration::ZERO
+                };
+                let allowed = interval(one).max(interval(other)) + 3 * DELAY_MAX + stays;
                 let owners = [one, other].map(|index| self.nodes[index].machine.priority().is_owner());
                 // Two owners are a mistake of the configuration; of those, too, the lower address yields.
                 assert!(
@@ -276,6 +287,7 @@ impl World {
         let other = self.dice.below(self.nodes.len() as u64) as usize;
         if !self.nodes[other].paused && other != index {
             self.tell(|| format!("node {index} asks node {other}"));
+            self.nodes[other].was_asked = true;
             self.input(other, Input::Asked);
         }
     }

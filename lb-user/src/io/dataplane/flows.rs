@@ -315,7 +315,7 @@ fn forget_if_silent(
     1 + u64::from(twin_gone)
 }
 
-/// Removes a reverse entry whose forward entry is gone (evicted, or lost to a race), once silent.
+/// Removes a reverse entry whose forward entry is gone (evicted, or lost to a race), or goes by another port, once silent.
 fn remove_orphan(
     table: &mut Table,
     key: &FlowKey,
@@ -324,8 +324,13 @@ fn remove_orphan(
     now: Duration,
 ) -> bool {
     idle(record, now) > timeouts.of(record.state())
-        && table.flows.get(&Plain(record.twin_key(key)), 0).is_err()
+        && !leads_back(table, key, &record.twin_key(key))
         && table.take_if(key, |found| found.last_seen_ns == record.last_seen_ns).is_some()
+}
+
+/// Whether there is an entry, and it belongs to that one.
+fn leads_back(table: &Table, key: &FlowKey, twin_key: &FlowKey) -> bool {
+    table.flows.get(&Plain(*twin_key), 0).is_ok_and(|Plain(twin)| twin.twin_key(twin_key) == *key)
 }
 
 fn flow_entry(key: &FlowKey, record: &FlowRecord, now: Duration) -> FlowEntry {

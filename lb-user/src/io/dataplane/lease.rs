@@ -6,11 +6,14 @@ use super::maps::{Plain, failed, read_view, view};
 use super::{Dataplane, DataplaneError, monotonic_now};
 use aya::maps::{Array, HashMap, Map, MapData};
 use lb_ebpf::abi::{Address, VIP_IS_FOR_SERVICES, VIP_NEEDS_LEASE};
+use nix::time::{ClockId, clock_getres};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 const NAME: &str = "LEASE";
+/// Of a kernel that counts a hundred in a second.
+const LONGEST_TICK: Duration = Duration::from_millis(10);
 /// In the word of every VIP.
 const SERVED: u32 = 1;
 
@@ -33,13 +36,16 @@ impl VipTerms {
 /// Renews the lease, from any thread.
 pub struct Lease {
     map: Array<MapData, u64>,
+    /// The program's clock is behind by as much at times.
+    tick: Duration,
 }
 
 impl Lease {
-    /// Lets the lease last so long from now; `None`: nothing needs one.
+    /// Lets the lease last so long from now, at most; `None`: nothing needs one.
     pub fn renew(&mut self, lasts: Option<Duration>) -> Result<(), DataplaneError> {
         let until = match lasts {
-            Some(lasts) => u64::try_from((monotonic_now() + lasts).as_nanos()).unwrap_or(u64::MAX),
+            Some(lasts) => u64::try_from((monotonic_now() + lasts.saturating_sub(self.tick)).as_nanos())
+                .unwrap_or(u64::MAX),
             None => 0,
         };
         self.map.set(0, until, 0).map_err(failed(NAME))
@@ -55,7 +61,8 @@ impl Dataplane {
         let info = data.info().map_err(failed(NAME))?;
         let own = MapData::from_id(info.id()).map_err(failed(NAME))?;
         let map = Map::from_map_data(own).map_err(failed(NAME))?;
-        Ok(Lease { map: Array::try_from(map).map_err(failed(NAME))? })
+        let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_or(LONGEST_TICK, Duration::from);
+        Ok(Lease { map: Array::try_from(map).map_err(failed(NAME))?, tick })
     }
 
     /// Whether the lease that an earlier agent had is not over yet.

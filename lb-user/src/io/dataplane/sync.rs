@@ -10,7 +10,7 @@ use crate::core::flow_sync::FlowCopy;
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
 use lb_ebpf::abi::{
     Address, Direction, FlowKey, FlowRecord, Forwarding, NextHop, PeerPorts, SYNC_GRACE_UNTIL,
-    SYNC_PEER_PORTS, SYNC_TELLS,
+    SYNC_HEARD_UNTIL, SYNC_PEER_PORTS, SYNC_TELLS,
 };
 use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
@@ -60,6 +60,7 @@ pub enum Put {
 /// Keys that the program tells of.
 pub struct FlowNews {
     ring: RingBuf<MapData>,
+    words: Array<MapData, u64>,
 }
 
 impl FlowNews {
@@ -69,6 +70,13 @@ impl FlowNews {
             let Some(item) = self.ring.next() else { return };
             bytemuck::try_pod_read_unaligned::<FlowKey>(&item).into_iter().for_each(&mut hear);
         }
+    }
+
+    /// Promises to listen for so long; afterwards no flow begins at VIPs that other nodes may take over. `None`: nobody needs to listen.
+    pub fn promise(&mut self, lasts: Option<Duration>) -> Result<(), DataplaneError> {
+        let until = lasts.map_or(Duration::ZERO, |lasts| monotonic_now() + lasts);
+        let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
+        self.words.set(SYNC_HEARD_UNTIL, until, 0).map_err(failed(WORDS))
     }
 }
 
@@ -93,7 +101,14 @@ impl Dataplane {
             return Err(DataplaneError::Map { map: NEWS, reason: "not a ring buffer".into() });
         };
         let map = Map::from_map_data(again(data, NEWS)?).map_err(failed(NEWS))?;
-        Ok(FlowNews { ring: RingBuf::try_from(map).map_err(failed(NEWS))? })
+        let Some(Map::Array(data)) = self.ebpf.map(WORDS) else {
+            return Err(DataplaneError::Map { map: WORDS, reason: "not an array".into() });
+        };
+        let words = Map::from_map_data(again(data, WORDS)?).map_err(failed(WORDS))?;
+        Ok(FlowNews {
+            ring: RingBuf::try_from(map).map_err(failed(NEWS))?,
+            words: Array::try_from(words).map_err(failed(WORDS))?,
+        })
     }
 
     /// Access to flows for another thread. It knows no backends yet.
@@ -110,6 +125,8 @@ impl Dataplane {
 
     /// Says whether the program tells of flows.
     pub fn tell_of_flows(&mut self, tells: bool) -> Result<(), DataplaneError> {
+        // Whoever listens will promise to.
+        self.set_sync_word(SYNC_HEARD_UNTIL, 0)?;
         self.set_sync_word(SYNC_TELLS, tells.into())
     }
 
@@ -219,9 +236,16 @@ impl FlowCopies {
                     if keeps && !other.state().is_closed() {
                         return Ok(Put::Kept);
                     }
-                    self.take_out(&other_key)?;
+                    self.take_out_if(&other_key, &reverse_key)?;
                     self.take_out(&reverse_key)?;
                 }
+            }
+            // The flow may have had another port when it was told last.
+            if !keeps
+                && let Ok(Plain(before)) = self.flows.get(&Plain(copy.key), 0)
+                && before.twin_key(&copy.key) != reverse_key
+            {
+                self.take_out_if(&before.twin_key(&copy.key), &copy.key)?;
             }
             if !self.write(&reverse_key, &reverse, keeps)? {
                 return Ok(Put::Kept);
@@ -285,8 +309,16 @@ impl FlowCopies {
     /// Takes out the flow that has this key in either direction. Returns whether there was one.
     pub fn remove(&mut self, key: &FlowKey) -> Result<bool, DataplaneError> {
         let Some(record) = self.take_out(key)? else { return Ok(false) };
-        self.take_out(&record.twin_key(key))?;
+        self.take_out_if(&record.twin_key(key), key)?;
         Ok(true)
+    }
+
+    /// Takes out an entry, if that one is still its other direction's: it may be another flow's by now, or have another port.
+    fn take_out_if(&self, key: &FlowKey, twin: &FlowKey) -> Result<(), DataplaneError> {
+        match self.flows.get(&Plain(*key), 0) {
+            Ok(Plain(found)) if found.twin_key(key) == *twin => self.take_out(key).map(drop),
+            _ => Ok(()),
+        }
     }
 
     fn take_out(&self, key: &FlowKey) -> Result<Option<FlowRecord>, DataplaneError> {

@@ -1,10 +1,8 @@
 //! The thread's loop: packets first, then orders, then time.
 
-use super::channel::{Channel, Received, interfaces_up};
+use super::channel::{Channel, Received};
 use super::group::channel_key;
-use super::{
-    Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, VrrpError, Wanted,
-};
+use super::{Decision, Order, RenewLease, RouterKey, RouterPlan, RouterSnapshot, Snapshot, Wanted};
 use crate::core::vrrp::advert::{Advert, AdvertError};
 use crate::core::vrrp::machine::{Action, Input, Machine, News, State};
 use crate::model::{ChecksumForm, Family};
@@ -17,43 +15,48 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// How often interfaces are looked at: whether they are there, up, and have their address.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A lease lasts for so many of the shortest interval: when it is over, no Backup has taken over yet.
+/// A lease lasts for so many intervals from the last advertisement: a Backup waits for as many from when it heard that, and for its skew.
 const LEASE_INTERVALS: u32 = 3;
+/// Packets that are taken in a row before time has its turn, and the snapshot is made anew.
+const PACKETS_IN_A_ROW: u32 = 64;
 /// An agent that ends waits no longer for others to take over: whoever told it to has patience only for so long.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
-/// How often it is renewed in that time.
-const RENEWALS: u32 = 6;
-
 pub(super) type ChannelKey = (String, Family);
 
 pub(super) struct Running {
     pub(super) plan: RouterPlan,
     /// It begins as Active.
-    resumes: bool,
+    pub(super) resumes: bool,
     pub(super) machine: Machine,
     since: Instant,
     times_active: u64,
     adverts_sent: u64,
     adverts_received: u64,
-    trouble: Option<String>,
+    /// When it advertised last.
+    advertised_at: Option<Instant>,
+    pub(super) trouble: Option<String>,
 }
 
 pub(super) struct Runner {
     pub(super) routers: BTreeMap<RouterKey, Running>,
-    channels: BTreeMap<ChannelKey, Channel>,
+    pub(super) channels: BTreeMap<ChannelKey, Channel>,
     penalties: BTreeMap<RouterKey, u8>,
-    preemption_held: bool,
-    decisions: mpsc::UnboundedSender<Decision>,
+    pub(super) preemption_held: bool,
+    pub(super) decisions: mpsc::UnboundedSender<Decision>,
     snapshots: watch::Sender<Snapshot>,
     malformed: BTreeMap<AdvertError, u64>,
     foreign: u64,
     message_checksums: u64,
-    stopping: Option<oneshot::Sender<()>>,
+    pub(super) stopping: Option<oneshot::Sender<()>>,
     /// When those that nobody succeeds are given up.
     stop_at: Option<Instant>,
-    virtual_addresses: BTreeSet<IpAddr>,
+    pub(super) virtual_addresses: BTreeSet<IpAddr>,
     renew: RenewLease,
-    renew_at: Option<Instant>,
+    packets_in_a_row: u32,
+    /// A virtual router has another state than before.
+    is_changed: bool,
+    /// An advertisement could not be sent: it is time to look why.
+    looks_soon: bool,
 }
 
 impl Runner {
@@ -76,7 +79,9 @@ impl Runner {
             stop_at: None,
             virtual_addresses: BTreeSet::new(),
             renew,
-            renew_at: None,
+            packets_in_a_row: 0,
+            is_changed: false,
+            looks_soon: false,
         }
     }
 
@@ -89,15 +94,26 @@ impl Runner {
             tokio::select! {
                 // What came while this node did not run is heard before it speaks.
                 biased;
-                (key, received) = next_packet(&self.channels) => self.take_packet(&key, received),
+                (key, received) = next_packet(&self.channels), if self.packets_in_a_row < PACKETS_IN_A_ROW => {
+                    self.packets_in_a_row += 1;
+                    self.take_packet(&key, received);
+                    if !std::mem::take(&mut self.is_changed) {
+                        continue;
+                    }
+                }
                 order = orders.recv() => match order {
                     Some(order) => self.take_order(order),
                     None => break,
                 },
-                () = sleep_until(self.renew_at) => self.renew(),
                 () = sleep_until(self.stop_at) => {}
                 () = sleep_until(deadline) => self.pass_time(),
                 _ = look.tick(), if !self.routers.is_empty() => self.look_around(),
+                // Enough packets: what is due had its turn, and there are more of them.
+                () = std::future::ready(()), if self.packets_in_a_row >= PACKETS_IN_A_ROW => {}
+            }
+            self.packets_in_a_row = 0;
+            if std::mem::take(&mut self.looks_soon) {
+                self.look_around();
             }
             self.publish();
             if self.has_stopped() {
@@ -172,27 +188,33 @@ impl Runner {
                 times_active: 0,
                 adverts_sent: 0,
                 adverts_received: 0,
+                advertised_at: None,
                 trouble: None,
             });
         }
         self.look_around();
-        self.renew();
+        let is_active = |one: &Running| one.machine.state() == State::Active;
+        if self.routers.is_empty() {
+            (self.renew)(None);
+        } else if !self.routers.values().any(is_active) {
+            // Whatever the word says: none of them is served here.
+            (self.renew)(Some(Duration::ZERO));
+        }
     }
 
-    /// How long a lease lasts: a Backup waits for as much, and its skew, before it takes over.
-    fn lease_lasts(&self) -> Option<Duration> {
-        let shortest = self.routers.values().map(|one| one.plan.settings.interval).min()?;
-        Some(LEASE_INTERVALS * shortest.duration())
-    }
-
-    /// Renews the lease, and says when to do so next.
+    /// Renews the lease, which is for all VIPs: it ends with what the first of the Active ones has left of the time that Backups wait.
     fn renew(&mut self) {
-        let lasts = self.lease_lasts();
-        (self.renew)(lasts);
-        self.renew_at = lasts.and_then(|lasts| Instant::now().checked_add(lasts / RENEWALS));
+        let now = Instant::now();
+        let ends = |one: &Running| {
+            let lasts = LEASE_INTERVALS * one.plan.settings.interval.duration();
+            (one.machine.state() == State::Active).then_some(one.advertised_at? + lasts)
+        };
+        if let Some(until) = self.routers.values().filter_map(ends).min() {
+            (self.renew)(Some(until.saturating_duration_since(now)));
+        }
     }
 
-    fn set_priority(&mut self, key: &RouterKey) {
+    pub(super) fn set_priority(&mut self, key: &RouterKey) {
         let Some(running) = self.routers.get(key) else { return };
         let penalty = self.penalties.get(key).copied().unwrap_or(0);
         let priority = running.plan.settings.priority.lowered_by(penalty);
@@ -213,6 +235,7 @@ impl Runner {
         let before = running.machine.state();
         let actions = running.machine.handle(input, Instant::now());
         let changed = running.machine.state() != before;
+        self.is_changed |= changed;
         if changed {
             running.since = Instant::now();
             running.times_active += u64::from(running.machine.state() == State::Active);
@@ -244,15 +267,27 @@ impl Runner {
         let Some(running) = self.routers.get_mut(key) else { return };
         let Some(channel) = self.channels.get(&channel_key(key, &running.plan)) else { return };
         let advert = running.machine.advert(priority);
+        // Backups cannot have heard it before.
+        let before = Instant::now();
+        let mut is_sent = false;
         let group = [channel.group()];
         let receivers = if running.plan.peers.is_empty() { &group[..] } else { &running.plan.peers[..] };
         for to in receivers.iter().filter(|to| to.is_ipv4() == channel.local().is_ipv4()) {
             let message = advert.encode(channel.local(), *to, running.plan.checksum);
             match channel.send(&message, *to) {
-                Ok(()) => running.adverts_sent += 1,
-                // The link is looked at soon enough; who hears nothing takes over.
+                Ok(()) => {
+                    running.adverts_sent += 1;
+                    is_sent = true;
+                }
+                // Who hears nothing takes over.
                 Err(error) => tracing::debug!(%error, %to, "an advertisement was not sent"),
             }
+        }
+        if is_sent {
+            running.advertised_at = Some(before);
+            self.renew();
+        } else {
+            self.looks_soon = true;
         }
     }
 
@@ -290,68 +325,6 @@ impl Runner {
         running.adverts_received += 1;
         let key = key.clone();
         self.input(&key, Input::AdvertReceived { from: source, advert });
-    }
-
-    /// Opens channels that are missing, closes those that are not what they were, and lets their virtual routers take part or not.
-    fn look_around(&mut self) {
-        if self.routers.is_empty() {
-            self.channels.clear();
-            return;
-        }
-        let up = interfaces_up();
-        let virtual_addresses = &self.virtual_addresses;
-        self.channels.retain(|(interface, _), channel| {
-            up.contains(interface) && channel.is_current(interface, virtual_addresses)
-        });
-        let wanted: BTreeSet<ChannelKey> =
-            self.routers.iter().map(|(key, one)| (one.plan.interface.clone(), key.1)).collect();
-        let mut troubles: BTreeMap<ChannelKey, String> = BTreeMap::new();
-        for key in wanted {
-            if self.channels.contains_key(&key) {
-                continue;
-            }
-            let (interface, family) = &key;
-            let opened = if up.contains(interface) {
-                Channel::open(interface, *family, virtual_addresses)
-            } else {
-                Err(VrrpError::Down { interface: interface.clone() })
-            };
-            match opened {
-                Ok(channel) => drop(self.channels.insert(key, channel)),
-                Err(error) => drop(troubles.insert(key, error.to_string())),
-            }
-        }
-        let of_groups = self.group_troubles(&troubles);
-        let trouble = |key: &RouterKey, one: &Running| {
-            let own = troubles.get(&channel_key(key, &one.plan));
-            own.or_else(|| of_groups.get(one.plan.group.as_ref()?)).cloned()
-        };
-        let all: Vec<_> = self.routers.iter().map(|(key, one)| (key.clone(), trouble(key, one))).collect();
-        // First those that cannot, so that nobody follows one that has to stop.
-        let (cannot, can): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, trouble)| trouble.is_some());
-        cannot.into_iter().chain(can).for_each(|(key, trouble)| self.take_part(&key, trouble));
-    }
-
-    fn take_part(&mut self, key: &RouterKey, trouble: Option<String>) {
-        let Some(running) = self.routers.get_mut(key) else { return };
-        let channel = self.channels.get(&channel_key(key, &running.plan)).filter(|_| trouble.is_none());
-        let local = channel.map(Channel::local);
-        if trouble != running.trouble {
-            running.trouble.clone_from(&trouble);
-            let _ = self.decisions.send(Decision::Trouble(key.clone(), trouble));
-        }
-        let started = running.machine.state() != State::Initialize;
-        match (local, started) {
-            (Some(local), false) if self.stopping.is_none() => {
-                let resumes = std::mem::take(&mut running.resumes);
-                self.set_priority(key);
-                self.input(key, Input::PreemptionHeld(self.preemption_held));
-                let started = if resumes { Input::Resumed { local } } else { Input::Started { local } };
-                self.input(key, started);
-            }
-            (None, true) => self.input(key, Input::Stopped),
-            _ => {}
-        }
     }
 
     fn publish(&self) {

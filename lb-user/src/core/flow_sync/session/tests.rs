@@ -7,6 +7,8 @@ use super::super::waiting::MAX;
 use super::*;
 use std::collections::BTreeMap;
 
+mod away;
+
 const RUNS: u64 = 100;
 const STEP: Duration = Duration::from_millis(5);
 

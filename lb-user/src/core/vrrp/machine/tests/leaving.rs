@@ -61,3 +61,27 @@ fn a_node_that_nobody_succeeds_keeps_its_place() {
     assert_eq!(actions, [Action::SendAdvert { priority: 100 }, Action::Tell(News::HandOverFailed)]);
     assert_eq!(machine.state(), State::Active);
 }
+
+/// The one that offers goes on as before until it hears the other: what it says meanwhile crosses that.
+#[test]
+fn advertisements_that_cross_an_answer_to_an_offer_leave_one_active() {
+    let (mut offers, now) = active(200);
+    offers.handle(Input::Offered, now);
+    let (mut asked, _) = started(settings(50));
+    asked.handle(Input::Asked, now);
+    let crossing = asked.handle(heard(200), now + ms(1));
+    assert_eq!(crossing, [], "it stays, and will say so in its time");
+    assert!(offers.handle(heard(50), now + ms(2)).contains(&Action::ReleaseVips));
+    assert_eq!((offers.state(), asked.state()), (State::Backup, State::Active));
+    // One that takes its offer back, or never made one, is not put off for ever.
+    assert!(asked.handle(heard(200), now + ms(3000)).contains(&Action::ReleaseVips));
+}
+
+#[test]
+fn another_address_of_the_node_decides_between_equals_from_then_on() {
+    let (mut machine, now) = active(100);
+    assert!(machine.handle(Input::AddressChanged { local: ip(9) }, now).is_empty());
+    assert_eq!(machine.handle(heard(100), now + ms(1))[0], Action::SendAdvert { priority: 100 });
+    machine.handle(Input::AddressChanged { local: ip(1) }, now + ms(2));
+    assert!(machine.handle(heard(100), now + ms(3)).contains(&Action::ReleaseVips));
+}
