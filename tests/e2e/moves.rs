@@ -308,3 +308,45 @@ fn connections_that_began_while_a_node_was_away_outlive_its_return() -> Result<(
     }
     lab.down()
 }
+
+/// A table that outlived its agent has flows that ended elsewhere: they go when the other node has told what there is.
+#[test]
+fn flows_that_ended_while_an_agent_was_away_are_gone_when_it_has_heard_the_other_node() -> Result<()> {
+    let lab = failover_lab()?;
+    let [vip, _] = vip_a();
+    let of_clients = |node: &str| -> Result<BTreeSet<SocketAddr>> {
+        let list = crate::client::flows(&lab, node, 1000)?;
+        Ok(list.flows.iter().filter(|flow| flow.vip.port() == 80).map(|flow| flow.client).collect())
+    };
+    let open = || {
+        lab.host("client").inside(|| (0..20).map(|_| KeptConnection::open(vip)).collect::<Result<Vec<_>>>())
+    };
+    let (mut ending, mut staying) = (open()??, open()??);
+    let names = |all: &[KeptConnection]| {
+        all.iter().map(KeptConnection::local_address).collect::<Result<BTreeSet<_>>>()
+    };
+    let (ended, stayed) = (names(&ending)?, names(&staying)?);
+    poll::until("lb2 has been told of all", PATIENCE, || {
+        let there = of_clients("lb2")?;
+        ensure!(there.is_superset(&ended) && there.is_superset(&stayed), "{} are there", there.len());
+        Ok(())
+    })?;
+    lab.kill_agent("lb1", Signal::SIGKILL)?;
+    expect_active(&lab, "lb2", "A")?;
+    lab.host("client").inside(|| {
+        ending.iter_mut().try_for_each(|one| one.ask(true).and_then(|_| one.expect_end()))?;
+        staying.iter_mut().try_for_each(|one| one.ask(false).map(drop))
+    })??;
+    drop(ending);
+    lab.start_agent("lb1")?;
+    at_home(&lab)?;
+    poll::until("lb1 has the flows there are and no others", PATIENCE, || {
+        let there = of_clients("lb1")?;
+        let stale: Vec<_> = there.intersection(&ended).collect();
+        ensure!(stale.is_empty(), "{} flows that ended are there: {:?}", stale.len(), stale.first());
+        ensure!(there.is_superset(&stayed), "of {} that stayed {} are there", stayed.len(), there.len());
+        Ok(())
+    })?;
+    lab.host("client").inside(|| staying.iter_mut().try_for_each(|one| one.ask(false).map(drop)))??;
+    lab.down()
+}

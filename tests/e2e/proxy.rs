@@ -95,6 +95,8 @@ fn connections_end_at_the_node_and_their_backends_see_the_clients() -> Result<()
     let said =
         lbctl(&lab, &["explain", "--from", "10.90.0.10:4711", "--to", &format!("10.80.0.100:{PORT}")])?;
     ensure!(said.contains("to_agent") && said.contains("web-tcp"), "{said}");
+    let said = lbctl(&lab, &["service", "show", "web-tcp"])?;
+    ensure!(said.contains("mode tcp") && said.contains("0 waiting for a backend; ended: closed "), "{said}");
     the_firewall_holds(&lab)?;
     drained_and_dead_backends(&lab)?;
     moves_and_restarts(&lab)?;

@@ -10,6 +10,7 @@ pub mod firewall;
 pub mod flood;
 pub mod load;
 mod modes;
+pub mod proxy;
 pub mod report;
 pub mod traffic;
 pub mod xdp;
@@ -29,11 +30,12 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "xdp-traffic" => traffic::run()?,
         "firewall" => firewall::run()?,
         "flood" => flood::run()?,
+        "proxy" => proxy::run()?,
         "failover" => [failover::run()?, failover::connections::run()?].concat(),
         "failover-blackout" => failover::run()?,
         "failover-connections" => failover::connections::run()?,
         other => bail!(
-            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood, failover, and its \
+            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood, proxy, failover, and its \
              halves failover-blackout and failover-connections"
         ),
     };

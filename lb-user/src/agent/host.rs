@@ -1,8 +1,9 @@
 //! What of this host's settings gets in the dataplane's way, in words for the operator.
 //!
-//! Reads `/proc` and changes nothing. The judging is apart from the reading.
+//! Reads `/proc`, and changes nothing but this process' own limits. The judging is apart from the reading.
 
 use crate::model::PortRange;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -11,6 +12,16 @@ const LOCAL_PORTS: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// Flags of `/proc/net/ipv6_route` (linux/ipv6_route.h): a default router, learned by autoconfiguration.
 const RTF_DEFAULT: u32 = 0x0001_0000;
 const RTF_ADDRCONF: u32 = 0x0004_0000;
+
+/// Lets this process have as many files open as the host allows at all: each proxied connection takes two.
+pub(super) fn allow_open_files() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // What was allowed before has to do otherwise.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
 
 /// Whether the node's ports are also given to this host's own connections.
 pub(super) fn port_warning(nat_ports: PortRange) -> Option<String> {

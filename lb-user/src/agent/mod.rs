@@ -114,6 +114,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let _claim = uniqueness::claim(&config.node.name, &config.control.socket, &config.dataplane.pin_dir)?;
     // After the claim, so that it is about our own pins and goes while they are still ours.
     let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
+    host::allow_open_files();
     let interfaces = Interfaces::open()?;
     let mut host_warnings = host::router_warnings(&config.node.interfaces);
     host_warnings.extend(host::port_warning(config.node.nat_ports));

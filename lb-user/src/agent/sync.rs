@@ -2,6 +2,7 @@
 
 mod offer;
 mod round;
+mod stale;
 mod thread;
 mod view;
 

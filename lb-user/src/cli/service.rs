@@ -159,10 +159,18 @@ fn list(services: &[ServiceView]) -> String {
     table(&headers, rows.collect())
 }
 
+/// What connections that end at the node do; nothing of services that have none.
+fn connections(service: &ServiceView) -> String {
+    let Some(proxy) = &service.proxy else { return String::new() };
+    let ended: Vec<String> = proxy.ended.iter().map(|(how, count)| format!("{how} {count}")).collect();
+    let ended = if ended.is_empty() { "none".to_owned() } else { ended.join(", ") };
+    format!("connections: {} waiting for a backend; ended: {ended}\n", proxy.waiting)
+}
+
 fn show(service: &ServiceView) -> String {
     let check = service.health_check.as_deref().unwrap_or("none");
     format!(
-        "service {}\nmode {}, {}\nlistens at {}\nflows: {} active, {}, at a limit: {}\nhealth check {check}\nwith all backends down: {}\nwithout a rule of the firewall: {}\n\n{}",
+        "service {}\nmode {}, {}\nlistens at {}\nflows: {} active, {}, at a limit: {}\n{}health check {check}\nwith all backends down: {}\nwithout a rule of the firewall: {}\n\n{}",
         service.name,
         mode(service),
         service.scheduler,
@@ -170,6 +178,7 @@ fn show(service: &ServiceView) -> String {
         service.active_flows,
         backend::at_most(service.max_flows),
         service.at_limit,
+        connections(service),
         service.when_down,
         service.default_policy,
         backend::list(&service.backends)

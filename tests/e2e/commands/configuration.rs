@@ -76,7 +76,7 @@ fn check_names_file_line_path_and_way_out(lab: &Lab, file: &Path, original: &str
         (
             original.replacen("mode = \"nat\"", "mode = \"tls\"", 1),
             line_of(original, "mode = \"nat\"")?,
-            "8: service.web.mode: the mode \"tls\" is not in this release yet; expected \"nat\" or \"dsr\"",
+            "8: service.web.mode: the mode \"tls\" is not in this release yet; expected \"nat\", \"dsr\" or \"tcp\"",
         ),
         (
             original.replacen("vips = [\"A\", \"B\"]", "vips = [\"a\", \"B\"]", 1),

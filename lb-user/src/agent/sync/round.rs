@@ -1,5 +1,6 @@
 //! One peer, and a round of work for it: what it says, what it is told, and what of that is counted.
 
+use super::stale::{Cleaning, Told};
 use super::{PeerNews, PeerSnapshot, Scene};
 use crate::core::flow_sync::{Change, Heard, Introduction, Session, Walk};
 use crate::io::dataplane::{DataplaneError, FlowCopies, Put, WalkedKeys};
@@ -37,6 +38,9 @@ pub(super) struct Peer {
     refused: Option<String>,
     walk: Option<WalkedKeys>,
     was_here: bool,
+    /// What it has told since it came, until that is all.
+    told: Option<(Told, Instant)>,
+    cleaning: Option<Cleaning>,
 }
 
 fn epoch() -> Result<u64, getrandom::Error> {
@@ -46,7 +50,15 @@ fn epoch() -> Result<u64, getrandom::Error> {
 impl Peer {
     pub(super) fn new(introduction: Introduction) -> Result<Self, getrandom::Error> {
         let session = Session::new(epoch()?, introduction);
-        Ok(Self { session, counts: Counts::default(), refused: None, walk: None, was_here: false })
+        Ok(Self {
+            session,
+            counts: Counts::default(),
+            refused: None,
+            walk: None,
+            was_here: false,
+            told: None,
+            cleaning: None,
+        })
     }
 
     pub(super) fn is_refused(&self) -> bool {
@@ -95,6 +107,7 @@ impl Peer {
             match one {
                 Heard::PeerCame => {
                     self.was_here = true;
+                    (self.told, self.cleaning) = (Some((Told::default(), now)), None);
                     news.push(PeerNews::Came);
                 }
                 Heard::Introduced(introduction) => {
@@ -107,14 +120,37 @@ impl Peer {
                 }
                 Heard::Changed(change) if !self.is_refused() => self.apply(&change, copies, scene),
                 Heard::Changed(_) => {}
-                Heard::SnapshotEnded => news.push(PeerNews::SnapshotEnded),
+                Heard::SnapshotEnded => {
+                    self.begin_cleaning(copies);
+                    news.push(PeerNews::SnapshotEnded);
+                }
             }
         }
         news
     }
 
+    /// What it has not told by now has ended, if it serves the VIP.
+    fn begin_cleaning(&mut self, copies: &FlowCopies) {
+        let Some((told, came)) = self.told.take().filter(|_| !self.is_refused()) else { return };
+        let vips = self.session.introduced().map(|other| other.active.iter().copied().collect());
+        self.cleaning = Some(Cleaning::new(copies, told, vips.unwrap_or_default(), came));
+    }
+
+    /// Takes out some more of what it has not told.
+    pub(super) fn clean(&mut self, copies: &mut FlowCopies, scene: &Scene) -> Result<(), DataplaneError> {
+        if let Some(cleaning) = &mut self.cleaning
+            && !cleaning.go_on(copies, &scene.active)?
+        {
+            self.cleaning = None;
+        }
+        Ok(())
+    }
+
     /// The Active router of a VIP knows its flows better than anybody else.
     fn apply(&mut self, change: &Change, copies: &mut FlowCopies, scene: &Scene) {
+        if let (Some((told, _)), Change::Put(copy)) = (&mut self.told, change) {
+            told.note(&copy.key);
+        }
         let counts = &mut self.counts;
         let vip = match change {
             Change::Put(copy) => copy.key.destination,

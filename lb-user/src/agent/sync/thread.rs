@@ -175,6 +175,7 @@ impl Runner {
         let told = self.told_vips();
         for peer in self.peers.values_mut() {
             peer.walk(&self.copies, &told)?;
+            peer.clean(&mut self.copies, &self.scene)?;
         }
         self.refresh()
     }
