@@ -217,6 +217,16 @@ impl KeptConnection {
     }
 }
 
+/// A connection that is kept through each address of VIP A.
+pub(crate) fn keep_open(lab: &Lab) -> Result<Vec<KeptConnection>> {
+    lab.host("client").inside(|| vip_a().into_iter().map(KeptConnection::open).collect())?
+}
+
+/// A request on each of them.
+pub(crate) fn ask_all(lab: &Lab, kept: &mut [KeptConnection]) -> Result<()> {
+    lab.host("client").inside(|| kept.iter_mut().try_for_each(|one| one.ask(false).map(drop)))?
+}
+
 /// One request on a connection of its own; the backend that answered. To be made on the client host.
 pub(crate) fn ask(vip: IpAddr) -> Result<String> {
     KeptConnection::connect(SocketAddr::new(vip, 80))?.ask(true)

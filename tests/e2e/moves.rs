@@ -1,7 +1,8 @@
 //! VIPs that are given to a node by its name, VIPs that are there for services alone, and the application while nodes go.
 
 use crate::client::{
-    KeptConnection, PATIENCE, client_shell, counters, lbctl, shell, try_lbctl, vip_a, web_lab,
+    KeptConnection, PATIENCE, ask_all, client_shell, counters, keep_open, lbctl, shell, try_lbctl, vip_a,
+    web_lab,
 };
 use crate::sync::{at_home, failover_lab, in_sync};
 use crate::tracking::configure;
@@ -21,15 +22,8 @@ const PORT: u16 = 61123;
 #[test]
 fn a_vip_goes_to_the_node_that_is_named() -> Result<()> {
     let lab = failover_lab()?;
-    let mut kept = lab.host("client").inside(|| vip_a().map(KeptConnection::open))?;
-    let mut ask = || -> Result<()> {
-        lab.host("client").inside(|| {
-            kept.iter_mut().try_for_each(|one| match one {
-                Ok(one) => one.ask(false).map(drop),
-                Err(error) => Err(anyhow::anyhow!("{error:#}")),
-            })
-        })?
-    };
+    let mut kept = keep_open(&lab)?;
+    let mut ask = || ask_all(&lab, &mut kept);
     let said = lbctl(&lab, &["vrrp", "failover", "A", "--to", "lb2"])?;
     ensure!(said.contains("handed over: A"), "{said}");
     expect_state(&lab, "lb2", "A", "active")?;
@@ -347,6 +341,6 @@ fn flows_that_ended_while_an_agent_was_away_are_gone_when_it_has_heard_the_other
         ensure!(there.is_superset(&stayed), "of {} that stayed {} are there", stayed.len(), there.len());
         Ok(())
     })?;
-    lab.host("client").inside(|| staying.iter_mut().try_for_each(|one| one.ask(false).map(drop)))??;
+    ask_all(&lab, &mut staying)?;
     lab.down()
 }

@@ -1,6 +1,6 @@
 //! What a VIP's place hangs on, VIPs that move together, and who is told.
 
-use crate::client::{KeptConnection, PATIENCE, lbctl, shell, vip_a};
+use crate::client::{PATIENCE, ask_all, keep_open, lbctl, shell};
 use crate::sync::{at_home, failover_lab};
 use crate::vrrp::{FAMILIES, expect_state, hand_over, router, set_link};
 use anyhow::{Context as _, Result, ensure};
@@ -41,15 +41,8 @@ fn a_vip_leaves_a_node_that_lacks_what_it_hangs_on_and_comes_back_with_it() -> R
         &tables,
     )?;
     at_home(&lab)?;
-    let mut kept = lab.host("client").inside(|| vip_a().map(KeptConnection::open))?;
-    let mut ask = || -> Result<()> {
-        lab.host("client").inside(|| {
-            kept.iter_mut().try_for_each(|one| match one {
-                Ok(one) => one.ask(false).map(drop),
-                Err(error) => Err(anyhow::anyhow!("{error:#}")),
-            })
-        })?
-    };
+    let mut kept = keep_open(&lab)?;
+    let mut ask = || ask_all(&lab, &mut kept);
     let mut lacks =
         |name: &str, words: &str, lose: &dyn Fn() -> Result<()>, regain: &dyn Fn() -> Result<()>| {
             lose()?;

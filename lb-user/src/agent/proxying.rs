@@ -36,7 +36,7 @@ impl Agent {
     fn tell_of_listening(&mut self) {
         let troubles = self.proxy.troubles().clone();
         for (at, reason) in troubles.iter().filter(|(at, reason)| self.deaf.get(*at) != Some(*reason)) {
-            self.journal.record(EventKind::Warning, format!("{at} is not served: {reason}; trying again"));
+            self.journal.record(EventKind::Warning, not_served(at, reason));
         }
         for at in self.deaf.keys().filter(|at| !troubles.contains_key(*at)) {
             self.journal.record(
@@ -49,7 +49,7 @@ impl Agent {
 
     /// Where nobody listens, in words.
     pub(super) fn proxy_warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.deaf.iter().map(|(at, reason)| format!("{at} is not served: {reason}; trying again"))
+        self.deaf.iter().map(|(at, reason)| not_served(at, reason))
     }
 
     /// Backends that did not accept a connection count as refusing.
@@ -90,6 +90,10 @@ impl Agent {
             steering.map_or(0, |steering| steering.slots.iter().filter(|name| *name == backend).count());
         (counts, slots as u64)
     }
+}
+
+fn not_served(at: &SocketAddr, reason: &str) -> String {
+    format!("{at} is not served: {reason}; trying again")
 }
 
 fn plan(service: &Service, family: Family, steering: &Steering) -> ServicePlan {

@@ -219,13 +219,16 @@ impl Agent {
         self.vips_tried = Instant::now();
         let (adds, removals): (Vec<_>, Vec<_>) =
             self.holding.due().into_iter().partition(|step| matches!(step, VipStep::Add(_)));
+        let any_added = !adds.is_empty();
         for step in adds {
             let (interface, address) = step.place();
             let added = self.interfaces.add(interface, *address).await.map_err(|error| error.to_string());
             self.note_vip_step(step, added);
         }
-        // At once: packets for it go elsewhere until the network knows.
-        self.announce_vips();
+        if any_added {
+            // At once: packets for it go elsewhere until the network knows.
+            self.announce_vips();
+        }
         self.remove_vips(removals).await;
     }
 

@@ -13,11 +13,19 @@ use std::time::{Duration, Instant};
 
 /// For so long a peer may take what it is offered: as long as the virtual routers wait, or longer.
 const OFFER_LASTS: Duration = Duration::from_secs(1);
+
 /// VIPs that a peer is asked to take.
 pub(super) struct Offer {
     to: SocketAddr,
     addresses: BTreeSet<Address>,
     until: Instant,
+}
+
+impl PeerSnapshot {
+    /// Whether it is heard, and flows are shared with it.
+    fn takes_part(&self) -> bool {
+        self.is_here && self.refused.is_none()
+    }
 }
 
 impl Syncing {
@@ -35,7 +43,7 @@ impl Syncing {
     /// Where a node is, if it is heard, and has been told all flows.
     fn place_of(&self, node: &NodeName) -> Result<SocketAddr, ApiError> {
         let snapshot = self.snapshot.borrow();
-        let here = snapshot.peers.iter().filter(|(_, peer)| peer.is_here && peer.refused.is_none());
+        let here = snapshot.peers.iter().filter(|(_, peer)| peer.takes_part());
         let here: BTreeMap<&NodeName, (SocketAddr, &PeerSnapshot)> =
             here.filter_map(|(at, peer)| Some((&peer.introduced.as_ref()?.node, (*at, peer)))).collect();
         let Some((at, peer)) = here.get(node) else {
@@ -58,8 +66,7 @@ impl Agent {
     pub(in crate::agent) fn successors_are_ready(&self) -> bool {
         let Some(syncing) = &self.syncing else { return true };
         let snapshot = syncing.snapshot.borrow();
-        let mut here =
-            snapshot.peers.values().filter(|peer| peer.is_here && peer.refused.is_none()).peekable();
+        let mut here = snapshot.peers.values().filter(|peer| peer.takes_part()).peekable();
         here.peek().is_none() || here.any(|peer| peer.is_settled)
     }
 
