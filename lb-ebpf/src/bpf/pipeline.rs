@@ -14,8 +14,8 @@ use crate::abi::{Address, Decision, Direction, FlowKey, Forwarding, NO_RULE, Pol
 use crate::flow_state::FlowState;
 use crate::outcome::{Outcome, Verdict};
 use crate::wire::{
-    ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, Icmp,
-    IpFrame, Ipv4, Ipv6, PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
+    ETHER_TYPE_ARP, ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, ETHER_TYPES_VLAN, ETHERNET_BYTES, Ethernet, IpFrame,
+    Ipv4, Ipv6, PROTOCOL_TCP, PROTOCOL_UDP, Tcp, TcpFlags, TcpFrame, UdpFrame,
 };
 use aya_ebpf::programs::XdpContext;
 
