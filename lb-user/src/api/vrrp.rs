@@ -99,7 +99,7 @@ pub struct HandOverRequest {
     /// This node shall have it, whatever its priority; whoever comes next, if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<NodeName>,
-    /// Also to nodes that do not have all flows yet.
+    /// Also to nodes that do not have all flows yet; one that is named must have them.
     #[serde(default)]
     pub force: bool,
 }

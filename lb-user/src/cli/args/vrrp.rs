@@ -15,7 +15,7 @@ pub enum VrrpCommand {
         /// Let this node have it, whatever its priority; it must share flows with this one ([sync]).
         #[arg(long, value_name = "NODE")]
         to: Option<NodeName>,
-        /// Also to nodes that do not have all flows yet.
+        /// Also to nodes that do not have all flows yet; one named with --to must have them.
         #[arg(long)]
         force: bool,
         /// How long to wait for the other node.
