@@ -119,7 +119,7 @@ fn expect_served(seen: &Seen) -> Result<()> {
         "{answered} of {tried} new connections came about: {errors:?}"
     );
     // Clients use their ports again within seconds here, and now and then one meets what is left of its last connection.
-    ensure!(*resets * 1000 <= *tried, "{resets} of {tried} new connections were reset: {errors:?}");
+    ensure!(*resets <= 1 + *tried / 1000, "{resets} of {tried} new connections were reset: {errors:?}");
     Ok(())
 }
 
@@ -303,7 +303,10 @@ fn floods_at_backends_that_answer_directly_fill_no_table() -> Result<()> {
             let unrecorded = after["unrecorded"] - before["unrecorded"];
             ensure!(unrecorded >= u64::from(PACKETS / 10 * 8), "{unrecorded} of {kind:?} were not recorded");
             for name in DROPS {
-                ensure!(after[name] == before[name], "packets were dropped as {name}: {after:?}");
+                let dropped = after[name] - before[name];
+                // Who was not recorded and reset his connection is not known any more: his reset is dropped, and none but his.
+                let allowed = if name == "unknown_reset" { seen.tried as u64 / 100 } else { 0 };
+                ensure!(dropped <= allowed, "{dropped} packets were dropped as {name}: {after:?}");
             }
             let more = flows_now(&lab)?.saturating_sub(flows);
             // In a second at most so many, and what CPUs have not told yet.

@@ -263,7 +263,7 @@ impl Lab {
         }
         let ended = poll::wait(Duration::from_secs(15), || {
             self.reap();
-            !record.id.is_alive()
+            !record.id.is_alive() && (signal != Signal::SIGKILL || processes::group_has_ended(&record.id))
         });
         if !ended {
             let (pid, doing) = (record.id.pid, processes::what_it_does(&record.id));

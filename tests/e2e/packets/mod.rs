@@ -3,7 +3,7 @@
 //! Each case says in a sentence why a packet must end as it does, and gives the packet, the XDP action, the
 //! one outcome that is counted, and the exact bytes afterwards. Cases run in the kernel (BPF_PROG_TEST_RUN)
 //! in namespaces of their own, against emptied tables, with the built-in object and, where
-//! `LBCTL_FRESH_OBJECT_DIR` names a folder, with the `lb-xdp.o` there. They need root.
+//! `LBCTL_FRESH_OBJECT_DIR` names a folder, with the `lb-xdp.o` there if it is another one. They need root.
 //!
 //! Owns the table. Never attaches the program to an interface and never sends a packet.
 

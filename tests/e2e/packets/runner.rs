@@ -70,6 +70,8 @@ impl<'a> Run<'a> {
         sweeper.sweep(at_once, monotonic_now() + Duration::from_secs(1))?;
         let left = self.dataplane.read_flows()?.len();
         ensure!(left == 0, "{left} entries are left of the case before");
+        self.ruleset = Ruleset::default();
+        self.dataplane.put_rules(&self.ruleset)?;
         Ok(())
     }
 

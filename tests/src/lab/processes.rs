@@ -76,6 +76,19 @@ pub fn send(id: &ProcessId, signal: Signal) -> Result<()> {
     }
 }
 
+/// Whether every process of the group that this one leads has ended: workers that were killed with it may still hold their
+/// sockets, and answer on them, when it is gone itself.
+pub fn group_has_ended(leader: &ProcessId) -> bool {
+    let stats = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("stat"));
+    !stats.filter_map(|stat| fs::read_to_string(stat).ok()).any(|stat| is_alive_in_group(&stat, leader.pid))
+}
+
+fn is_alive_in_group(stat: &str, group: i32) -> bool {
+    let fields = stat.rfind(')').map(|end| &stat[end + 1..]).unwrap_or_default();
+    let found = fields.split_ascii_whitespace().nth(2).and_then(|field| field.parse().ok());
+    found == Some(group) && parse_start_ticks(stat).is_some()
+}
+
 /// Where the output of a server goes.
 pub fn log_path(host: &str, name: &str) -> PathBuf {
     paths::host_dir(host).join(format!("{name}.log"))
@@ -197,6 +210,19 @@ mod tests {
     fn a_process_lives_until_its_last_thread_has_ended() {
         let stat = "42 (lbctl) Z 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 2 0 98765 1000 1";
         assert_eq!(parse_start_ticks(stat), Some(98765));
+    }
+
+    #[test]
+    fn a_group_lives_as_long_as_one_of_its_workers() {
+        let worker = "43 (nginx) R 1 42 42 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 98765 1000 1";
+        assert!(is_alive_in_group(worker, 42) && !is_alive_in_group(worker, 43));
+        assert!(!is_alive_in_group(&worker.replace(" R ", " Z "), 42));
+        let mut own = Command::new("sleep").arg("30").process_group(0).spawn().unwrap();
+        let leader = ProcessId::of(i32::try_from(own.id()).unwrap()).unwrap();
+        assert!(!group_has_ended(&leader));
+        own.kill().unwrap();
+        own.wait().unwrap();
+        assert!(group_has_ended(&leader));
     }
 
     #[test]
