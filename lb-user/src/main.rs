@@ -73,6 +73,7 @@ fn start_log() {
 fn check(file: &Path) -> anyhow::Result<()> {
     let config = Config::load(file)?;
     agent::check_prefix_files(&config)?;
+    agent::check_tls_files(&config).map_err(anyhow::Error::msg)?;
     let backends: usize = config.services.values().map(|service| service.backends.len()).sum();
     println!(
         "{}: fine: node {}, {} VIPs, {} services, {backends} backends",

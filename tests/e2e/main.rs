@@ -18,6 +18,7 @@ mod path_mtu;
 mod proxy;
 mod schedulers;
 mod sync;
+mod tls;
 mod trace;
 mod tracking;
 mod traffic;

@@ -15,12 +15,12 @@ use crate::config::{
 };
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired, Steering, SteeringKey};
-use crate::model::{AdminState, DefaultPolicy, Protocol, ServiceName, WhenDown};
+use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, ServiceName, WhenDown};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-fn invalid(message: impl Into<String>) -> ApiError {
+pub(super) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::Invalid, message)
 }
 
@@ -222,6 +222,7 @@ impl Agent {
         let config = adopt(&self.config, &proposed);
         let ruleset = firewall::read_rules(&config, files, &self.ruleset)
             .map_err(|error| invalid(AgentError::from(error).to_string()))?;
+        self.check_certificates(&config)?;
         let mut changes = words(&diff(&self.config, &config));
         changes.extend(firewall::file_changes(&self.ruleset, &ruleset));
         let waiting = words(&diff(&config, &proposed));
@@ -229,9 +230,12 @@ impl Agent {
         let old_config = std::mem::replace(&mut self.config, config);
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
+        // They have been checked; what went wrong since is told with the other warnings.
+        self.certificates.follow(&self.config);
         if let Err(reason) = self.steer_under(&ruleset) {
             self.config = old_config;
             self.checks.follow(&self.config, &known);
+            self.certificates.follow(&self.config);
             return Err(self.go_back(old_desired, &reason));
         }
         let moved = serves_otherwise(&old_desired, &self.desired);
@@ -344,6 +348,7 @@ fn backend(spec: &BackendSpec) -> Backend {
         weight: spec.weight,
         state: spec.state,
         max_flows: spec.max_flows,
+        names: Vec::new(),
     }
 }
 
@@ -380,7 +385,10 @@ fn service(spec: &ServiceSpec) -> Service {
         max_flows: spec.max_flows,
         at_limit: spec.at_limit,
         proxy: spec.mode.is_served_by_agent().then(ProxyTerms::default),
-        health: (!spec.no_check).then_some(health),
+        tls: None,
+        backend_tls: None,
+        https_port: (spec.mode == Mode::RedirectHttps).then_some(443),
+        health: (!spec.no_check && spec.mode.has_backends()).then_some(health),
         backends: spec.backends.iter().map(backend).collect(),
     }
 }

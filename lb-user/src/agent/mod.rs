@@ -5,6 +5,7 @@
 //! know something or to change something sends a command. When the agent ends, the kernel
 //! dataplane goes on as it is.
 
+mod certificates;
 mod change;
 mod checks;
 mod explain;
@@ -191,6 +192,14 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
 /// Reads the files of prefixes that a configuration's rules name, and throws them away: are they right?
 pub fn check_prefix_files(config: &Config) -> Result<(), crate::io::prefix_file::PrefixFileError> {
     firewall::read_rules(config, firewall::Files::Read, &Ruleset::default()).map(drop)
+}
+
+/// Reads the files of TLS that a configuration names, and throws them away: are they right?
+///
+/// # Errors
+/// What is wrong with which, in words.
+pub fn check_tls_files(config: &Config) -> Result<(), String> {
+    certificates::check_files(config)
 }
 
 /// Takes the program, its maps and this node's VIPs off the machine; returns whether anything was attached.

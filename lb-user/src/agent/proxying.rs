@@ -5,7 +5,9 @@ use crate::api::{EventKind, ProxyView};
 use crate::config::{ProxyTerms, Service};
 use crate::core::plan::{Steering, SteeringKey, name_hash};
 use crate::core::proxy::{Table, TableBackend};
-use crate::io::proxy::{BackendCounts, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms};
+use crate::io::proxy::{
+    BackendCounts, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms, TlsClient, TlsServer,
+};
 use crate::model::{BackendName, Family, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +19,9 @@ impl Agent {
     pub(super) fn follow_proxied(&mut self) {
         let plan = |(key, steering): (&SteeringKey, &Steering)| {
             let service = self.config.services.get(&key.service)?;
-            Some((key.clone(), plan(service, key.family, steering)))
+            // Without its files a service is not served: that is said where they are read.
+            let tls = (self.certificates.server(service).ok()?, self.certificates.client(service).ok()?);
+            Some((key.clone(), plan(service, key.family, steering, tls)))
         };
         let plans: BTreeMap<_, _> = self.desired.proxied.iter().filter_map(plan).collect();
         self.proxy.follow(plans);
@@ -54,11 +58,34 @@ impl Agent {
 
     /// Backends that did not accept a connection count as refusing.
     pub(super) fn handle_proxy_event(&mut self, event: ProxyEvent) {
-        let ProxyEvent::ConnectFailed { name_hash } = event;
+        let ProxyEvent::ConnectFailed { name_hash, reason } = event;
+        if let Some(reason) = reason {
+            self.tell_of_backend_tls(name_hash, reason);
+        }
         if let Some(message) = self.checks.handle_refusal(name_hash, Instant::now()) {
             self.journal.record(EventKind::HealthChanged, message);
             self.steer_or_record();
         }
+    }
+
+    /// Why there is no TLS with a backend is told when it is new.
+    fn tell_of_backend_tls(&mut self, name_hash: u64, reason: String) {
+        if self.backend_tls_failures.get(&name_hash) == Some(&reason) {
+            return;
+        }
+        let label = self.label_of(name_hash).unwrap_or_else(|| "a backend".to_owned());
+        self.journal.record(EventKind::Warning, format!("{label}: no TLS with it: {reason}"));
+        self.backend_tls_failures.insert(name_hash, reason);
+    }
+
+    fn label_of(&self, hash: u64) -> Option<String> {
+        let proxied = self.desired.proxied.iter();
+        proxied.flat_map(|(key, steering)| steering.backends.keys().map(move |name| (key, name))).find_map(
+            |(key, name)| {
+                let is_it = name_hash(&key.service, Some(name), key.family) == hash;
+                is_it.then(|| super::view::label(&key.service, name))
+            },
+        )
     }
 
     /// Ends the connections of a backend.
@@ -72,8 +99,9 @@ impl Agent {
     pub(super) fn proxy_view(&self, service: &Service) -> Option<ProxyView> {
         service.proxy.as_ref()?;
         let counts = self.proxy.service_counts(&service.name);
-        let ended = counts.ended.into_iter().map(|(ended, count)| (ended.name().to_owned(), count));
-        Some(ProxyView { active: counts.active, waiting: counts.waiting, ended: ended.collect() })
+        let ended = counts.ended.iter().copied().map(|(ended, count)| (ended.name().to_owned(), count));
+        let tls = self.certificates.view(service, &counts);
+        Some(ProxyView { active: counts.active, waiting: counts.waiting, ended: ended.collect(), tls })
     }
 
     /// What connections to a backend's address did, and how many slots it has.
@@ -96,7 +124,12 @@ fn not_served(at: &SocketAddr, reason: &str) -> String {
     format!("{at} is not served: {reason}; trying again")
 }
 
-fn plan(service: &Service, family: Family, steering: &Steering) -> ServicePlan {
+fn plan(
+    service: &Service,
+    family: Family,
+    steering: &Steering,
+    tls: (Option<TlsServer>, Option<TlsClient>),
+) -> ServicePlan {
     let index_of: BTreeMap<&BackendName, u32> = steering.backends.keys().zip(0..).collect();
     let table = Table {
         scheduler: steering.scheduler,
@@ -110,16 +143,25 @@ fn plan(service: &Service, family: Family, steering: &Steering) -> ServicePlan {
     let planned = |(name, backend): (&BackendName, &crate::core::plan::SteeredBackend)| PlannedBackend {
         address: backend.address,
         name_hash: name_hash(&service.name, Some(name), family),
+        names: service
+            .backends
+            .iter()
+            .find(|one| one.name == *name)
+            .map_or_else(Vec::new, |one| one.names.clone()),
     };
     ServicePlan {
         listen: steering.listen.clone(),
         table: Arc::new(table),
         backends: steering.backends.iter().map(planned).collect(),
-        terms: terms(service, steering),
+        terms: terms(service, steering, tls),
     }
 }
 
-fn terms(service: &Service, steering: &Steering) -> Terms {
+fn terms(
+    service: &Service,
+    steering: &Steering,
+    (tls, backend_tls): (Option<TlsServer>, Option<TlsClient>),
+) -> Terms {
     let proxy: ProxyTerms = service.proxy.clone().unwrap_or_default();
     Terms {
         connect: proxy.connect_timeout,
@@ -137,5 +179,8 @@ fn terms(service: &Service, steering: &Steering) -> Terms {
         when_down: steering.when_down,
         accept_proxy_from: proxy.accept_proxy_from,
         send_proxy: proxy.send_proxy,
+        tls,
+        backend_tls,
+        redirect: service.https_port,
     }
 }

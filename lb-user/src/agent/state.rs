@@ -1,5 +1,6 @@
 //! The agent's state, and what events do to it.
 
+use super::certificates::Certificates;
 use super::checks::{CheckDone, Checks};
 use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
@@ -72,6 +73,10 @@ pub(super) struct Agent {
     pub(super) notifier: Notifier,
     /// Serves connections that end here.
     pub(super) proxy: Proxy,
+    /// The files of TLS that are in force.
+    pub(super) certificates: Certificates,
+    /// Why there was no TLS with which backend, as it was last told.
+    pub(super) backend_tls_failures: BTreeMap<u64, String>,
     /// Where it does not listen although it should, and why.
     pub(super) deaf: BTreeMap<SocketAddr, String>,
     /// Those that are Active, as far as their decisions have been carried out.
@@ -101,6 +106,7 @@ impl Agent {
         proxy: Proxy,
         journal: Journal,
     ) -> Self {
+        let certificates = Certificates::new(&config);
         Self {
             config_file,
             text,
@@ -128,6 +134,8 @@ impl Agent {
             tracking,
             notifier,
             proxy,
+            certificates,
+            backend_tls_failures: BTreeMap::new(),
             deaf: BTreeMap::new(),
             active: BTreeSet::new(),
             vips_tried: Instant::now(),
@@ -160,6 +168,7 @@ impl Agent {
         // What an earlier agent's dataplane served is kept until its first checks are in.
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
+        self.first_certificates();
         let ruleset = read_rules(&self.config, Files::Read, &self.ruleset)?;
         // Also where there are none: an earlier agent may have left some.
         self.dataplane.put_rules(&ruleset)?;
@@ -231,6 +240,9 @@ impl Agent {
             }
             Command::Confirm(reply) => {
                 let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));
+            }
+            Command::ReloadCertificates(reply) => {
+                let _ = reply.send(Ok(self.reload_certificates()));
             }
             Command::Apply(request, reply) => {
                 let _ = reply.send(self.apply_request(request).await);
@@ -328,6 +340,7 @@ impl Agent {
         }
         self.retry_vips().await;
         self.listen_again();
+        self.watch_certificates();
         self.announce_vips();
     }
 

@@ -33,6 +33,7 @@ impl Agent {
         let waiting = self.waiting.iter().map(|change| super::change::waits(change));
         let full = tables.iter().filter_map(fill_warning);
         let own = self.warnings.iter().cloned().chain(self.flood_warning()).chain(self.proxy_warnings());
+        let own = own.chain(self.certificates.warnings());
         own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 
@@ -70,7 +71,11 @@ impl Agent {
         let takes_flows = |service: &&ServiceView| {
             service.backends.iter().any(|backend| backend.addresses.iter().any(|address| address.slots > 0))
         };
-        let served = services.iter().filter(|service| !service.listen.is_empty());
+        let has_backends = |service: &&ServiceView| {
+            let configured = config.services.get(&service.name);
+            configured.is_none_or(|service| service.mode.has_backends())
+        };
+        let served = services.iter().filter(|service| !service.listen.is_empty()).filter(has_backends);
         let without = served.filter(|service| !takes_flows(service)).count();
         Status {
             node: config.node.name.clone(),

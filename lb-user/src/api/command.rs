@@ -3,8 +3,8 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, HandOverRequest, HandedOver, ProbeView, RuleSpec, ServicePatch, ServiceSpec, Snapshot,
-    TraceRequest, TracedPacket,
+    Guide, HandOverRequest, HandedOver, ProbeView, ReloadedService, RuleSpec, ServicePatch, ServiceSpec,
+    Snapshot, TraceRequest, TracedPacket,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -39,6 +39,8 @@ pub enum Command {
     Trace(TraceRequest, Reply<mpsc::Receiver<TracedPacket>>),
     /// Make an unconfirmed change stay.
     Confirm(Reply<Confirmed>),
+    /// Read the files of TLS again.
+    ReloadCertificates(Reply<Vec<ReloadedService>>),
     /// Let other nodes have VIPs.
     HandOver(HandOverRequest, Reply<HandedOver>),
     /// List flows.

@@ -14,6 +14,7 @@ mod peer;
 mod probe;
 pub mod server;
 mod sync;
+mod tls;
 mod trace;
 mod types;
 mod vrrp;
@@ -29,6 +30,7 @@ pub use firewall::{
 };
 pub use probe::{Guide, ProbeView};
 pub use sync::{SyncPeerView, SyncView};
+pub use tls::{CertificateView, ReloadedService, TlsView};
 pub use trace::{TraceRequest, TracedPacket};
 pub use types::*;
 pub use vrrp::{HandOverRequest, HandedOver, HeardView, TrackerView, VirtualRouterView, VrrpView};

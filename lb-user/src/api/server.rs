@@ -9,7 +9,8 @@ use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
     Command, Confirmed, CountersView, ErrorKind, Event, ExplainQuestion, Explanation, FirewallAnswer,
     FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, Mutation,
-    ProbeView, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status, SyncView, VrrpView,
+    ProbeView, ReloadedService, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
+    SyncView, VrrpView,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -129,6 +130,7 @@ fn router(context: Context) -> Router {
         .route("/firewall/rules", post(add_rule))
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
+        .route("/certificates/reload", post(reload_certificates))
         .route("/sync", get(sync))
         .route("/vrrp", get(vrrp))
         .route("/vrrp/failover", post(hand_over))
@@ -346,6 +348,10 @@ async fn hand_over(
     Json(request): Json<HandOverRequest>,
 ) -> Answer<HandedOver> {
     context.ask(|reply| Command::HandOver(request, reply)).await.map(Json)
+}
+
+async fn reload_certificates(State(context): State<Context>) -> Answer<Vec<ReloadedService>> {
+    context.ask(Command::ReloadCertificates).await.map(Json)
 }
 
 async fn confirm(State(context): State<Context>) -> Answer<Confirmed> {

@@ -145,6 +145,9 @@ pub struct ProxyView {
     pub waiting: u64,
     /// How many ended, by how they did; what never happened is left out.
     pub ended: BTreeMap<String, u64>,
+    /// The end of clients' TLS; null in mode `tcp`.
+    #[serde(default)]
+    pub tls: Option<super::TlsView>,
 }
 
 /// A backend of a service.

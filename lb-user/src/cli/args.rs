@@ -1,11 +1,13 @@
 //! The words of the command line.
 
+mod certificate;
 mod explain;
 mod firewall;
 mod flow;
 mod trace;
 mod vrrp;
 
+pub(super) use certificate::CertCommand;
 pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 pub(super) use flow::FlowCommand;
@@ -96,6 +98,9 @@ pub enum Command {
     /// The firewall.
     #[command(subcommand)]
     Firewall(FirewallCommand),
+    /// Certificates of services with mode tls.
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Who has the VIPs, and handing them over.
     #[command(subcommand)]
     Vrrp(VrrpCommand),

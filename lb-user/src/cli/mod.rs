@@ -3,6 +3,7 @@
 
 mod args;
 mod backend;
+mod certificate;
 mod config;
 mod explain;
 mod firewall;
@@ -113,6 +114,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Apply { file, dry_run, confirm } => {
             config::apply(&client, output, file, dry_run, confirm.confirm_within).await
         }
+        Command::Cert(command) => certificate::run(&client, output, command).await,
         Command::Confirm => firewall::confirm(&client, output).await,
         Command::Sync => sync::run(&client, output).await,
         Command::Vrrp(command) => vrrp::run(&client, output, command).await,

@@ -164,7 +164,11 @@ fn connections(service: &ServiceView) -> String {
     let Some(proxy) = &service.proxy else { return String::new() };
     let ended: Vec<String> = proxy.ended.iter().map(|(how, count)| format!("{how} {count}")).collect();
     let ended = if ended.is_empty() { "none".to_owned() } else { ended.join(", ") };
-    format!("connections: {} waiting for a backend; ended: {ended}\n", proxy.waiting)
+    let tls = proxy.tls.as_ref().map_or_else(String::new, |tls| {
+        let (full, resumed) = (tls.full_handshakes, tls.resumed_handshakes);
+        format!("TLS: {full} full handshakes, {resumed} resumed; `lbctl cert list` shows the certificates\n")
+    });
+    format!("connections: {} waiting for a backend; ended: {ended}\n{tls}", proxy.waiting)
 }
 
 fn show(service: &ServiceView) -> String {

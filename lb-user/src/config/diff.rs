@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    AttachMode, Backend, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, ProxyTerms, Service,
-    SynCookieMode, Tracker, Vip,
+    AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, ProxyTerms,
+    Service, SynCookieMode, TlsTerms, Tracker, Vip,
 };
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
@@ -111,6 +111,12 @@ pub enum ServiceChange {
     Health(Replaced<Option<HealthCheck>>),
     /// What holds for its connections, where they end here.
     Proxy(Replaced<Option<ProxyTerms>>),
+    /// How clients' TLS ends here.
+    Tls(Replaced<Option<TlsTerms>>),
+    /// Where requests are sent.
+    HttpsPort(Replaced<Option<u16>>),
+    /// TLS with backends.
+    BackendTls(Replaced<Option<BackendTls>>),
     /// A backend that was not there, behind those that were.
     BackendAdded(Backend),
     /// A backend that is there no longer.
@@ -123,6 +129,8 @@ pub enum ServiceChange {
     BackendState(BackendName, Replaced<AdminState>),
     /// How many flows a backend may have.
     BackendMaxFlows(BackendName, Replaced<u32>),
+    /// The names whose connections a backend takes.
+    BackendNames(BackendName, Replaced<Vec<String>>),
     /// The order of all its backends.
     BackendOrder(Vec<BackendName>),
 }
@@ -219,6 +227,9 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::DefaultPolicy(policy) => service.default_policy = policy.new,
         ServiceChange::Proxy(proxy) => service.proxy = proxy.new,
         ServiceChange::Health(health) => service.health = health.new,
+        ServiceChange::Tls(tls) => service.tls = tls.new,
+        ServiceChange::BackendTls(tls) => service.backend_tls = tls.new,
+        ServiceChange::HttpsPort(port) => service.https_port = port.new,
         ServiceChange::BackendAdded(backend) => backends.push(backend),
         ServiceChange::BackendRemoved(name) => backends.retain(|backend| backend.name != name),
         ServiceChange::BackendAddresses(name, addresses) => {
@@ -239,6 +250,11 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::BackendMaxFlows(name, flows) => {
             if let Some(backend) = find(backends, &name) {
                 backend.max_flows = flows.new;
+            }
+        }
+        ServiceChange::BackendNames(name, names) => {
+            if let Some(backend) = find(backends, &name) {
+                backend.names = names.new;
             }
         }
         ServiceChange::BackendOrder(order) => {

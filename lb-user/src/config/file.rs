@@ -4,16 +4,15 @@
 //! judge all of them and tell everything that is wrong at once. Owns the errors about unknown keys
 //! and wrong types. Never gives a default.
 
+mod value;
+
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use serde::Deserialize;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::error::{ConfigErrors, nearest};
 use super::locate::{Complaint, Path, Source, Step};
+pub(super) use value::{DurationText, FileSources, OneOrMany};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,8 +145,11 @@ pub(super) struct FileService {
     pub(super) default_policy: Option<String>,
     pub(super) max_flows: Option<i64>,
     pub(super) at_limit: Option<String>,
+    pub(super) https_port: Option<i64>,
     pub(super) health: Option<FileHealth>,
     pub(super) proxy: Option<FileProxy>,
+    pub(super) tls: Option<FileTls>,
+    pub(super) backend_tls: Option<FileBackendTls>,
     #[serde(default)]
     pub(super) backend: Vec<FileBackend>,
 }
@@ -165,6 +167,33 @@ pub(super) struct FileProxy {
     pub(super) max_queue: Option<i64>,
     pub(super) accept_proxy_from: Option<OneOrMany<String>>,
     pub(super) send_proxy: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileTls {
+    pub(super) min_version: Option<String>,
+    pub(super) alpn: Option<OneOrMany<String>>,
+    pub(super) unknown_name: Option<String>,
+    pub(super) client_ca: Option<String>,
+    pub(super) client_crl: Option<String>,
+    pub(super) client_certificate: Option<String>,
+    #[serde(default)]
+    pub(super) certificate: Vec<FileCertificate>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileCertificate {
+    pub(super) file: Option<String>,
+    pub(super) key: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileBackendTls {
+    pub(super) ca: Option<String>,
+    pub(super) server_name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -191,6 +220,7 @@ pub(super) struct FileBackend {
     pub(super) weight: Option<i64>,
     pub(super) state: Option<String>,
     pub(super) max_flows: Option<i64>,
+    pub(super) names: Option<OneOrMany<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -216,107 +246,6 @@ pub(super) struct FileRule {
     pub(super) active_flows: Option<i64>,
     pub(super) per_ipv4: Option<i64>,
     pub(super) per_ipv6: Option<i64>,
-}
-
-/// Sources: one, a list, or `{ file = "…" }`.
-#[derive(Debug)]
-pub(super) enum FileSources {
-    Texts(OneOrMany<String>),
-    File(String),
-}
-
-impl<'de> Deserialize<'de> for FileSources {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct InFile {
-            file: String,
-        }
-        struct Sources;
-        impl<'de> Visitor<'de> for Sources {
-            type Value = FileSources;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a prefix, a list of them, or { file = \"/path\" }")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(FileSources::Texts(OneOrMany::One(text.to_owned())))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                let texts = Vec::deserialize(SeqAccessDeserializer::new(seq))?;
-                Ok(FileSources::Texts(OneOrMany::Many(texts)))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                let InFile { file } = InFile::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(FileSources::File(file))
-            }
-        }
-        deserializer.deserialize_any(Sources)
-    }
-}
-
-/// A text that should be a duration; its own type so that a bare number is told what it lacks.
-#[derive(Debug)]
-pub(super) struct DurationText(pub(super) String);
-
-impl<'de> Deserialize<'de> for DurationText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl Visitor<'_> for Text {
-            type Value = DurationText;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a duration in quotes such as \"500ms\"")
-            }
-            fn visit_str<E>(self, text: &str) -> Result<DurationText, E> {
-                Ok(DurationText(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-/// One value, or a list of them.
-#[derive(Debug)]
-pub(super) enum OneOrMany<T> {
-    One(T),
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    /// The values, each with the path it stands at.
-    pub(super) fn entries(&self, path: &Path) -> Vec<(Path, &T)> {
-        match self {
-            Self::One(value) => vec![(path.clone(), value)],
-            Self::Many(values) => {
-                values.iter().enumerate().map(|(i, value)| (path.index(i), value)).collect()
-            }
-        }
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    // By hand, because serde's untagged enums lose where in the file an error is.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = OneOrMany<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value or a list of values")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                T::deserialize(serde::de::value::StrDeserializer::new(text)).map(OneOrMany::One)
-            }
-            fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Self::Value, E> {
-                T::deserialize(serde::de::value::I64Deserializer::new(number)).map(OneOrMany::One)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(seq)).map(OneOrMany::Many)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(OneOrMany::One)
-            }
-        }
-        deserializer.deserialize_any(Either(PhantomData))
-    }
 }
 
 impl File {
@@ -354,7 +283,8 @@ fn translate(message: &str, path: &Path, found: Option<&str>) -> (Path, Complain
             (None, given) => format!("this is {}", type_name(given)),
         };
         let complaint = Complaint::new(given).expected(type_name(wanted));
-        let single = matches!(path.last_key(), Some("backend" | "rule")) && wanted == "a sequence";
+        let single =
+            matches!(path.last_key(), Some("backend" | "rule" | "certificate")) && wanted == "a sequence";
         let suggestion = single.then(|| format!("write [[{path}]] with two brackets on each side"));
         return (path.clone(), complaint.suggest(suggestion));
     }

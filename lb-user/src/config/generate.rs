@@ -1,5 +1,7 @@
 //! Makes arbitrary configurations for property tests, and writes them as files.
 
+mod tls;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -46,6 +48,7 @@ fn backends() -> impl Strategy<Value = Vec<Backend>> {
                 weight: Weight::new(weight).unwrap(),
                 state,
                 max_flows,
+                names: if weight == 2 { vec!["a.org".to_owned()] } else { Vec::new() },
             };
         numbers.into_iter().zip(rest).map(backend).collect()
     })
@@ -95,7 +98,9 @@ fn forwarding() -> impl Strategy<Value = (Mode, bool, Protocol)> {
         Just((Mode::Nat, false)),
         Just((Mode::Nat, true)),
         Just((Mode::Dsr, false)),
-        Just((Mode::Tcp, false))
+        Just((Mode::Tcp, false)),
+        Just((Mode::Tls, false)),
+        Just((Mode::RedirectHttps, false))
     ];
     (modes, prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)]).prop_map(
         |((mode, keep_source), protocol)| {
@@ -177,9 +182,21 @@ fn firewall() -> impl Strategy<Value = Firewall> {
 
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
     let policies = (scheduler(), when_down(), default_policy(), 0..3_u32, at_limit());
-    let forwarding = (forwarding(), proxy());
+    let forwarding = (forwarding(), proxy(), tls::tls(), option::of(tls::backend_tls()));
     let service = (option::of(health()), backends(), any::<bool>(), forwarding, policies).prop_map(
-        |(health, backends, moved, ((mode, keep_source, protocol), proxy), policies)| {
+        |(
+            health,
+            mut backends,
+            moved,
+            ((mode, keep_source, protocol), proxy, tls, backend_tls),
+            policies,
+        )| {
+            if !matches!(mode, Mode::Tcp | Mode::Tls) {
+                backends.iter_mut().for_each(|backend| backend.names.clear());
+            }
+            if !mode.has_backends() {
+                backends.clear();
+            }
             let (scheduler, when_down, default_policy, max_flows, at_limit) = policies;
             Service {
                 // Replaced when it is known which there are.
@@ -195,7 +212,10 @@ fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
                 max_flows,
                 at_limit,
                 proxy: mode.is_served_by_agent().then_some(proxy),
-                health,
+                tls: (mode == Mode::Tls).then_some(tls),
+                backend_tls: backend_tls.filter(|_| matches!(mode, Mode::Tcp | Mode::Tls)),
+                https_port: (mode == Mode::RedirectHttps).then_some(443 + u16::from(moved)),
+                health: health.filter(|_| mode.has_backends()),
                 backends,
             }
         },

@@ -15,6 +15,7 @@ mod firewall;
 mod locate;
 mod proxy;
 mod sync;
+mod tls;
 mod track;
 mod validate;
 mod vrrp;
@@ -31,6 +32,7 @@ pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::proxy::ProxyTerms;
 pub use self::sync::{DEFAULT_SYNC_PORT, FlowSync};
+pub use self::tls::{BackendTls, CertificateFiles, ClientCertificates, TlsTerms};
 pub use self::track::{Notify, TrackedCommand, Tracker};
 pub use self::vrrp::Vrrp;
 pub use self::write::write_atomically;
@@ -194,8 +196,14 @@ pub struct Service {
     pub max_flows: u32,
     /// What becomes of a new flow when it, or the backend whose turn it is, has as many as it may have.
     pub at_limit: AtLimit,
-    /// What holds for its connections, where they end at this node: with mode `tcp`.
+    /// What holds for its connections, where they end at this node: with modes `tcp` and `tls`.
     pub proxy: Option<ProxyTerms>,
+    /// How clients' TLS ends at this node: with mode `tls`.
+    pub tls: Option<TlsTerms>,
+    /// TLS with its backends: with modes `tcp` and `tls`.
+    pub backend_tls: Option<BackendTls>,
+    /// Where requests are sent: with mode `redirect-https`.
+    pub https_port: Option<u16>,
     /// How its backends are checked; without it they are always up.
     pub health: Option<HealthCheck>,
     /// Its backends, in the order of the file; may be empty.
@@ -215,6 +223,8 @@ pub struct Backend {
     pub state: AdminState,
     /// How many flows it may have; 0 is as many as come.
     pub max_flows: u32,
+    /// The names, asked for in TLS, whose connections it takes; without any it takes those that no other one has a name for.
+    pub names: Vec<String>,
 }
 
 impl Backend {
@@ -301,10 +311,14 @@ impl fmt::Display for Backend {
         write!(f, "{} (", self.name)?;
         write_list(f, &self.addresses)?;
         write!(f, ", weight {}, {}", self.weight, self.state)?;
-        match self.max_flows {
-            0 => f.write_str(")"),
-            flows => write!(f, ", at most {flows} flows)"),
+        if self.max_flows != 0 {
+            write!(f, ", at most {} flows", self.max_flows)?;
         }
+        if !self.names.is_empty() {
+            f.write_str(", for ")?;
+            write_list(f, &self.names)?;
+        }
+        f.write_str(")")
     }
 }
 

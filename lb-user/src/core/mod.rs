@@ -4,6 +4,7 @@
 //! other; [`plan`] alone brings their answers together.
 
 pub mod announce;
+pub mod certificate;
 pub mod expiry;
 pub mod explain;
 pub mod flood;

@@ -12,5 +12,6 @@ pub mod prefix_file;
 pub mod probe;
 pub mod proxy;
 pub mod sync;
+pub mod tls;
 pub mod urgency;
 pub mod vrrp;

@@ -5,16 +5,20 @@
 
 mod account;
 mod connection;
+mod handshake;
 mod listen;
 mod pipe;
+mod preface;
 mod pump;
+mod reach;
+mod wire;
 mod worker;
 
 pub use account::{BackendCounts, Ended, ServiceCounts};
 pub use pump::IdleTimeouts;
 
 use crate::core::plan::SteeringKey;
-use crate::core::proxy::Table;
+use crate::core::proxy::{Table, Tables};
 use crate::model::{AtLimit, ProxyVersion, ServiceName, WhenDown};
 use account::{BackendAccount, ServiceAccount};
 use connection::Context;
@@ -54,7 +58,42 @@ pub struct Terms {
     pub accept_proxy_from: Vec<IpNet>,
     /// What backends are told first.
     pub send_proxy: Option<ProxyVersion>,
+    /// The end of clients' TLS.
+    pub tls: Option<TlsServer>,
+    /// TLS with backends.
+    pub backend_tls: Option<TlsClient>,
+    /// The port of HTTPS that every request over HTTP/1 is sent to; then there are no backends.
+    pub redirect: Option<u16>,
 }
+
+/// How clients' TLS ends here. Two are equal where they are one and the same.
+#[derive(Clone, Debug)]
+pub struct TlsServer(pub Arc<rustls::ServerConfig>);
+
+impl PartialEq for TlsServer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TlsServer {}
+
+/// How backends are spoken TLS with. Two are equal where their configurations are one and the same.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    /// Whom to trust.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name that a backend must have a certificate for; without it, its address.
+    pub server_name: Option<rustls::pki_types::ServerName<'static>>,
+}
+
+impl PartialEq for TlsClient {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name
+    }
+}
+
+impl Eq for TlsClient {}
 
 /// A backend's address, at the place it has in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +102,8 @@ pub struct PlannedBackend {
     pub address: SocketAddr,
     /// A hash of its service's name, its own and its family.
     pub name_hash: u64,
+    /// The names, asked for in TLS, whose connections it takes.
+    pub names: Vec<String>,
 }
 
 /// A service of one family, as it shall be served.
@@ -79,23 +120,28 @@ pub struct ServicePlan {
 }
 
 /// What the proxy found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyEvent {
     /// A backend did not accept a connection.
     ConnectFailed {
         /// Which.
         name_hash: u64,
+        /// Where it did, but TLS with it failed: why.
+        reason: Option<String>,
     },
 }
 
 /// A service as its connections see it.
 pub(crate) struct Served {
-    table: Arc<Table>,
+    tables: Tables,
     backends: Vec<ServedBackend>,
     terms: Terms,
     account: Arc<ServiceAccount>,
-    ticket: Arc<AtomicU64>,
+    tickets: Tickets,
 }
+
+/// Those whose turn it is, by the key of [`Tables`]: each name's backends take turns.
+type Tickets = BTreeMap<String, Arc<AtomicU64>>;
 
 struct ServedBackend {
     address: SocketAddr,
@@ -104,8 +150,11 @@ struct ServedBackend {
 }
 
 impl Served {
-    fn draw_ticket(&self) -> u64 {
-        self.ticket.fetch_add(1, Ordering::Relaxed)
+    /// The table for a name, and whose turn it is there.
+    fn draw(&self, name: Option<&str>) -> (Arc<Table>, u64) {
+        let (key, table) = self.tables.of(name);
+        let ticket = self.tickets.get(key).map_or(0, |ticket| ticket.fetch_add(1, Ordering::Relaxed));
+        (table.clone(), ticket)
     }
 
     fn connections(&self, index: usize) -> u32 {
@@ -116,7 +165,7 @@ impl Served {
 struct Running {
     plan: ServicePlan,
     sender: watch::Sender<Arc<Served>>,
-    ticket: Arc<AtomicU64>,
+    tickets: Tickets,
     listening: BTreeSet<SocketAddr>,
 }
 
@@ -188,7 +237,11 @@ impl Proxy {
         if self.services.get(&key).is_some_and(|running| running.plan == plan) {
             return;
         }
-        let ticket = self.services.get(&key).map(|running| running.ticket.clone()).unwrap_or_default();
+        let names: Vec<Vec<String>> = plan.backends.iter().map(|backend| backend.names.clone()).collect();
+        let tables = Tables::new(plan.table.clone(), &names);
+        let before = self.services.get(&key).map(|running| &running.tickets);
+        let ticket = |key: &str| before.and_then(|tickets| tickets.get(key)).cloned().unwrap_or_default();
+        let tickets: Tickets = tables.keys().map(|key| (key.to_owned(), ticket(key))).collect();
         let account = self.accounts.entry(key.service.clone()).or_default().clone();
         let backends = plan.backends.iter().map(|backend| ServedBackend {
             address: backend.address,
@@ -196,20 +249,21 @@ impl Proxy {
             account: self.backends.entry((backend.name_hash, backend.address)).or_default().clone(),
         });
         let served = Arc::new(Served {
-            table: plan.table.clone(),
+            tables,
             backends: backends.collect(),
             terms: plan.terms.clone(),
             account,
-            ticket: ticket.clone(),
+            tickets: tickets.clone(),
         });
         match self.services.get_mut(&key) {
             Some(running) => {
                 running.plan = plan;
+                running.tickets = tickets;
                 running.sender.send_replace(served);
             }
             None => {
                 let (sender, _) = watch::channel(served);
-                self.services.insert(key, Running { plan, sender, ticket, listening: BTreeSet::new() });
+                self.services.insert(key, Running { plan, sender, tickets, listening: BTreeSet::new() });
             }
         }
     }

@@ -106,8 +106,34 @@ words! {
         Tcp = "tcp",
         /// In the agent, ending TLS.
         Tls = "tls",
+        /// In the agent, which sends every request over HTTP/1 to HTTPS.
+        RedirectHttps = "redirect-https",
         /// In the agent, understanding MySQL's protocol.
         Mysql = "mysql",
+    }
+
+    /// The oldest version of TLS that is spoken.
+    TlsVersion is a "version of TLS" {
+        /// RFC 5246.
+        V1_2 = "1.2",
+        /// RFC 8446.
+        V1_3 = "1.3",
+    }
+
+    /// What becomes of clients that ask for a name there is no certificate for, or for none.
+    UnknownName is a "way to treat unknown names" {
+        /// They get the first certificate.
+        Default = "default",
+        /// They are refused.
+        Refuse = "refuse",
+    }
+
+    /// Whether clients must have a certificate.
+    ClientCertificateMode is a "way to treat clients" {
+        /// Those without are refused.
+        Required = "required",
+        /// Those without are served; those with a wrong one are refused.
+        Optional = "optional",
     }
 
     /// Which header of the PROXY protocol is written before a connection's data.
@@ -228,7 +254,12 @@ impl Family {
 impl Mode {
     /// Whether the agent serves it, and connections end at this node.
     pub const fn is_served_by_agent(self) -> bool {
-        matches!(self, Self::Tcp | Self::Tls | Self::Mysql)
+        matches!(self, Self::Tcp | Self::Tls | Self::RedirectHttps | Self::Mysql)
+    }
+
+    /// Whether it has backends; one that has none answers itself.
+    pub const fn has_backends(self) -> bool {
+        !matches!(self, Self::RedirectHttps)
     }
 }
 

@@ -41,7 +41,7 @@ fn refusals_have_their_codes_and_words(lab: &Lab) -> Result<()> {
         (
             4,
             &["service", "show", "wbe"],
-            "there is no service wbe; there are: dns, web, web-direct, web-passthrough",
+            "there is no service wbe; there are: dns, web, web-direct, web-passthrough, web-tls",
         ),
         (4, &["service", "del", "wbe"], "there is no service \"wbe\"; did you mean \"web\"?"),
         (4, &["backend", "show", "web", "web9"], "service web has no backend web9"),
@@ -62,7 +62,7 @@ fn refusals_have_their_codes_and_words(lab: &Lab) -> Result<()> {
     assert_eq!(lab.agent_config("lb1")?, file);
     let services: Vec<ServiceView> = lbctl_json(lab, &["service", "list"])?;
     ensure!(
-        services.len() == 4 && services[1].backends.len() == 2,
+        services.len() == 5 && services[1].backends.len() == 2,
         "a refusal changed something: {services:?}"
     );
     Ok(())
@@ -79,18 +79,21 @@ fn looks_print_the_types_of_the_api(lab: &Lab) -> Result<()> {
     assert_eq!(status.config_file, lab.agent_config_path("lb1").display().to_string());
     let here: Vec<_> = status.vips.iter().map(|vip| (vip.name.as_str(), vip.active_here)).collect();
     assert_eq!(here, [("A", true), ("B", false), ("direct", true)]);
-    assert_eq!((status.services, status.services_without_backend), (4, 0));
+    assert_eq!((status.services, status.services_without_backend), (5, 0));
 
     let services: Vec<ServiceView> = lbctl_json(lab, &["service", "list"])?;
     let listed: Vec<_> = services.iter().map(|service| (service.name.as_str(), service.port)).collect();
-    assert_eq!(listed, [("dns", 53), ("web", 80), ("web-direct", 80), ("web-passthrough", 8443)]);
+    assert_eq!(
+        listed,
+        [("dns", 53), ("web", 80), ("web-direct", 80), ("web-passthrough", 8443), ("web-tls", 443)]
+    );
     let web: ServiceView = lbctl_json(lab, &["service", "show", "web"])?;
     let listens: Vec<_> = web.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["10.80.0.100:80", "[fd80::100]:80"]);
 
     let all: Vec<BackendView> = lbctl_json(lab, &["backend", "list"])?;
-    let wanted =
-        ["dns", "web", "web-direct", "web-passthrough"].map(|service| [(service, "web1"), (service, "web2")]);
+    let wanted = ["dns", "web", "web-direct", "web-passthrough", "web-tls"]
+        .map(|service| [(service, "web1"), (service, "web2")]);
     assert_eq!(names(&all), wanted.concat());
     let of_web: Vec<BackendView> = lbctl_json(lab, &["backend", "list", "web"])?;
     assert_eq!(names(&of_web), wanted[1]);
@@ -99,7 +102,7 @@ fn looks_print_the_types_of_the_api(lab: &Lab) -> Result<()> {
     ensure!(web2.addresses.iter().all(|address| address.slots > 0), "{web2:?}");
 
     let checks: Vec<CheckView> = lbctl_json(lab, &["health", "list"])?;
-    assert_eq!(checks.len(), 16);
+    assert_eq!(checks.len(), 20);
     ensure!(checks.iter().any(|check| check.address.to_string() == "[fd80::22]:443"), "{checks:?}");
     let counters: CountersView = lbctl_json(lab, &["counters"])?;
     ensure!(counters.outcomes.iter().any(|counter| counter.count > 0), "nothing was counted: {counters:?}");

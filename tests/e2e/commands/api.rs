@@ -82,10 +82,10 @@ fn done(change: &str, saved: bool) -> ApplyReport {
 
 fn looks_and_changes_are_answered(lab: &Lab) -> Result<()> {
     let status: Status = get(lab, "/v1/status")?;
-    assert_eq!((status.node.as_str(), status.services), ("lb1", 4));
+    assert_eq!((status.node.as_str(), status.services), ("lb1", 5));
     let services: Vec<ServiceView> = get(lab, "/v1/services")?;
     let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
-    assert_eq!(names, ["dns", "web", "web-direct", "web-passthrough"]);
+    assert_eq!(names, ["dns", "web", "web-direct", "web-passthrough", "web-tls"]);
     let file = lab.agent_config("lb1")?;
 
     let runtime_only = format!("{WEB1}?runtime_only=true");

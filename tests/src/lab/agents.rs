@@ -11,7 +11,7 @@ use nix::mount::{MsFlags, mount};
 
 use super::addresses::{NODES, VIP_A, VIP_B, VIP_DIRECT, WEBS, ipv4_of, ipv6_of, vip};
 use super::state::Setup;
-use super::{Lab, http, paths, poll, processes, state};
+use super::{Lab, certificates, http, paths, poll, processes, state};
 
 /// Between advertisements, where VIPs move: a node that is gone is missed after 0.3 s and its skew.
 pub const ADVERT_INTERVAL: &str = "100ms";
@@ -145,6 +145,15 @@ pub(super) fn config_text(node: &str, setup: &Setup) -> String {
     let nat = "mode = \"nat\"\nprotocol = \"tcp\"\n";
     let both = "\"A\", \"B\"";
     text.push_str(&service("web", both, 80, nat, web_health, &WEBS, 80));
+    // nginx on that port wants to be told who the client is, so its health is asked at another one.
+    let tls_health = format!("{web_health}port = 80\n");
+    text.push_str(&service("web-tls", both, 443, "mode = \"tls\"\n", &tls_health, &WEBS, 8080));
+    text.push_str(&format!(
+        "[service.web-tls.proxy]\nsend_proxy = \"v2\"\n\n[service.web-tls.tls]\nalpn = [\"http/1.1\"]\n\n\
+         [[service.web-tls.tls.certificate]]\nfile = \"{}\"\nkey = \"{}\"\n\n",
+        certificates::certificate().display(),
+        certificates::key().display()
+    ));
     text.push_str(&service("web-passthrough", both, 8443, nat, "type = \"tcp\"\n", &WEBS, 443));
     text.push_str(&service("web-direct", "\"direct\"", 80, "mode = \"dsr\"\n", web_health, &WEBS, 80));
     // Name servers answer over TCP, too, so a connection tells whether they live.
@@ -220,8 +229,8 @@ mod tests {
             |database| config("lb1", database)["service"].as_table().unwrap().keys().cloned().collect();
         let with: Vec<String> = services(true);
         let without: Vec<String> = services(false);
-        assert_eq!(with, ["db", "dns", "web", "web-direct", "web-passthrough"]);
-        assert_eq!(without, ["dns", "web", "web-direct", "web-passthrough"]);
+        assert_eq!(with, ["db", "dns", "web", "web-direct", "web-passthrough", "web-tls"]);
+        assert_eq!(without, ["dns", "web", "web-direct", "web-passthrough", "web-tls"]);
     }
 
     #[test]

@@ -93,7 +93,10 @@ fn traffic_through_vips(text: &mut String, database: bool) {
         client(text, &format!("curl -si '{url}'   # mode dsr: X-Client is the client's own address"));
     }
     let authority = certificates::authority_certificate();
-    client(text, &format!("curl -si --cacert {} https://{a4}:8443/", authority.display()));
+    for url in [format!("https://{a4}/"), format!("https://[{b6}]/")] {
+        client(text, &format!("curl -si --cacert {} '{url}'   # TLS ends at the nodes", authority.display()));
+    }
+    client(text, &format!("curl -si --cacert {} https://{a4}:8443/   # at nginx", authority.display()));
     if database {
         client(text, &format!("curl -s {a4}/api/notes --json '{{\"text\":\"hello\"}}'"));
         client(text, &format!("curl -s {b4}/api/notes"));

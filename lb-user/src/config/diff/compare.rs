@@ -91,6 +91,9 @@ fn service_changes(name: &ServiceName, old: &Service, new: &Service, changes: &m
     steps.extend(replaced(&old.max_flows, &new.max_flows).map(ServiceChange::MaxFlows));
     steps.extend(replaced(&old.at_limit, &new.at_limit).map(ServiceChange::AtLimit));
     steps.extend(replaced(&old.proxy, &new.proxy).map(ServiceChange::Proxy));
+    steps.extend(replaced(&old.tls, &new.tls).map(ServiceChange::Tls));
+    steps.extend(replaced(&old.backend_tls, &new.backend_tls).map(ServiceChange::BackendTls));
+    steps.extend(replaced(&old.https_port, &new.https_port).map(ServiceChange::HttpsPort));
     steps.extend(replaced(&old.health, &new.health).map(ServiceChange::Health));
     backend_changes(&old.backends, &new.backends, &mut steps);
     changes.extend(steps.into_iter().map(|step| Change::Service(name.clone(), step)));
@@ -114,6 +117,8 @@ fn backend_changes(old: &[Backend], new: &[Backend], steps: &mut Vec<ServiceChan
         steps.extend(state.map(|state| ServiceChange::BackendState(name.clone(), state)));
         let max_flows = replaced(&before.max_flows, &backend.max_flows);
         steps.extend(max_flows.map(|flows| ServiceChange::BackendMaxFlows(name.clone(), flows)));
+        let names = replaced(&before.names, &backend.names);
+        steps.extend(names.map(|names| ServiceChange::BackendNames(name.clone(), names)));
     }
     for added in new.iter().filter(|backend| among(old, backend).is_none()) {
         steps.push(ServiceChange::BackendAdded(added.clone()));

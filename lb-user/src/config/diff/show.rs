@@ -3,7 +3,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Change, Replaced, ServiceChange};
-use crate::config::{CheckKind, FlowTimeouts, HealthCheck, ProxyTerms, Service, Vip};
+use crate::config::{
+    CheckKind, ClientCertificates, FlowTimeouts, HealthCheck, ProxyTerms, Service, TlsTerms, Vip,
+};
+use std::path::PathBuf;
 
 impl<T: Display> Display for Replaced<T> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -83,6 +86,12 @@ impl Display for ServiceChange {
             Self::Health(Replaced { new: Some(new), .. }) => write!(f, "health check: none → {new}"),
             Self::Health(Replaced { old: Some(old), new: None }) => write!(f, "health check: {old} → none"),
             Self::Health(Replaced { old: None, new: None }) => write!(f, "health check: none"),
+            Self::Tls(Replaced { old: Some(old), new: Some(new) }) => {
+                write!(f, "tls: {}", tls_parts(old, new).join(", "))
+            }
+            Self::Tls(tls) => write!(f, "tls: {} → {}", or_none(&tls.old), or_none(&tls.new)),
+            Self::BackendTls(tls) => write!(f, "backend_tls: {} → {}", or_none(&tls.old), or_none(&tls.new)),
+            Self::HttpsPort(port) => write!(f, "https_port {} → {}", or_none(&port.old), or_none(&port.new)),
             Self::BackendAdded(backend) => write!(f, "backend {backend} added"),
             Self::BackendRemoved(name) => write!(f, "backend {name} removed"),
             Self::BackendAddresses(name, list) => {
@@ -91,6 +100,11 @@ impl Display for ServiceChange {
             Self::BackendWeight(name, weight) => write!(f, "backend {name}: weight {weight}"),
             Self::BackendState(name, state) => write!(f, "backend {name}: state {state}"),
             Self::BackendMaxFlows(name, flows) => write!(f, "backend {name}: max_flows {}", limits(flows)),
+            Self::BackendNames(name, names) => {
+                let list =
+                    |names: &[String]| if names.is_empty() { "none".to_owned() } else { joined(names) };
+                write!(f, "backend {name}: names {} → {}", list(&names.old), list(&names.new))
+            }
             Self::BackendOrder(order) => write!(f, "order of the backends: {}", joined(order)),
         }
     }
@@ -166,6 +180,24 @@ fn proxy_parts(old: &ProxyTerms, new: &ProxyTerms) -> Vec<String> {
     let list = |list: &[ipnet::IpNet]| if list.is_empty() { "none".to_owned() } else { joined(list) };
     part(&mut parts, "accept_proxy_from", list(&old.accept_proxy_from), list(&new.accept_proxy_from));
     part(&mut parts, "send_proxy", or_none(&old.send_proxy), or_none(&new.send_proxy));
+    parts
+}
+
+fn tls_parts(old: &TlsTerms, new: &TlsTerms) -> Vec<String> {
+    let mut parts = Vec::new();
+    part(&mut parts, "certificate", joined(&old.certificates), joined(&new.certificates));
+    part(&mut parts, "min_version", old.min_version, new.min_version);
+    let list = |names: &[String]| if names.is_empty() { "none".to_owned() } else { joined(names) };
+    part(&mut parts, "alpn", list(&old.alpn), list(&new.alpn));
+    part(&mut parts, "unknown_name", old.unknown_name, new.unknown_name);
+    let file =
+        |file: Option<&PathBuf>| file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
+    let (a, b) = (old.client.as_ref(), new.client.as_ref());
+    part(&mut parts, "client_ca", file(a.map(|client| &client.ca)), file(b.map(|client| &client.ca)));
+    let crl = |client: Option<&ClientCertificates>| file(client.and_then(|client| client.crl.as_ref()));
+    part(&mut parts, "client_crl", crl(a), crl(b));
+    let mode = |client: Option<&ClientCertificates>| or_none(&client.map(|client| client.mode));
+    part(&mut parts, "client_certificate", mode(a), mode(b));
     parts
 }
 

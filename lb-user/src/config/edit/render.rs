@@ -1,17 +1,18 @@
 //! How added tables look in the file.
 
 use std::fmt::{Display, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use toml_edit::{Array, InlineTable, Key, Value};
 
 use crate::config::{
-    Backend, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, ProxyTerms, RuleAction, RuleTarget,
-    Service, Sources,
+    Backend, CertificateFiles, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, ProxyTerms,
+    RuleAction, RuleTarget, Service, Sources, TlsTerms,
 };
 use crate::model::{
-    AdminState, AtLimit, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName, Weight, WhenDown,
-    any_source,
+    AdminState, AtLimit, ClientCertificateMode, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName,
+    TlsVersion, UnknownName, Weight, WhenDown, any_source,
 };
 
 /// The keys of a backend, one a line.
@@ -59,10 +60,14 @@ pub(in crate::config) fn service(service: &Service) -> String {
     if service.at_limit != AtLimit::OtherBackend {
         keys.push(("at_limit", service.at_limit.as_str().into()));
     }
+    if let Some(port) = service.https_port.filter(|port| *port != 443) {
+        keys.push(("https_port", i64::from(port).into()));
+    }
     let mut text = format!("[service.{name}]\n{}", lines(&keys));
     if let Some(proxy) = service.proxy.as_ref().filter(|proxy| **proxy != ProxyTerms::default()) {
         text.push_str(&format!("\n[service.{name}.proxy]\n{}", lines(&proxy_keys(proxy))));
     }
+    text.push_str(&tls(service));
     if let Some(health) = &service.health {
         text.push_str(&format!("\n[service.{name}.health]\n{}", lines(&health_keys(health))));
     }
@@ -70,6 +75,53 @@ pub(in crate::config) fn service(service: &Service) -> String {
         text.push_str(&format!("\n{}{}", backend_header(&service.name), backend(added)));
     }
     text
+}
+
+/// Both tables about TLS.
+fn tls(service: &Service) -> String {
+    let name = Key::new(service.name.as_str());
+    let file = |path: &Path| Value::from(path.display().to_string());
+    let mut text = String::new();
+    if let Some(terms) = &service.tls {
+        text.push_str(&format!("\n[service.{name}.tls]\n{}", lines(&tls_keys(terms))));
+    }
+    if let Some(terms) = &service.backend_tls {
+        let mut keys = vec![("ca", file(&terms.ca))];
+        keys.extend(terms.server_name.as_ref().map(|name| ("server_name", name.as_str().into())));
+        text.push_str(&format!("\n[service.{name}.backend_tls]\n{}", lines(&keys)));
+    }
+    text
+}
+
+fn tls_keys(terms: &TlsTerms) -> Vec<(&'static str, Value)> {
+    let file = |path: &Path| Value::from(path.display().to_string());
+    let certificate = |files: &CertificateFiles| {
+        let mut table = InlineTable::new();
+        table.insert("file", file(&files.file));
+        if let Some(key) = &files.key {
+            table.insert("key", file(key));
+        }
+        Value::from(table)
+    };
+    let certificates: Array = terms.certificates.iter().map(certificate).collect();
+    let mut keys = vec![("certificate", certificates.into())];
+    if terms.min_version != TlsVersion::V1_2 {
+        keys.push(("min_version", terms.min_version.as_str().into()));
+    }
+    if !terms.alpn.is_empty() {
+        keys.push(("alpn", one_or_many(&terms.alpn)));
+    }
+    if terms.unknown_name != UnknownName::Default {
+        keys.push(("unknown_name", terms.unknown_name.as_str().into()));
+    }
+    if let Some(client) = &terms.client {
+        keys.push(("client_ca", file(&client.ca)));
+        keys.extend(client.crl.as_ref().map(|crl| ("client_crl", file(crl))));
+        if client.mode != ClientCertificateMode::Required {
+            keys.push(("client_certificate", client.mode.as_str().into()));
+        }
+    }
+    keys
 }
 
 /// A rule of the firewall.
@@ -113,6 +165,9 @@ fn backend_keys(backend: &Backend) -> Vec<(&'static str, Value)> {
     }
     if backend.max_flows != 0 {
         keys.push(("max_flows", i64::from(backend.max_flows).into()));
+    }
+    if !backend.names.is_empty() {
+        keys.push(("names", one_or_many(&backend.names)));
     }
     keys
 }

@@ -5,6 +5,7 @@ mod firewall;
 mod refusals;
 mod services;
 mod sync;
+mod tls;
 mod track;
 mod vrrp;
 

@@ -53,6 +53,10 @@ impl Validator<'_> {
             None => Some(AdminState::Ready),
         };
         let max_flows = self.max_flows(path, file.max_flows);
+        let names = match &file.names {
+            Some(names) => self.names(&path.key("names"), names),
+            None => Some(Vec::new()),
+        };
         let weight = Weight::new(weight?).ok();
         Some(Backend {
             name: name?,
@@ -60,6 +64,7 @@ impl Validator<'_> {
             weight: weight?,
             state: state?,
             max_flows: max_flows?,
+            names: names?,
         })
     }
 
@@ -88,6 +93,7 @@ impl Validator<'_> {
                 Complaint::new(wrong).suggest(Some(suggestion)),
             );
         }
+        self.sessions(path, service);
         if service.mode != Mode::Dsr {
             return;
         }

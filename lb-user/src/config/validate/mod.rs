@@ -11,6 +11,7 @@ mod proxy;
 mod scalar;
 mod service;
 mod sync;
+mod tls;
 mod track;
 mod vip;
 mod vrrp;

@@ -43,11 +43,14 @@ impl Validator<'_> {
             Some(text) => self.parsed(path, text)?,
             None => Mode::Nat,
         };
-        if matches!(mode, Mode::Nat | Mode::Dsr | Mode::Tcp) {
+        if matches!(mode, Mode::Nat | Mode::Dsr | Mode::Tcp | Mode::Tls | Mode::RedirectHttps) {
             return Some(mode);
         }
         let wrong = format!("the mode \"{mode}\" is not in this release yet");
-        self.complain(path, Complaint::new(wrong).expected("\"nat\", \"dsr\" or \"tcp\""))
+        self.complain(
+            path,
+            Complaint::new(wrong).expected("\"nat\", \"dsr\", \"tcp\", \"tls\" or \"redirect-https\""),
+        )
     }
 
     /// A whole number within limits.

@@ -70,6 +70,11 @@ impl Validator<'_> {
             None => Some(None),
         };
         let proxy = mode.and_then(|mode| self.proxy(&path.key("proxy"), file.proxy.as_ref(), mode));
+        let tls = mode.and_then(|mode| self.tls(&path.key("tls"), file.tls.as_ref(), mode));
+        let backend_tls =
+            mode.and_then(|mode| self.backend_tls(&path.key("backend_tls"), file.backend_tls.as_ref(), mode));
+        let https_port =
+            mode.and_then(|mode| self.https_port(&path.key("https_port"), file.https_port, mode));
         let backends = self.backends(&path.key("backend"), &file.backend, vips);
         let service = Service {
             name: name?,
@@ -84,6 +89,9 @@ impl Validator<'_> {
             max_flows: max_flows?,
             at_limit: at_limit?,
             proxy: proxy?,
+            tls: tls?,
+            backend_tls: backend_tls?,
+            https_port: https_port?,
             health: health?,
             backends: backends?,
         };

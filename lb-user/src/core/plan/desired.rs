@@ -164,7 +164,7 @@ fn steer(
             Mode::Dsr => Some(Forwarding::Direct),
             Mode::Nat if service.keep_source => Some(Forwarding::KeepSource),
             Mode::Nat => Some(Forwarding::Nat),
-            Mode::Tcp | Mode::Tls | Mode::Mysql => None,
+            Mode::Tcp | Mode::Tls | Mode::RedirectHttps | Mode::Mysql => None,
         },
         scheduler: service.scheduler,
         when_down: service.when_down,

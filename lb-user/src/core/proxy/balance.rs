@@ -95,12 +95,12 @@ impl Table {
         connections: impl Fn(usize) -> u32,
         has_room: impl Fn(usize) -> bool,
     ) -> Choice {
-        let count = self.backends.len();
-        let start = (ask.ticket % count.max(1) as u64) as usize;
+        let takers = || self.backends.iter().enumerate().filter(|(_, backend)| backend.weight > 0);
+        let start = (ask.ticket % takers().count().max(1) as u64) as usize;
         let (mut best, mut is_full): (Option<(usize, u64, u64)>, bool) = (None, false);
-        for index in (start..count).chain(0..start) {
-            let weight = self.backends.get(index).map_or(0, |backend| u64::from(backend.weight));
-            if weight == 0 || ask.tried.contains(&index) {
+        for (index, backend) in takers().skip(start).chain(takers().take(start)) {
+            let weight = u64::from(backend.weight);
+            if ask.tried.contains(&index) {
                 continue;
             }
             if !has_room(index) {

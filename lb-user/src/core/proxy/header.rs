@@ -3,6 +3,7 @@
 //! Source: the specification that HAProxy publishes, "The PROXY protocol, versions 1 & 2" (2020/03/05). Owns reading and writing the
 //! bytes; who may send a header, and for how long it is waited for, whoever owns the connection decides.
 
+use super::tls_fields::{self, TlsTold};
 use crate::model::ProxyVersion;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -138,10 +139,16 @@ const fn ports_of([a, b, c, d]: [u8; 4]) -> [u16; 2] {
 }
 
 /// Writes the header of a client's connection. Addresses of two families, which do not happen on one connection, are said to be unknown.
-pub fn write(version: ProxyVersion, client: SocketAddr, vip: SocketAddr) -> Vec<u8> {
+/// Version 1 has no room to tell of TLS.
+pub fn write(
+    version: ProxyVersion,
+    client: SocketAddr,
+    vip: SocketAddr,
+    tls: Option<&TlsTold<'_>>,
+) -> Vec<u8> {
     match version {
         ProxyVersion::V1 => write_v1(client, vip),
-        ProxyVersion::V2 => write_v2(client, vip),
+        ProxyVersion::V2 => write_v2(client, vip, tls),
     }
 }
 
@@ -155,7 +162,7 @@ fn write_v1(client: SocketAddr, vip: SocketAddr) -> Vec<u8> {
     format!("PROXY {family} {source} {destination} {} {}\r\n", client.port(), vip.port()).into_bytes()
 }
 
-fn write_v2(client: SocketAddr, vip: SocketAddr) -> Vec<u8> {
+fn write_v2(client: SocketAddr, vip: SocketAddr, tls: Option<&TlsTold<'_>>) -> Vec<u8> {
     let mut out = SIGNATURE.to_vec();
     let mut body = Vec::with_capacity(36);
     let kind = match (client.ip(), vip.ip()) {
@@ -175,8 +182,9 @@ fn write_v2(client: SocketAddr, vip: SocketAddr) -> Vec<u8> {
         body.extend(client.port().to_be_bytes());
         body.extend(vip.port().to_be_bytes());
     }
+    body.extend(tls.map(tls_fields::write).unwrap_or_default());
     out.extend([0x21, kind]);
-    // At most 36.
+    // At most a few fields of bounded length.
     out.extend((body.len() as u16).to_be_bytes());
     out.extend(body);
     out
@@ -198,23 +206,29 @@ mod tests {
     #[test]
     fn what_is_written_is_what_the_specification_shows() {
         let (client, vip) = v4();
-        assert_eq!(write(ProxyVersion::V1, client, vip), b"PROXY TCP4 198.51.100.7 10.80.0.100 4711 80\r\n");
+        assert_eq!(
+            write(ProxyVersion::V1, client, vip, None),
+            b"PROXY TCP4 198.51.100.7 10.80.0.100 4711 80\r\n"
+        );
         let (client, vip) = v6();
-        assert_eq!(write(ProxyVersion::V1, client, vip), b"PROXY TCP6 2001:db8::7 fd80::100 4711 443\r\n");
+        assert_eq!(
+            write(ProxyVersion::V1, client, vip, None),
+            b"PROXY TCP6 2001:db8::7 fd80::100 4711 443\r\n"
+        );
         let (client, vip) = v4();
         let wanted = [
             &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..],
             &[198, 51, 100, 7, 10, 80, 0, 100, 0x12, 0x67, 0, 80],
         ];
-        assert_eq!(write(ProxyVersion::V2, client, vip), wanted.concat());
-        assert_eq!(write(ProxyVersion::V1, v4().0, v6().1), b"PROXY UNKNOWN\r\n");
+        assert_eq!(write(ProxyVersion::V2, client, vip, None), wanted.concat());
+        assert_eq!(write(ProxyVersion::V1, v4().0, v6().1, None), b"PROXY UNKNOWN\r\n");
     }
 
     #[test]
     fn what_is_written_is_read_however_it_arrives() {
         for (client, vip) in [v4(), v6()] {
             for version in [ProxyVersion::V1, ProxyVersion::V2] {
-                let mut bytes = write(version, client, vip);
+                let mut bytes = write(version, client, vip, None);
                 let header = Header { addresses: Some((client, vip)), bytes: bytes.len() };
                 for cut in 0..bytes.len() {
                     assert_eq!(parse(&bytes[..cut]), Ok(None), "{version} cut at {cut}");
@@ -239,7 +253,7 @@ mod tests {
     #[test]
     fn fields_behind_the_addresses_are_skipped() {
         let (client, vip) = v4();
-        let mut bytes = write(ProxyVersion::V2, client, vip);
+        let mut bytes = write(ProxyVersion::V2, client, vip, None);
         bytes[15] += 5;
         bytes.extend([0x04, 0, 2, 0xaa, 0xbb]);
         assert_eq!(parse(&bytes), Ok(Some(Header { addresses: Some((client, vip)), bytes: 33 })));

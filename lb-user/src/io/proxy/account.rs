@@ -25,6 +25,10 @@ pub enum Ended {
     HalfClosedIdle,
     /// The client did not say in time, or not rightly, what has to come before the data.
     BadHandshake,
+    /// No session of TLS came about with the client.
+    TlsFailed,
+    /// Its request was answered with the way to HTTPS.
+    Redirected,
     /// No backend could be connected to.
     ConnectFailed,
     /// There is no backend that takes connections.
@@ -37,7 +41,7 @@ pub enum Ended {
 
 impl Ended {
     /// All of them, in the order of their counts.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Closed,
         Self::ClientReset,
         Self::BackendReset,
@@ -45,6 +49,8 @@ impl Ended {
         Self::BackendIdle,
         Self::HalfClosedIdle,
         Self::BadHandshake,
+        Self::TlsFailed,
+        Self::Redirected,
         Self::ConnectFailed,
         Self::NoBackend,
         Self::NoRoom,
@@ -61,6 +67,8 @@ impl Ended {
             Self::BackendIdle => "backend_idle",
             Self::HalfClosedIdle => "half_closed_idle",
             Self::BadHandshake => "bad_handshake",
+            Self::TlsFailed => "tls_failed",
+            Self::Redirected => "redirected",
             Self::ConnectFailed => "connect_failed",
             Self::NoBackend => "no_backend",
             Self::NoRoom => "no_room",
@@ -75,6 +83,8 @@ pub(super) struct ServiceAccount {
     active: AtomicU32,
     waiting: AtomicU32,
     ended: [AtomicU64; Ended::ALL.len()],
+    full_handshakes: AtomicU64,
+    resumed_handshakes: AtomicU64,
     /// Rung when a place becomes free.
     pub(super) freed: Notify,
 }
@@ -118,6 +128,10 @@ pub struct ServiceCounts {
     pub waiting: u64,
     /// How many ended, by how they did; those that never did are left out.
     pub ended: Vec<(Ended, u64)>,
+    /// Handshakes of TLS with clients that began a session.
+    pub full_handshakes: u64,
+    /// And that went on with one.
+    pub resumed_handshakes: u64,
 }
 
 fn take_place(active: &AtomicU32, max: u32) -> bool {
@@ -134,7 +148,14 @@ impl ServiceAccount {
             active: self.active.load(Ordering::Relaxed).into(),
             waiting: self.waiting.load(Ordering::Relaxed).into(),
             ended: all.filter(|(_, count)| *count > 0).collect(),
+            full_handshakes: self.full_handshakes.load(Ordering::Relaxed),
+            resumed_handshakes: self.resumed_handshakes.load(Ordering::Relaxed),
         }
+    }
+
+    pub(super) fn count_handshake(&self, is_resumed: bool) {
+        let count = if is_resumed { &self.resumed_handshakes } else { &self.full_handshakes };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Whether the service has as many connections as it may have.

@@ -1,10 +1,14 @@
 //! One connection, from its accept to its end: who the client is, which backend takes it, and then whatever both have to say.
 
 use super::account::{Ended, Place, Waiting};
+use super::handshake::{self, TlsFacts};
 use super::pipe::Pipes;
+use super::preface;
 use super::pump::{End, Moved, Pump, Side};
+use super::reach::{Reached, Wanted, reach};
+use super::wire::{Session, Wire};
 use super::{ProxyEvent, Served};
-use crate::core::proxy::{Ask, Choice, HEADER_BYTES_MAX, Header, parse, write};
+use crate::core::proxy::{Ask, Choice, Table};
 use crate::model::{AtLimit, WhenDown};
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -14,9 +18,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::debug;
 
 /// Where one backend alone can take a connection, and refused it, it is asked again after this, or its connect timeout if that is less.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -49,82 +54,111 @@ pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context) {
         Ok(opened) => exchange(&client, opened, pipes).await,
         Err(ended) => ended,
     };
-    if ended != Ended::Closed {
+    // Who is told something should come to read it.
+    if !matches!(ended, Ended::Closed | Ended::TlsFailed | Ended::Redirected) {
         reset(&client);
     }
     account.count_end(ended);
 }
 
-/// A connection with its backend, and what that is to be told first.
+/// A connection with its backend, and what each of both is to be told first.
 struct Opened {
-    backend: TcpStream,
-    first: Vec<u8>,
+    client: Option<Box<Session>>,
+    backend: Reached,
+    to_backend: Vec<u8>,
     served: Arc<Served>,
     place: Place,
 }
 
 /// Finds out who the client is, and connects to a backend.
-async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Result<Opened, Ended> {
+async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Result<Box<Opened>, Ended> {
     let served = context.service.borrow_and_update().clone();
     let terms = &served.terms;
+    let patience = Instant::now() + terms.handshake;
     let mut rest = Vec::new();
     if terms.accept_proxy_from.iter().any(|prefix| prefix.contains(&ends.client.ip())) {
-        let read = timeout(terms.handshake, read_header(client)).await;
-        let (header, more) = read.map_err(|_| Ended::BadHandshake)?.map_err(|_| Ended::BadHandshake)?;
+        let header = preface::header(client, &mut rest, patience).await.map_err(|_| Ended::BadHandshake)?;
         if let Some((source, destination)) = header.addresses {
             ends = Ends { client: source, vip: destination };
         }
-        rest = more;
     }
+    if let Some(port) = terms.redirect {
+        let answered = preface::redirect(client, &mut rest, (ends.vip, port), patience).await;
+        return Err(answered.map_or(Ended::BadHandshake, |()| Ended::Redirected));
+    }
+    let (mut session, mut facts, mut name) = (None, None, None);
+    if terms.tls.is_some() {
+        let established = end_tls(client, &rest, patience, ends, &served).await?;
+        name.clone_from(&established.facts.server_name);
+        (session, facts) = (Some(established.session), Some(established.facts));
+        rest = established.first;
+    } else if served.tables.have_names() {
+        let hello = preface::hello(client, &mut rest, patience).await.map_err(|_| Ended::BadHandshake)?;
+        name = hello.server_name;
+    }
+    let asked = Asked { ends, name: name.as_deref(), tls: facts.as_ref() };
     // What the service is by now, after all that waiting.
-    let (served, place, backend) = connect(ends, served, &mut context).await?;
-    let mut first =
-        served.terms.send_proxy.map_or_else(Vec::new, |version| write(version, ends.client, ends.vip));
-    first.append(&mut rest);
-    Ok(Opened { backend, first, served, place })
+    let (served, place, backend) = connect(asked, served.clone(), &mut context).await?;
+    let mut to_backend = backend.unsent.clone();
+    to_backend.append(&mut rest);
+    Ok(Box::new(Opened { client: session, backend, to_backend, served, place }))
 }
 
-/// Reads a PROXY header, and what came with it.
-async fn read_header(client: &TcpStream) -> io::Result<(Header, Vec<u8>)> {
-    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-    let mut bytes = Vec::with_capacity(256);
-    loop {
-        if let Some(header) = parse(&bytes).map_err(invalid)? {
-            let rest = bytes.split_off(header.bytes);
-            return Ok((header, rest));
-        }
-        if bytes.len() >= HEADER_BYTES_MAX {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        client.readable().await?;
-        match client.try_read_buf(&mut bytes) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// A connection that a backend is looked for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    ends: Ends,
+    /// The name its client asked for.
+    name: Option<&'a str>,
+    tls: Option<&'a TlsFacts>,
 }
 
-type Connected = (Arc<Served>, Place, TcpStream);
+/// The handshake with a client whose TLS ends here.
+async fn end_tls(
+    client: &TcpStream,
+    first: &[u8],
+    patience: Instant,
+    ends: Ends,
+    served: &Served,
+) -> Result<handshake::Established, Ended> {
+    let Some(tls) = &served.terms.tls else { return Err(Ended::TlsFailed) };
+    let reason = match timeout_at(patience, handshake::accept(client, first, &tls.0)).await {
+        Ok(Ok(established)) => {
+            served.account.count_handshake(established.facts.is_resumed);
+            return Ok(established);
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    debug!(client = %ends.client, vip = %ends.vip, reason, "no TLS session came about");
+    Err(Ended::TlsFailed)
+}
+
+type Connected = (Arc<Served>, Place, Reached);
 
 /// Connects to one backend after the other, until one takes the connection or it has been tried as often as may be.
-async fn connect(ends: Ends, mut served: Arc<Served>, context: &mut Context) -> Result<Connected, Ended> {
-    let ticket = served.draw_ticket();
+async fn connect(
+    asked: Asked<'_>,
+    mut served: Arc<Served>,
+    context: &mut Context,
+) -> Result<Connected, Ended> {
+    let Asked { ends, name, tls } = asked;
+    let (mut table, mut ticket) = served.draw(name);
     let patience = Instant::now() + served.terms.queue;
     let mut tried: Vec<usize> = Vec::new();
     let mut failures = 0;
     let mut waiting = None;
     loop {
         let ask = Ask { client: ends.client, vip: ends.vip, ticket, tried: &tried };
-        match place(&served, &ask) {
+        match place(&served, &table, &ask) {
             Ok((index, place)) => {
                 drop(waiting.take());
                 let Some(backend) = served.backends.get(index) else { return Err(Ended::NoBackend) };
-                match try_connect(backend.address, served.terms.connect).await {
-                    Ok(stream) => {
+                let wanted = Wanted { client: ends.client, vip: ends.vip, tls, terms: &served.terms };
+                match reach(backend.address, &wanted).await {
+                    Ok(reached) => {
                         place.backend.count_established();
-                        return Ok((served, place, stream));
+                        return Ok((served, place, reached));
                     }
                     Err(error) => {
                         place.backend.count_failed();
@@ -137,7 +171,7 @@ async fn connect(ends: Ends, mut served: Arc<Served>, context: &mut Context) -> 
                 failures += 1;
                 tried.push(index);
                 let again = Ask { client: ends.client, vip: ends.vip, ticket, tried: &tried };
-                if served.table.choose(&again, |index| served.connections(index)) == Choice::Nobody {
+                if table.choose(&again, |index| served.connections(index)) == Choice::Nobody {
                     tried.clear();
                     sleep(ASK_AGAIN_AFTER.min(served.terms.connect)).await;
                 }
@@ -159,26 +193,27 @@ async fn connect(ends: Ends, mut served: Arc<Served>, context: &mut Context) -> 
         }
         // Backends come and go while a connection is made.
         let now = context.service.borrow_and_update().clone();
-        if !Arc::ptr_eq(&now.table, &served.table) {
+        if !Arc::ptr_eq(&now, &served) && now.tables != served.tables {
             tried.clear();
+            (table, ticket) = now.draw(name);
         }
         served = now;
     }
 }
 
 /// Takes a place at one of the service's backends, or says why there is none.
-fn place(served: &Served, ask: &Ask<'_>) -> Result<(usize, Place), Choice> {
+fn place(served: &Served, table: &Table, ask: &Ask<'_>) -> Result<(usize, Place), Choice> {
     let mut taken: Vec<usize> = Vec::new();
     while !served.account.is_full(served.terms.max_flows) {
         // Those that another thread was faster at count as tried.
         let tried = [ask.tried, &taken].concat();
         let ask = Ask { tried: &tried, ..*ask };
-        let index = match served.table.choose(&ask, |index| served.connections(index)) {
+        let index = match table.choose(&ask, |index| served.connections(index)) {
             Choice::Backend(index) => index,
             Choice::Nobody if !taken.is_empty() => return Err(Choice::Full),
             other => return Err(other),
         };
-        let max = served.table.backends.get(index).map_or(0, |backend| backend.max);
+        let max = table.backends.get(index).map_or(0, |backend| backend.max);
         let backend = served.backends.get(index).ok_or(Choice::Nobody)?;
         match Place::take((&served.account, served.terms.max_flows), (&backend.account, max)) {
             Some(place) => return Ok((index, place)),
@@ -200,27 +235,27 @@ async fn wait(served: &Served, context: &mut Context, patience: Instant) -> Resu
     timeout_at(patience, changed).await.map_err(|_| ())
 }
 
-async fn try_connect(address: SocketAddr, within: Duration) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_nodelay(true)?;
-    timeout(within, socket.connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)?
-}
-
 /// A backend that does not take connections is told to whoever judges health; that this machine has no socket left is not its fault.
 fn note_failure(error: &io::Error, name_hash: u64, context: &Context) {
-    use io::ErrorKind::{ConnectionRefused, HostUnreachable, TimedOut};
-    if matches!(error.kind(), ConnectionRefused | HostUnreachable | TimedOut) {
-        // Where nobody listens fast enough, enough has been told.
-        let _ = context.events.try_send(ProxyEvent::ConnectFailed { name_hash });
-    }
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, TimedOut, UnexpectedEof};
+    // What is not understood, or cut short, is a handshake of TLS that failed.
+    let reason = match error.kind() {
+        ConnectionRefused | HostUnreachable | TimedOut => None,
+        InvalidData | UnexpectedEof => Some(error.to_string()),
+        _ => return,
+    };
+    // Where nobody listens fast enough, enough has been told.
+    let _ = context.events.try_send(ProxyEvent::ConnectFailed { name_hash, reason });
 }
 
 /// Lets both sides talk to the end.
-async fn exchange(client: &TcpStream, opened: Opened, pipes: Pipes) -> Ended {
-    let Opened { backend, first, served, place } = opened;
+async fn exchange(client: &TcpStream, opened: Box<Opened>, pipes: Pipes) -> Ended {
+    let Opened { client: session, backend, to_backend, served, place } = *opened;
+    let Reached { stream: backend, session: of_backend, first, .. } = backend;
     // As it was when it began: a change concerns those that come.
     let idle = &served.terms.idle;
-    let mut pump = Pump::new(client, &backend, first);
+    let ends = (Wire::new(client, session), Wire::new(&backend, of_backend));
+    let mut pump = Pump::new(ends, (to_backend, first));
     let (deadline, _) = pump.deadline(idle);
     let mut sleep = pin!(tokio::time::sleep_until(deadline));
     let mut cut = pin!(place.backend.cut.notified());
@@ -269,15 +304,18 @@ mod tests {
     fn a_connection_is_small() {
         let (context, _) = {
             let served = Served {
-                table: Arc::new(crate::core::proxy::Table {
-                    scheduler: crate::model::SchedulerKind::RoundRobin,
-                    slots: Vec::new(),
-                    backends: Vec::new(),
-                }),
+                tables: crate::core::proxy::Tables::new(
+                    Arc::new(Table {
+                        scheduler: crate::model::SchedulerKind::RoundRobin,
+                        slots: Vec::new(),
+                        backends: Vec::new(),
+                    }),
+                    &[],
+                ),
                 backends: Vec::new(),
                 terms: super::super::tests::terms(),
                 account: Arc::default(),
-                ticket: Arc::default(),
+                tickets: Default::default(),
             };
             let (sender, service) = watch::channel(Arc::new(served));
             let (events, _) = mpsc::channel(1);

@@ -2,17 +2,17 @@
 //!
 //! Small messages are copied through a buffer that all connections of a thread share; what a reader does not take at once waits in one of the
 //! connection's own, which an idle connection does not have. A direction that streams is moved by the kernel, through a pipe (`splice(2)`).
-//! One side's end of data is passed on as such, and the other direction goes on. Nothing is read that cannot be passed on.
+//! One side's end of data is passed on as such, and the other direction goes on. Nothing is read that cannot be passed on. Where a side
+//! speaks TLS, what it says is copied in the clear, and nothing goes through a pipe.
 
 use super::pipe::{Pipe, Pipes};
+use super::wire::Wire;
 use std::cell::RefCell;
 use std::io;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// What is read at once. As much as a socket's buffer holds in the common case.
@@ -78,8 +78,8 @@ struct Direction {
 
 /// Both directions of a connection.
 pub(super) struct Pump<'a> {
-    client: &'a TcpStream,
-    backend: &'a TcpStream,
+    client: Wire<'a>,
+    backend: Wire<'a>,
     up: Direction,
     down: Direction,
     moved_at: Instant,
@@ -109,14 +109,14 @@ impl Moved {
 }
 
 impl<'a> Pump<'a> {
-    /// `first` goes to the backend before all that the client says.
-    pub(super) fn new(client: &'a TcpStream, backend: &'a TcpStream, first: Vec<u8>) -> Self {
-        let up = Direction { waiting: first, ..Direction::default() };
+    /// A client and a backend, and what goes to the backend, and to the client, before all that the other one says.
+    pub(super) fn new((client, backend): (Wire<'a>, Wire<'a>), (up, down): (Vec<u8>, Vec<u8>)) -> Self {
+        let beginning = |first| Direction { waiting: first, ..Direction::default() };
         Self {
             client,
             backend,
-            up,
-            down: Direction::default(),
+            up: beginning(up),
+            down: beginning(down),
             moved_at: Instant::now(),
             is_half_closed: false,
         }
@@ -131,7 +131,7 @@ impl<'a> Pump<'a> {
         let IdleTimeouts { client, backend, half_closed } = *timeouts;
         let (after, end) = if self.up.is_shut || self.down.is_shut {
             (half_closed, End::HalfClosed)
-        } else if self.down.is_stuck() || !self.up.is_stuck() && client <= backend {
+        } else if self.down.is_stuck(&self.client) || !self.up.is_stuck(&self.backend) && client <= backend {
             // It does not take what is there for it; or both are silent.
             (client, End::Idle(Side::Client))
         } else {
@@ -143,8 +143,8 @@ impl<'a> Pump<'a> {
     /// Moves what there is to move.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, pipes: Pipes) -> Poll<End> {
         let before = self.moved();
-        let up = self.up.poll(cx, (self.client, self.backend), pipes);
-        let down = self.down.poll(cx, (self.backend, self.client), pipes);
+        let up = self.up.poll(cx, (&mut self.client, &mut self.backend), pipes);
+        let down = self.down.poll(cx, (&mut self.backend, &mut self.client), pipes);
         if self.moved() != before {
             self.moved_at = Instant::now();
         }
@@ -189,14 +189,15 @@ impl<'a> Pump<'a> {
 
 impl Direction {
     /// Whether the reader of this direction has yet to take what was read.
-    fn is_stuck(&self) -> bool {
-        self.sent < self.waiting.len() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty())
+    fn is_stuck(&self, to: &Wire<'_>) -> bool {
+        let waits = self.sent < self.waiting.len() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty());
+        waits || to.has_pending()
     }
 
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (from, to): (&TcpStream, &TcpStream),
+        (from, to): (&mut Wire<'_>, &mut Wire<'_>),
         pipes: Pipes,
     ) -> Poll<Result<(), Fault>> {
         if self.is_shut {
@@ -206,13 +207,15 @@ impl Direction {
             ready!(self.poll_flush(cx, to))?;
             if self.is_read {
                 self.give_pipe_back(pipes);
-                // One that is closed already needs to hear nothing.
-                let _ = socket2::SockRef::from(to).shutdown(Shutdown::Write);
-                self.is_shut = true;
-                return Poll::Ready(Ok(()));
+                if to.end() {
+                    self.is_shut = true;
+                    return Poll::Ready(Ok(()));
+                }
+                continue;
             }
             ready!(from.poll_read_ready(cx)).map_err(|_| Fault::Reading)?;
-            let moved = if self.streams(pipes) { self.fill_pipe(from) } else { self.copy(from, to) };
+            let moved =
+                if self.streams((from, to), pipes) { self.fill_pipe(from) } else { self.copy(from, to) };
             match moved {
                 Ok(0) => self.is_read = true,
                 Ok(bytes) => self.bytes += bytes as u64,
@@ -226,15 +229,20 @@ impl Direction {
     }
 
     /// Sends what waits.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<Result<(), Fault>> {
-        while self.is_stuck() {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Wire<'_>) -> Poll<Result<(), Fault>> {
+        while self.is_stuck(to) {
             ready!(to.poll_write_ready(cx)).map_err(|_| Fault::Writing)?;
-            let sent = match &mut self.pipe {
-                Some(pipe) if !pipe.is_empty() => to.try_io(Interest::WRITABLE, || pipe.drain(to)),
-                _ => to.try_write(&self.waiting[self.sent..]).inspect(|bytes| self.sent += bytes),
+            let sent = match (&mut self.pipe, to.plain()) {
+                (Some(pipe), Some(to)) if !pipe.is_empty() => {
+                    to.try_io(Interest::WRITABLE, || pipe.drain(to)).map(drop)
+                }
+                _ if self.sent < self.waiting.len() => {
+                    to.try_write(&self.waiting[self.sent..]).map(|bytes| self.sent += bytes)
+                }
+                _ => to.try_flush(),
             };
             match sent {
-                Ok(_) => {}
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => return Poll::Ready(Err(Fault::Writing)),
             }
@@ -248,14 +256,19 @@ impl Direction {
     }
 
     /// Reads once, and sends what of it the other side takes at once; what is left waits.
-    fn copy(&mut self, from: &TcpStream, to: &TcpStream) -> Result<usize, (Fault, io::Error)> {
+    fn copy(&mut self, from: &mut Wire<'_>, to: &mut Wire<'_>) -> Result<usize, (Fault, io::Error)> {
         SCRATCH.with_borrow_mut(|scratch| {
             let bytes = from.try_read(scratch).map_err(|error| (Fault::Reading, error))?;
             let read = &scratch[..bytes];
             if read.is_empty() {
                 return Ok(0);
             }
-            self.full_reads = if bytes == scratch.len() { self.full_reads.saturating_add(1) } else { 0 };
+            if bytes == scratch.len() {
+                self.full_reads = self.full_reads.saturating_add(1);
+            } else {
+                self.full_reads = 0;
+                from.was_emptied();
+            }
             let sent = match to.try_write(read) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -269,7 +282,10 @@ impl Direction {
     }
 
     /// Whether what comes goes through a pipe; gets one where that begins, and gives it back where it ends.
-    fn streams(&mut self, pipes: Pipes) -> bool {
+    fn streams(&mut self, (from, to): (&Wire<'_>, &Wire<'_>), pipes: Pipes) -> bool {
+        if from.plain().is_none() || to.plain().is_none() {
+            return false;
+        }
         if self.pipe.is_some() {
             if self.small_moves < SMALL_MOVES {
                 return true;
@@ -282,8 +298,8 @@ impl Direction {
         self.pipe.is_some()
     }
 
-    fn fill_pipe(&mut self, from: &TcpStream) -> Result<usize, (Fault, io::Error)> {
-        let Some(pipe) = &mut self.pipe else { return Ok(0) };
+    fn fill_pipe(&mut self, from: &Wire<'_>) -> Result<usize, (Fault, io::Error)> {
+        let (Some(pipe), Some(from)) = (&mut self.pipe, from.plain()) else { return Ok(0) };
         // It is empty, so that what would block is the socket.
         let moved = from.try_io(Interest::READABLE, || pipe.fill(from));
         let bytes = moved.map_err(|error| (Fault::Reading, error))?;

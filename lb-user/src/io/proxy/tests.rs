@@ -1,5 +1,8 @@
 //! The proxy between real sockets, on loopback.
 
+mod preface;
+mod tls;
+
 use super::*;
 use crate::core::proxy::TableBackend;
 use crate::model::{Family, SchedulerKind};
@@ -31,6 +34,9 @@ pub(super) fn terms() -> Terms {
         when_down: WhenDown::Reset,
         accept_proxy_from: Vec::new(),
         send_proxy: None,
+        tls: None,
+        backend_tls: None,
+        redirect: None,
     }
 }
 
@@ -42,6 +48,8 @@ struct Scene {
     backends: Vec<SocketAddr>,
     max: u32,
     terms: Terms,
+    /// The names of each backend.
+    names: Vec<Vec<String>>,
 }
 
 impl Scene {
@@ -53,7 +61,15 @@ impl Scene {
         let (proxy, events) = Proxy::spawn(2).expect("threads");
         let mut terms = terms();
         change(&mut terms);
-        let mut scene = Self { proxy, events, at: free_port(), backends: backends.to_vec(), max, terms };
+        let mut scene = Self {
+            proxy,
+            events,
+            at: free_port(),
+            backends: backends.to_vec(),
+            max,
+            terms,
+            names: Vec::new(),
+        };
         scene.follow();
         assert!(scene.proxy.troubles().is_empty(), "{:?}", scene.proxy.troubles());
         scene
@@ -67,8 +83,11 @@ impl Scene {
             slots: (0..self.backends.len() as u32).collect(),
             backends: vec![one; self.backends.len()],
         };
-        let planned =
-            |(address, name_hash): (&SocketAddr, u64)| PlannedBackend { address: *address, name_hash };
+        let planned = |(address, name_hash): (&SocketAddr, u64)| PlannedBackend {
+            address: *address,
+            name_hash,
+            names: self.names.get(name_hash as usize - 1).cloned().unwrap_or_default(),
+        };
         let plan = ServicePlan {
             listen: [self.at].into(),
             table: Arc::new(table),
@@ -219,7 +238,7 @@ fn a_backend_that_refuses_is_passed_over_and_told_of() {
         assert_eq!(read_name(&mut scene.connect()), "b");
     }
     let told = scene.events.try_recv();
-    assert_eq!(told, Ok(ProxyEvent::ConnectFailed { name_hash: 1 }));
+    assert_eq!(told, Ok(ProxyEvent::ConnectFailed { name_hash: 1, reason: None }));
     let counts = scene.proxy.backend_counts(1, scene.backends[0]);
     assert!(counts.failed >= 2 && counts.active == 0 && counts.established == 0, "{counts:?}");
 
@@ -299,7 +318,7 @@ fn a_header_says_who_the_client_is_and_another_one_tells_the_backend() {
     stream.shutdown(Shutdown::Write).expect("shut");
     let client = "198.51.100.7:4711".parse().expect("an address");
     let vip = "10.80.0.100:80".parse().expect("an address");
-    let mut wanted = crate::core::proxy::write(ProxyVersion::V2, client, vip);
+    let mut wanted = crate::core::proxy::write(ProxyVersion::V2, client, vip, None);
     wanted.extend(b"GET");
     assert_eq!(saw.recv_timeout(PATIENCE), Ok(wanted));
     drop(stream);

@@ -31,7 +31,7 @@ type Parts = (Vec<String>, Vec<(&'static str, Vec<String>)>, Vec<String>);
 fn parts(service: &Service) -> Parts {
     let mut bare = service.clone();
     bare.backends.clear();
-    (bare.health, bare.proxy) = (None, None);
+    (bare.health, bare.proxy, bare.tls, bare.backend_tls) = (None, None, None, None);
     let lines = |text: String| -> Vec<String> {
         text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect()
     };
@@ -39,7 +39,10 @@ fn parts(service: &Service) -> Parts {
     let table = |full: Service| lines(render::service(&full)).get(own.len()..).unwrap_or_default().to_vec();
     let health = table(Service { health: service.health.clone(), ..bare.clone() });
     let proxy = table(Service { proxy: service.proxy.clone(), ..bare.clone() });
-    let tables = [("health", health), ("proxy", proxy)].into_iter().filter(|(_, lines)| !lines.is_empty());
+    let tls = table(Service { tls: service.tls.clone(), ..bare.clone() });
+    let backend_tls = table(Service { backend_tls: service.backend_tls.clone(), ..bare.clone() });
+    let tables = [("health", health), ("proxy", proxy), ("tls", tls), ("backend_tls", backend_tls)];
+    let tables = tables.into_iter().filter(|(_, lines)| !lines.is_empty());
     let tables = tables.collect();
     (own, tables, service.backends.iter().map(render::inline_backend).collect())
 }
@@ -150,7 +153,7 @@ proptest! {
     fn backends_can_be_added_set_and_removed_in_any_file((config, text) in written_config(), crlf in any::<bool>()) {
         let mut expected = config.clone();
         let mut text = if crlf { text.replace('\n', "\r\n") } else { text };
-        for (name, service) in &config.services {
+        for (name, service) in config.services.iter().filter(|(_, service)| service.mode.has_backends()) {
             let mut new = new_backend();
             if service.mode == Mode::Dsr {
                 new.addresses.iter_mut().for_each(|address| address.set_port(service.port));

@@ -71,6 +71,7 @@ fn web3() -> Backend {
         weight: Weight::default(),
         state: AdminState::Ready,
         max_flows: 0,
+        names: Vec::new(),
     }
 }
 

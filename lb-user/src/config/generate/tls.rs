@@ -1,0 +1,35 @@
+//! Any way in which TLS may end, or begin again.
+
+use crate::config::{BackendTls, CertificateFiles, ClientCertificates, TlsTerms};
+use crate::model::{ClientCertificateMode, TlsVersion, UnknownName};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use std::path::PathBuf;
+
+fn file() -> impl Strategy<Value = PathBuf> {
+    "/etc/[abc]\\.pem".prop_map(PathBuf::from)
+}
+
+pub(super) fn tls() -> impl Strategy<Value = TlsTerms> {
+    let certificate = (file(), option::of(file())).prop_map(|(file, key)| CertificateFiles { file, key });
+    let mode = prop_oneof![Just(ClientCertificateMode::Required), Just(ClientCertificateMode::Optional)];
+    let client =
+        (file(), option::of(file()), mode).prop_map(|(ca, crl, mode)| ClientCertificates { ca, crl, mode });
+    let version = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
+    let unknown = prop_oneof![Just(UnknownName::Default), Just(UnknownName::Refuse)];
+    let alpn = proptest::sample::subsequence(vec!["h2".to_owned(), "http/1.1".to_owned()], 0..=2);
+    (vec(certificate, 1..3), version, alpn, unknown, option::of(client)).prop_map(
+        |(certificates, min_version, alpn, unknown_name, client)| TlsTerms {
+            certificates,
+            min_version,
+            alpn,
+            unknown_name,
+            client,
+        },
+    )
+}
+
+pub(super) fn backend_tls() -> impl Strategy<Value = BackendTls> {
+    (file(), option::of("[a-c]\\.org")).prop_map(|(ca, server_name)| BackendTls { ca, server_name })
+}

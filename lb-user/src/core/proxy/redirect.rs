@@ -1,0 +1,127 @@
+//! The answer to a request over HTTP/1 where HTTPS alone is served: 308 to the same place.
+//!
+//! Source: RFC 9110 §15.4.9 and §7.2, RFC 9112 §3.2. Owns reading as much of a request as that takes, and the answer's bytes. What a client says comes back
+//! in the answer only where it can be part of an address.
+
+use std::net::SocketAddr;
+
+/// Of a request's head: what servers allow, and a bound for what a client can make us keep.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 100;
+
+/// It is no request over HTTP/1, or one that says no place to go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no request over HTTP/1")]
+pub struct NoRequest;
+
+/// The answer to a request that was sent to that VIP; HTTPS is at that port. `Ok(None)`: more of the request has to come.
+pub fn redirect(head: &[u8], vip: SocketAddr, https_port: u16) -> Result<Option<Vec<u8>>, NoRequest> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) if head.len() < HEAD_BYTES_MAX => return Ok(None),
+        _ => return Err(NoRequest),
+    }
+    let target = request.path.ok_or(NoRequest)?;
+    let said = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host"));
+    let said = said.and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim);
+    let (host, path) = match (target.split_once("://"), target) {
+        // A target with a place of its own goes before what the header says.
+        (Some((_, rest)), _) => {
+            let at = rest.find(['/', '?']).unwrap_or(rest.len());
+            (Some(&rest[..at]), &rest[at..])
+        }
+        (None, "*") => (said, "/"),
+        (None, path) => (said, path),
+    };
+    let host = match host.filter(|host| !host.is_empty()) {
+        Some(host) => without_port(host).ok_or(NoRequest)?.to_owned(),
+        None if vip.is_ipv6() => format!("[{}]", vip.ip()),
+        None => vip.ip().to_string(),
+    };
+    if !host.bytes().all(is_of_host) || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(NoRequest);
+    }
+    let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Ok(Some(
+        format!(
+            "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://{host}{port}{slash}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        .into_bytes(),
+    ))
+}
+
+/// A host, without the port it may have.
+fn without_port(host: &str) -> Option<&str> {
+    if let Some(rest) = host.strip_prefix('[') {
+        let end = rest.find(']')?;
+        return host.get(..end + 2);
+    }
+    host.split(':').next()
+}
+
+fn is_of_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'[' | b']' | b':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn vip() -> SocketAddr {
+        "10.80.0.100:80".parse().expect("an address")
+    }
+
+    fn location(head: &str, port: u16) -> Option<String> {
+        let answer = redirect(head.as_bytes(), vip(), port).ok().flatten()?;
+        let answer = String::from_utf8(answer).expect("text");
+        assert!(answer.starts_with("HTTP/1.1 308 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+        answer.lines().find_map(|line| line.strip_prefix("Location: ")).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_request_is_sent_to_the_same_place_over_https() {
+        for (head, port, wanted) in [
+            ("GET /a?b=c HTTP/1.1\r\nHost: web.example.org\r\n\r\n", 443, "https://web.example.org/a?b=c"),
+            ("POST / HTTP/1.1\r\nAccept: */*\r\nhOST: web:80\r\n\r\nbody", 443, "https://web/"),
+            ("GET / HTTP/1.1\r\nHost: [fd80::100]:80\r\n\r\n", 8443, "https://[fd80::100]:8443/"),
+            ("GET / HTTP/1.0\r\n\r\n", 443, "https://10.80.0.100/"),
+            ("GET http://other.org/x HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://other.org/x"),
+            ("GET http://other.org?x HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://other.org/?x"),
+            ("OPTIONS * HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://web/"),
+        ] {
+            assert_eq!(location(head, port).as_deref(), Some(wanted), "{head}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused_and_what_is_a_part_waited_for() {
+        let head = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n";
+        for cut in 0..head.len() {
+            assert_eq!(redirect(&head[..cut], vip(), 443), Ok(None), "cut at {cut}");
+        }
+        let long = format!("GET / HTTP/1.1\r\nHost: {}", "x".repeat(HEAD_BYTES_MAX));
+        for head in [
+            "\x16\x03\x01",
+            "GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
+            &long,
+        ] {
+            assert_eq!(redirect(head.as_bytes(), vip(), 443), Err(NoRequest), "{head:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_puts_a_line_into_the_answer(path in "[ -~\r\n]{0,40}", host in "[ -~\r\n]{0,40}") {
+            let head = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            if let Ok(Some(answer)) = redirect(head.as_bytes(), vip(), 443) {
+                let lines = answer.windows(2).filter(|two| two == b"\r\n").count();
+                prop_assert_eq!(lines, 5);
+            }
+        }
+    }
+}
