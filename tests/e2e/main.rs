@@ -23,4 +23,5 @@ mod trace;
 mod tracking;
 mod traffic;
 mod transfers;
+mod upgrade;
 mod vrrp;

@@ -7,6 +7,7 @@ use crate::sync::{at_home, failover_lab};
 use crate::vrrp::{expect_state, hand_over};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -14,10 +15,10 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Of the service, on VIP A.
-const PORT: u16 = 81;
+pub(crate) const PORT: u16 = 81;
 
 /// Adds a service of mode `tcp` to a node: in front of nginx where that expects the PROXY protocol, with these terms.
-fn serve(lab: &Lab, node: &str, terms: &str, backends: &[(&str, &str)]) -> Result<()> {
+pub(crate) fn serve(lab: &Lab, node: &str, terms: &str, backends: &[(&str, &str)]) -> Result<()> {
     let mut text = lab.agent_config(node)?;
     text.push_str(&format!(
         "\n[service.web-tcp]\nvips = [\"A\"]\nport = {PORT}\nmode = \"tcp\"\n\n[service.web-tcp.proxy]\n{terms}\n\n\
@@ -32,7 +33,7 @@ fn serve(lab: &Lab, node: &str, terms: &str, backends: &[(&str, &str)]) -> Resul
     all_up(lab, node)
 }
 
-const NGINX: [(&str, &str); 2] = [
+pub(crate) const NGINX: [(&str, &str); 2] = [
     ("web1", "[\"10.80.0.21:8080\", \"[fd80::21]:8080\"]"),
     ("web2", "[\"10.80.0.22:8080\", \"[fd80::22]:8080\"]"),
 ];
@@ -163,6 +164,41 @@ fn moves_and_restarts(lab: &Lab) -> Result<()> {
         expect_turns(lab, vip)?;
     }
     Ok(())
+}
+
+/// As many as one process may hold open here; each takes two of the agent's descriptors.
+const IDLE: usize = 9500;
+
+#[test]
+fn nearly_ten_thousand_idle_connections_stay_open_and_keep_nobody_out() -> Result<()> {
+    let lab = failover_lab()?;
+    serve(&lab, "lb1", "send_proxy = \"v2\"", &NGINX)?;
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    let [vip, _] = vip_a();
+    let at = SocketAddr::new(vip, PORT);
+    let mut idle = lab.host("client").inside(|| {
+        stay_on_one_cpu(0)?;
+        (0..IDLE).map(|_| KeptConnection::open_at(at)).collect::<Result<Vec<_>>>()
+    })??;
+    let view = service_view(&lab, "lb1", "web-tcp")?;
+    ensure!(view.proxy.is_some_and(|proxy| proxy.active == IDLE as u64), "not all are open");
+    for _ in 0..5 {
+        expect_turns(&lab, vip)?;
+    }
+    // Each goes on, at its own backend.
+    let wrong = lab.host("client").inside(|| {
+        let answers = idle.iter_mut().map(|one| (one.ask(false).ok(), &one.backend));
+        answers.filter(|(answer, backend)| answer.as_ref() != Some(*backend)).count()
+    })?;
+    ensure!(wrong == 0, "{wrong} are lost, or were moved");
+    drop(idle);
+    poll::until("all have ended", PATIENCE, || {
+        let view = service_view(&lab, "lb1", "web-tcp")?;
+        ensure!(view.proxy.as_ref().is_some_and(|proxy| proxy.active == 0), "{:?}", view.proxy);
+        Ok(())
+    })?;
+    lab.down()
 }
 
 /// Real requests go on while one thing of the service after the other is changed; an untouched service's connections, too.

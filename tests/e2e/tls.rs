@@ -90,9 +90,30 @@ fn tls_ends_at_the_nodes_and_nginx_logs_the_real_client() -> Result<()> {
         "curl -sS --max-time 5 -k --tls-max 1.1 --ciphers DEFAULT@SECLEVEL=0 https://10.80.0.100/ 2>&1 || true",
     )?;
     ensure!(old.contains("alert"), "{old}");
+    a_scanner_finds_nothing(&lab)?;
     what_is_seen(&lab)?;
     sessions_outlive_a_move(&lab)?;
     lab.down()
+}
+
+/// sslyze tries all that is known to be wrong with servers, and compares with what Mozilla recommends.
+fn a_scanner_finds_nothing(lab: &Lab) -> Result<()> {
+    let scanner = std::env::var_os("LBCTL_SSLYZE")
+        .context("LBCTL_SSLYZE names no sslyze; `cargo xtask test` installs it")?;
+    let mut scan = lab.host("client").command(&scanner.to_string_lossy());
+    let authority = lab.ca_certificate().display().to_string();
+    let server = SocketAddr::new(vip_a()[0], PORT).to_string();
+    let output = scan
+        .args(["--certinfo_ca_file", &authority, "--mozilla_config", "intermediate", &server])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success() && said.contains("OK - Compliant."), "{said}");
+    for fine in
+        ["Compression disabled", "Not vulnerable to OpenSSL CCS injection", "Not vulnerable to Heartbleed"]
+    {
+        ensure!(said.contains(fine), "{fine}: {said}");
+    }
+    Ok(())
 }
 
 fn what_is_seen(lab: &Lab) -> Result<()> {

@@ -31,6 +31,7 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "firewall" => firewall::run()?,
         "flood" => flood::run()?,
         "proxy" => proxy::run()?,
+        "tls" => proxy::run_tls()?,
         "failover" => [failover::run()?, failover::connections::run()?].concat(),
         "failover-blackout" => failover::run()?,
         "failover-connections" => failover::connections::run()?,

@@ -243,6 +243,21 @@ impl Lab {
         mariadb::client(db)
     }
 
+    /// An agent has taken the place of the one that runs on `node`, and is that process. Tells when the old one has ended.
+    pub fn follow_upgrade(&self, node: &str, pid: i32) -> Result<impl Fn() -> bool + use<'_>> {
+        let old = self.record(node, "agent")?;
+        let id = processes::ProcessId::of(pid).with_context(|| format!("the new agent of {node} is gone"))?;
+        self.state.update(|state| {
+            let known = state.processes.iter_mut().find(|record| record.id == old.id);
+            known.into_iter().for_each(|record| record.name = "old agent".to_owned());
+            state.processes.push(state::ProcessRecord { id, ..old.clone() });
+        })?;
+        Ok(move || {
+            self.reap();
+            !old.id.is_alive()
+        })
+    }
+
     /// The process id of a server, for example `("web1", "nginx")` or `("lb1", "agent")`.
     pub fn process_id(&self, host: &str, name: &str) -> Result<i32> {
         Ok(self.record(host, name)?.id.pid)

@@ -29,6 +29,8 @@ const TESTS: &[Package] = &[
     Package::program("tshark", "tshark"),
     Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("keepalived", "keepalived").with_service("keepalived"),
+    // For libFuzzer.
+    Package::program("g++", "c++"),
 ];
 const BENCH: &[Package] = &[
     Package::program("haproxy", "haproxy").with_service("haproxy"),
@@ -39,10 +41,11 @@ const BENCH: &[Package] = &[
 ];
 
 /// The benchmarks there are.
-const BENCHMARKS: [(&str, &str); 5] = [
+const BENCHMARKS: [(&str, &str); 6] = [
     ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
     ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
     ("flood", "floods of SYNs, ACKs, fragments, ICMP errors and pings, against HAProxy"),
+    ("tls", "the end of TLS against HAProxy and nginx: handshakes, requests, bulk, memory"),
     ("proxy", "the userspace proxy against HAProxy, nginx's stream module and no proxy at all"),
     (
         "failover",
@@ -129,9 +132,9 @@ pub(crate) fn install_packages(with_database: bool, consent: Consent) -> Result<
     packages::install_missing("the lab", &[LAB, database].concat(), consent)
 }
 
-/// Installs what the end-to-end tests need: the lab, load, and the peers that they are tested with.
+/// Installs what the tests need: the lab, load, the peers that they are tested with, and what the fuzz targets are compiled with.
 pub(crate) fn install_test_packages(consent: Consent) -> Result<()> {
-    packages::install_missing("the end-to-end tests", &[LAB, DATABASE, TESTS].concat(), consent)
+    packages::install_missing("the tests", &[LAB, DATABASE, TESTS].concat(), consent)
 }
 
 /// Builds `lbctl`, `lab` and `lab-app` as the user who called us.

@@ -169,6 +169,13 @@ impl Checks {
         self.running.iter().map(|(key, check)| (key.clone(), availability(check))).collect()
     }
 
+    /// Whether the first results for a service's backends are still to come, and none of them is known to be up.
+    pub(super) fn are_awaited(&self, service: &ServiceName, family: Family) -> bool {
+        let of_it = self.running.iter().filter(|((name, _, of), _)| name == service && *of == family);
+        let states: Vec<HealthState> = of_it.map(|(_, check)| check.state()).collect();
+        states.contains(&HealthState::Unknown) && !states.contains(&HealthState::Up)
+    }
+
     /// Whether a slow start is under way, or has ended since the last call.
     pub(super) fn any_ramping(&mut self, now: Instant) -> bool {
         let ramping = self.running.values().any(|check| check.ramping_for(now).is_some());

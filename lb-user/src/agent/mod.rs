@@ -16,32 +16,35 @@ mod journal;
 mod notify;
 mod probe;
 mod proxying;
+mod serving;
 mod state;
 mod sweeping;
 mod sync;
 mod trace;
 mod track;
 mod uniqueness;
+mod upgrade;
 mod view;
 mod vips;
 mod vrrp;
 
 pub use uniqueness::UniquenessError;
 
-use crate::api::server::{Context, Policy, serve};
-use crate::api::{Command, Event, EventKind};
+use crate::api::server::{Context, Policy};
+use crate::api::{Event, EventKind};
 use crate::config::{Config, LoadError};
 use crate::core::plan::firewall::Ruleset;
-use crate::io::dataplane::{self, Dataplane, DataplaneError, Options, Refusals};
+use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
-use crate::io::proxy::{Proxy, ProxyEvent};
-use crate::io::vrrp::{Decision, VirtualRouters};
+use crate::io::proxy::Proxy;
+use crate::io::vrrp::VirtualRouters;
+use serving::{Held, Inputs, Places, SocketFile, serve_until_the_end};
 use state::Agent;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc};
 use tracing::{error, info, warn};
+use upgrade::Successor;
 
 /// Why the agent could not start or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -111,8 +114,11 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     let policy = policy(&config)?;
+    let successor = Successor::inherited()?;
+    let listeners = successor.as_ref().map_or_else(|| Ok(Default::default()), Successor::take_listeners)?;
     dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
-    let _claim = uniqueness::claim(&config.node.name, &config.control.socket, &config.dataplane.pin_dir)?;
+    let places = Places::of(&config);
+    let claim = places.claim()?;
     // After the claim, so that it is about our own pins and goes while they are still ours.
     let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
     host::allow_open_files();
@@ -126,7 +132,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (dataplane, mut report) = Dataplane::load(&dataplane_options(&config))?;
     report.warnings.append(&mut host_warnings);
     let listener = uniqueness::listen(&config.control.socket, &policy)?;
-    let socket = SocketFile(config.control.socket.clone());
+    let socket = SocketFile(Some(config.control.socket.clone()));
 
     let (events, _) = broadcast::channel(EVENTS_WAITING);
     let (sweeper, sweeps) = sweeping::spawn(dataplane.sweeper()?, &config)?;
@@ -142,12 +148,12 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (virtual_routers, decisions) = VirtualRouters::spawn(crate::io::urgency::raise, Box::new(renew))
         .map_err(|cause| AgentError::System { what: "starting the thread for VRRP", cause })?;
     let (found, sync_events) = mpsc::unbounded_channel();
-    let syncing = sync::spawn(&config, &dataplane, found)?;
+    let syncing = upgrade::share_flows(&config, &dataplane, found, successor.as_ref()).await?;
     let (found, tracked) = mpsc::channel(EVENTS_WAITING);
     let tracking = track::Tracking::new(found);
     let (notifier, notify_failures) = notify::Notifier::spawn();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let (proxy, proxy_events) = Proxy::spawn(threads)
+    let (proxy, proxy_events) = Proxy::spawn(threads, listeners)
         .map_err(|cause| AgentError::System { what: "starting the proxy's threads", cause })?;
     let journal = journal::Journal::new(events.clone());
     let mut agent = Agent::new(
@@ -170,7 +176,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     new_pins.keep();
 
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
-    let server = tokio::spawn(serve(listener, Context { commands, events, policy }));
+    let context = Context { commands, events, policy };
     let inputs = Inputs {
         commands_in,
         check_results,
@@ -183,10 +189,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         notify_failures,
         proxy_events,
     };
-    let ended = event_loop(agent, inputs).await;
-    server.abort();
-    drop(socket);
-    ended
+    serve_until_the_end(agent, inputs, context, Held { places, claim, socket, listener }).await
 }
 
 /// Reads the files of prefixes that a configuration's rules name, and throws them away: are they right?
@@ -224,16 +227,6 @@ fn policy(config: &Config) -> Result<Policy, AgentError> {
     Ok(Policy { group, others_may_read: config.control.others_may_read })
 }
 
-/// Removes the socket's file when the agent ends.
-struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // Gone already is as good.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
 /// Takes the dataplane away again when a start fails that found none: half of one, on some of its interfaces or with
 /// nobody to steer it, is worse than none. What an earlier agent left is not touched.
 struct NewPins(Option<PathBuf>);
@@ -258,54 +251,6 @@ impl Drop for NewPins {
             warn!(%error, "the pins of this start stay");
         }
     }
-}
-
-struct Inputs {
-    commands_in: mpsc::Receiver<Command>,
-    check_results: mpsc::Receiver<checks::CheckDone>,
-    sweeps: mpsc::Receiver<sweeping::Swept>,
-    refusals: Refusals,
-    traces_ended: mpsc::Receiver<()>,
-    decisions: mpsc::UnboundedReceiver<Decision>,
-    sync_events: mpsc::UnboundedReceiver<sync::SyncEvent>,
-    tracked: mpsc::Receiver<track::Tracked>,
-    notify_failures: mpsc::UnboundedReceiver<String>,
-    proxy_events: mpsc::Receiver<ProxyEvent>,
-}
-
-async fn event_loop(mut agent: Agent, mut inputs: Inputs) -> Result<(), AgentError> {
-    let system = |what| move |cause| AgentError::System { what, cause };
-    let mut hangup = signal(SignalKind::hangup()).map_err(system("waiting for SIGHUP"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
-    let mut tick = tokio::time::interval(TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    info!(node = %agent.config.node.name, "ready");
-    loop {
-        tokio::select! {
-            Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
-            Some(event) = inputs.sync_events.recv() => agent.handle_sync_event(event),
-            Some(tracked) = inputs.tracked.recv() => agent.handle_tracked(tracked),
-            Some(words) = inputs.notify_failures.recv() => agent.journal.record(EventKind::Warning, words),
-            Some(event) = inputs.proxy_events.recv() => agent.handle_proxy_event(event),
-            Some(command) = inputs.commands_in.recv() => agent.handle_command(command).await,
-            Some(done) = inputs.check_results.recv() => agent.handle_check(done),
-            Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),
-            Some(()) = inputs.traces_ended.recv() => agent.end_trace(),
-            Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
-            _ = tick.tick() => agent.handle_tick().await,
-            _ = hangup.recv() => agent.reload().await,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        }
-    }
-    agent.end_trace();
-    // Nobody could take it back later.
-    agent.take_back().await;
-    agent.leave_vrrp(&mut inputs.decisions).await;
-    agent.notifier.finish().await;
-    info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
-    Ok(())
 }
 
 /// Logs an event at the level it deserves.

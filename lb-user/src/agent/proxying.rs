@@ -8,7 +8,7 @@ use crate::core::proxy::{Table, TableBackend};
 use crate::io::proxy::{
     BackendCounts, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms, TlsClient, TlsServer,
 };
-use crate::model::{BackendName, Family, ServiceName};
+use crate::model::{BackendName, Family, ServiceName, WhenDown};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,12 @@ impl Agent {
             let service = self.config.services.get(&key.service)?;
             // Without its files a service is not served: that is said where they are read.
             let tls = (self.certificates.server(service).ok()?, self.certificates.client(service).ok()?);
-            Some((key.clone(), plan(service, key.family, steering, tls)))
+            let mut plan = plan(service, key.family, steering, tls);
+            if self.checks.are_awaited(&key.service, key.family) {
+                // An agent that has just started refuses nobody for what it does not know yet.
+                plan.terms.when_down = WhenDown::Drop;
+            }
+            Some((key.clone(), plan))
         };
         let plans: BTreeMap<_, _> = self.desired.proxied.iter().filter_map(plan).collect();
         self.proxy.follow(plans);

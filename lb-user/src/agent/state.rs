@@ -8,6 +8,7 @@ use super::notify::Notifier;
 use super::sweeping::{Order, Swept};
 use super::sync::Syncing;
 use super::track::Tracking;
+use super::upgrade::Upgrade;
 use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
 use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
@@ -77,6 +78,8 @@ pub(super) struct Agent {
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
     pub(super) backend_tls_failures: BTreeMap<u64, String>,
+    /// An agent that is to take this one's place.
+    pub(super) upgrade: Option<Upgrade>,
     /// Where it does not listen although it should, and why.
     pub(super) deaf: BTreeMap<SocketAddr, String>,
     /// Those that are Active, as far as their decisions have been carried out.
@@ -136,6 +139,7 @@ impl Agent {
             proxy,
             certificates,
             backend_tls_failures: BTreeMap::new(),
+            upgrade: None,
             deaf: BTreeMap::new(),
             active: BTreeSet::new(),
             vips_tried: Instant::now(),
@@ -240,6 +244,10 @@ impl Agent {
             }
             Command::Confirm(reply) => {
                 let _ = reply.send(self.confirm().map(|()| Confirmed { confirmed: true }));
+            }
+            Command::Upgrade(request, reply) => {
+                let begun = tokio::task::block_in_place(|| self.begin_upgrade(&request));
+                let _ = reply.send(begun);
             }
             Command::ReloadCertificates(reply) => {
                 let _ = reply.send(Ok(self.reload_certificates()));

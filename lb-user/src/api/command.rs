@@ -4,7 +4,7 @@ use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
     Guide, HandOverRequest, HandedOver, ProbeView, ReloadedService, RuleSpec, ServicePatch, ServiceSpec,
-    Snapshot, TraceRequest, TracedPacket,
+    Snapshot, TraceRequest, TracedPacket, UpgradeRequest, UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -39,6 +39,8 @@ pub enum Command {
     Trace(TraceRequest, Reply<mpsc::Receiver<TracedPacket>>),
     /// Make an unconfirmed change stay.
     Confirm(Reply<Confirmed>),
+    /// Let the program that is on the disk now take this agent's place.
+    Upgrade(UpgradeRequest, Reply<UpgradeStarted>),
     /// Read the files of TLS again.
     ReloadCertificates(Reply<Vec<ReloadedService>>),
     /// Let other nodes have VIPs.

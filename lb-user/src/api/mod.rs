@@ -17,6 +17,7 @@ mod sync;
 mod tls;
 mod trace;
 mod types;
+mod upgrade;
 mod vrrp;
 
 pub use change::{
@@ -33,6 +34,7 @@ pub use sync::{SyncPeerView, SyncView};
 pub use tls::{CertificateView, ReloadedService, TlsView};
 pub use trace::{TraceRequest, TracedPacket};
 pub use types::*;
+pub use upgrade::{UpgradeRequest, UpgradeStarted};
 pub use vrrp::{HandOverRequest, HandedOver, HeardView, TrackerView, VirtualRouterView, VrrpView};
 
 /// Path prefix of this version of the API.

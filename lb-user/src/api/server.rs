@@ -10,7 +10,7 @@ use super::{
     Command, Confirmed, CountersView, ErrorKind, Event, ExplainQuestion, Explanation, FirewallAnswer,
     FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, Mutation,
     ProbeView, ReloadedService, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
-    SyncView, VrrpView,
+    SyncView, UpgradeRequest, UpgradeStarted, VrrpView,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -131,6 +131,7 @@ fn router(context: Context) -> Router {
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
         .route("/certificates/reload", post(reload_certificates))
+        .route("/upgrade", post(upgrade))
         .route("/sync", get(sync))
         .route("/vrrp", get(vrrp))
         .route("/vrrp/failover", post(hand_over))
@@ -352,6 +353,13 @@ async fn hand_over(
 
 async fn reload_certificates(State(context): State<Context>) -> Answer<Vec<ReloadedService>> {
     context.ask(Command::ReloadCertificates).await.map(Json)
+}
+
+async fn upgrade(
+    State(context): State<Context>,
+    Json(request): Json<UpgradeRequest>,
+) -> Answer<UpgradeStarted> {
+    context.ask(|reply| Command::Upgrade(request, reply)).await.map(Json)
 }
 
 async fn confirm(State(context): State<Context>) -> Answer<Confirmed> {

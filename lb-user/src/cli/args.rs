@@ -124,6 +124,12 @@ pub enum Command {
     /// Health checks.
     #[command(subcommand)]
     Health(HealthCommand),
+    /// Let the program that is on the disk now take the running agent's place. Nothing is refused or broken off: open connections are served by the old one.
+    Upgrade {
+        /// For how long the old agent serves connections that are open, at most.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "1h")]
+        drain: Duration,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

@@ -12,6 +12,7 @@ mod service;
 mod show;
 mod sync;
 mod trace;
+mod upgrade;
 mod vrrp;
 
 pub use args::{Cli, Command};
@@ -115,6 +116,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
             config::apply(&client, output, file, dry_run, confirm.confirm_within).await
         }
         Command::Cert(command) => certificate::run(&client, output, command).await,
+        Command::Upgrade { drain } => upgrade::run(&client, output, drain).await,
         Command::Confirm => firewall::confirm(&client, output).await,
         Command::Sync => sync::run(&client, output).await,
         Command::Vrrp(command) => vrrp::run(&client, output, command).await,

@@ -1,6 +1,6 @@
 //! Makes arbitrary configurations for property tests, and writes them as files.
 
-mod tls;
+mod ended_here;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 
 use super::*;
-use crate::model::{AdvertInterval, ChecksumForm, Priority, ProxyVersion, VirtualRouterId};
+use crate::model::{AdvertInterval, ChecksumForm, Priority, VirtualRouterId};
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -109,26 +109,6 @@ fn forwarding() -> impl Strategy<Value = (Mode, bool, Protocol)> {
     )
 }
 
-fn proxy() -> impl Strategy<Value = ProxyTerms> {
-    let numbers = (vec(millis(1..4), 6), 0..3_u32, 0..3_u32);
-    let send = prop_oneof![Just(None), Just(Some(ProxyVersion::V1)), Just(Some(ProxyVersion::V2))];
-    let from = vec((0..3_u8).prop_map(|net| format!("10.{net}.0.0/16").parse().unwrap()), 0..3);
-    (numbers, send, from).prop_map(|((times, retries, max_queue), send_proxy, accept_proxy_from)| {
-        ProxyTerms {
-            connect_timeout: times[0],
-            handshake_timeout: times[1],
-            queue_timeout: times[2],
-            client_timeout: times[3],
-            backend_timeout: times[4],
-            half_closed_timeout: times[5],
-            retries,
-            max_queue,
-            accept_proxy_from,
-            send_proxy,
-        }
-    })
-}
-
 fn when_down() -> impl Strategy<Value = WhenDown> {
     prop_oneof![Just(WhenDown::Reset), Just(WhenDown::Drop), Just(WhenDown::LastKnown)]
 }
@@ -182,7 +162,8 @@ fn firewall() -> impl Strategy<Value = Firewall> {
 
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
     let policies = (scheduler(), when_down(), default_policy(), 0..3_u32, at_limit());
-    let forwarding = (forwarding(), proxy(), tls::tls(), option::of(tls::backend_tls()));
+    let forwarding =
+        (forwarding(), ended_here::proxy(), ended_here::tls(), option::of(ended_here::backend_tls()));
     let service = (option::of(health()), backends(), any::<bool>(), forwarding, policies).prop_map(
         |(
             health,

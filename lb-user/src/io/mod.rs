@@ -5,6 +5,7 @@
 pub mod announce;
 pub mod command;
 pub mod dataplane;
+pub mod hand_over;
 pub mod health;
 pub mod interface;
 pub mod neighbour;

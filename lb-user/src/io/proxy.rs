@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use pipe::Pipes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -166,7 +166,8 @@ struct Running {
     plan: ServicePlan,
     sender: watch::Sender<Arc<Served>>,
     tickets: Tickets,
-    listening: BTreeSet<SocketAddr>,
+    /// The sockets, by where; its threads have them too.
+    listening: BTreeMap<SocketAddr, Vec<TcpListener>>,
 }
 
 /// The proxy, as the agent sees it.
@@ -178,17 +179,22 @@ pub struct Proxy {
     events: mpsc::Sender<ProxyEvent>,
     /// Where nobody listens although somebody should, and why.
     troubles: BTreeMap<SocketAddr, String>,
+    /// Sockets of an earlier agent, until the first services are known.
+    inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
 }
 
 /// Events that wait until the agent has time for them.
 const EVENTS_WAITING: usize = 1024;
 
 impl Proxy {
-    /// Starts so many threads. What they find out comes by the channel.
+    /// Starts so many threads, that listen at sockets of an earlier agent where there are some. What they find out comes by the channel.
     ///
     /// # Errors
     /// There is no thread to be had, or none of its means.
-    pub fn spawn(threads: usize) -> io::Result<(Self, mpsc::Receiver<ProxyEvent>)> {
+    pub fn spawn(
+        threads: usize,
+        inherited: BTreeMap<SocketAddr, Vec<TcpListener>>,
+    ) -> io::Result<(Self, mpsc::Receiver<ProxyEvent>)> {
         let (events, events_in) = mpsc::channel(EVENTS_WAITING);
         let mut workers = Vec::new();
         for number in 0..threads.max(1) {
@@ -206,6 +212,7 @@ impl Proxy {
             backends: BTreeMap::new(),
             events,
             troubles: BTreeMap::new(),
+            inherited,
         };
         Ok((proxy, events_in))
     }
@@ -215,14 +222,15 @@ impl Proxy {
         let gone: Vec<_> = self.services.keys().filter(|key| !plans.contains_key(*key)).cloned().collect();
         for key in gone {
             if let Some(running) = self.services.remove(&key) {
-                running.listening.iter().for_each(|at| self.close(*at));
+                running.listening.keys().for_each(|at| self.close(*at));
             }
         }
         // An address that goes from one service to another is closed before it is opened.
         for (key, plan) in &plans {
             if let Some(running) = self.services.get_mut(key) {
-                let left: Vec<_> = running.listening.difference(&plan.listen).copied().collect();
-                running.listening.retain(|at| plan.listen.contains(at));
+                let left: Vec<_> =
+                    running.listening.keys().filter(|at| !plan.listen.contains(at)).copied().collect();
+                running.listening.retain(|at, _| plan.listen.contains(at));
                 left.into_iter().for_each(|at| self.close(at));
             }
         }
@@ -231,6 +239,8 @@ impl Proxy {
         }
         self.forget_accounts();
         self.listen_again();
+        // What nobody wants any more.
+        self.inherited.clear();
     }
 
     fn follow_service(&mut self, key: SteeringKey, plan: ServicePlan) {
@@ -263,7 +273,7 @@ impl Proxy {
             }
             None => {
                 let (sender, _) = watch::channel(served);
-                self.services.insert(key, Running { plan, sender, tickets, listening: BTreeSet::new() });
+                self.services.insert(key, Running { plan, sender, tickets, listening: BTreeMap::new() });
             }
         }
     }
@@ -292,12 +302,19 @@ impl Proxy {
     pub fn listen_again(&mut self) {
         self.troubles.clear();
         for running in self.services.values_mut() {
-            let missing: Vec<_> = running.plan.listen.difference(&running.listening).copied().collect();
+            let is_missing = |at: &&SocketAddr| !running.listening.contains_key(*at);
+            let missing: Vec<_> = running.plan.listen.iter().filter(is_missing).copied().collect();
             for at in missing {
-                match listen::open(at, self.workers.len()) {
-                    Ok(listeners) => {
-                        running.listening.insert(at);
-                        for (worker, listener) in self.workers.iter().zip(listeners) {
+                let inherited = self.inherited.remove(&at).unwrap_or_default();
+                let opened = listen::open(at, inherited, self.workers.len());
+                let kept = |sockets: Vec<TcpListener>| {
+                    let kept = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
+                    kept.map(|kept| (sockets, kept))
+                };
+                match opened.and_then(kept) {
+                    Ok((listeners, kept)) => {
+                        running.listening.insert(at, kept);
+                        for (worker, listener) in self.workers.iter().cycle().zip(listeners) {
                             let (service, events) = (running.sender.subscribe(), self.events.clone());
                             let context = Context { service, events, pipes: Pipes { are_used: true } };
                             // A thread that is gone accepts nothing.
@@ -308,6 +325,23 @@ impl Proxy {
                 }
             }
         }
+    }
+
+    /// The sockets that listen, for another agent.
+    ///
+    /// # Errors
+    /// There are no descriptors for them.
+    pub fn listeners(&self) -> io::Result<BTreeMap<SocketAddr, Vec<TcpListener>>> {
+        let all = self.services.values().flat_map(|running| &running.listening);
+        all.map(|(at, sockets)| {
+            Ok((*at, sockets.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?))
+        })
+        .collect()
+    }
+
+    /// Connections that were accepted and have not ended.
+    pub fn open_connections(&self) -> u32 {
+        self.accounts.values().map(|account| account.open()).sum()
     }
 
     /// Where nobody listens although somebody should, and why.

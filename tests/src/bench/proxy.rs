@@ -9,7 +9,11 @@ use anyhow::{Context, Result, ensure};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+mod tls;
+
 const ROUNDS: usize = 5;
+/// Each round of each way.
+const LASTS: Duration = Duration::from_secs(3);
 /// Of our service, at VIP A.
 const PORT: u16 = 82;
 /// Connections that say nothing, for what each costs.
@@ -144,17 +148,21 @@ fn children(pid: i32) -> Result<Vec<i32>> {
 }
 
 /// Samples of each way, in turns, so that what else the machine does falls on all alike.
-fn rounds(lab: &Lab, ways: &[Way], path: &str, plan: Plan, agent: i32) -> Result<Vec<Vec<Sample>>> {
-    let url = |way: &Way| format!("http://{}{path}", way.address);
+fn rounds(
+    ways: &[Way],
+    agent: i32,
+    duration: Duration,
+    load: impl Fn(&Way, Duration) -> Result<Load>,
+) -> Result<Vec<Vec<Sample>>> {
     for way in ways {
-        wrk(lab, &url(way), Plan { duration: Duration::from_secs(1), ..plan })?;
+        load(way, Duration::from_secs(1))?;
     }
     let mut samples: Vec<Vec<Sample>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..ROUNDS {
         for (way, samples) in ways.iter().zip(&mut samples) {
             interrupt::check()?;
             let before = read(ways, agent)?;
-            let load = wrk(lab, &url(way), plan)?;
+            let load = load(way, duration)?;
             let after = read(ways, agent)?;
             let machine_us = after.since(&before).machine_us;
             samples.push(Sample { load, own_us: own_us(way, &before, &after), machine_us });
@@ -235,6 +243,24 @@ fn idle_row(lab: &Lab, ways: &[Way]) -> Result<Row> {
     Ok(row.at_most_of(peer, 0.5, "0.5 ×"))
 }
 
+/// `wrk` at a path of each way.
+fn with_wrk<'a>(
+    lab: &'a Lab,
+    scheme: &'a str,
+    path: &'a str,
+    plan: Plan,
+) -> impl Fn(&Way, Duration) -> Result<Load> + 'a {
+    move |way, duration| wrk(lab, &format!("{scheme}://{}{path}", way.address), Plan { duration, ..plan })
+}
+
+fn bulk_rows(ways: &[Way], case: &str, samples: &[Vec<Sample>]) -> Vec<Row> {
+    let rate =
+        row(ways, samples, (case, "rate", "Gbit/s"), |sample| sample.load.bytes_per_second * 8.0 / 1e9);
+    let bytes = |sample: &Sample| sample.load.bytes_per_second * LASTS.as_secs_f64() / 1e9;
+    let cpu = row(ways, samples, (case, "own CPU", "ms/GB"), |sample| sample.own_us / 1000.0 / bytes(sample));
+    vec![rate, cpu]
+}
+
 fn measure(lab: &Lab) -> Result<Vec<Row>> {
     let _stats = super::traffic::BpfStats::on()?;
     let mut ways = vec![start_ours(lab)?];
@@ -249,25 +275,29 @@ fn measure(lab: &Lab) -> Result<Vec<Row>> {
     }
     // First, while all are fresh.
     let mut rows = vec![idle_row(lab, &ways)?];
-    let plan = Plan { connections: 64, duration: Duration::from_secs(3), close: false };
-    let samples = rounds(lab, &ways, "/small", plan, agent)?;
+    let plan = Plan { connections: 64, duration: LASTS, close: false };
+    let samples = rounds(&ways, agent, LASTS, with_wrk(lab, "http", "/small", plan))?;
     rows.extend(request_rows(&ways, "keep-alive, 64 connections, 1 KiB", &samples));
-    let samples = rounds(lab, &ways, "/small", Plan { close: true, ..plan }, agent)?;
+    let close = Plan { close: true, ..plan };
+    let samples = rounds(&ways, agent, LASTS, with_wrk(lab, "http", "/small", close))?;
     rows.extend(request_rows(&ways, "new connections, 64 at a time, 1 KiB", &samples));
-    let samples = rounds(lab, &ways, "/files/bulk", Plan { connections: 4, ..plan }, agent)?;
-    let case = "bulk, 4 connections, 16 MiB";
-    let rate =
-        row(&ways, &samples, (case, "rate", "Gbit/s"), |sample| sample.load.bytes_per_second * 8.0 / 1e9);
-    let peer = best(&rate, f64::max);
-    rows.push(rate.at_least_of(peer, 1.0));
-    let bytes = |sample: &Sample| sample.load.bytes_per_second * 3.0 / 1e9;
-    rows.push(row(&ways, &samples, (case, "own CPU", "ms/GB"), |sample| {
-        sample.own_us / 1000.0 / bytes(sample)
-    }));
+    let few = Plan { connections: 4, ..plan };
+    let samples = rounds(&ways, agent, LASTS, with_wrk(lab, "http", "/files/bulk", few))?;
+    let mut bulk = bulk_rows(&ways, "bulk, 4 connections, 16 MiB", &samples).into_iter();
+    if let Some(rate) = bulk.next() {
+        let peer = best(&rate, f64::max);
+        rows.push(rate.at_least_of(peer, 1.0));
+    }
+    rows.extend(bulk);
     Ok(rows)
 }
 
 /// Runs the benchmark. It needs root.
 pub fn run() -> Result<Vec<Row>> {
     super::in_lab(measure)
+}
+
+/// The same for TLS that ends at the node. It needs root.
+pub fn run_tls() -> Result<Vec<Row>> {
+    super::in_lab(tls::measure)
 }

@@ -80,6 +80,8 @@ impl Ended {
 /// Of a service, over both families.
 #[derive(Debug, Default)]
 pub(super) struct ServiceAccount {
+    /// Connections that were accepted and have not ended, also those without a backend yet.
+    open: AtomicU32,
     active: AtomicU32,
     waiting: AtomicU32,
     ended: [AtomicU64; Ended::ALL.len()],
@@ -153,6 +155,14 @@ impl ServiceAccount {
         }
     }
 
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_begin(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn count_handshake(&self, is_resumed: bool) {
         let count = if is_resumed { &self.resumed_handshakes } else { &self.full_handshakes };
         count.fetch_add(1, Ordering::Relaxed);
@@ -164,6 +174,7 @@ impl ServiceAccount {
     }
 
     pub(super) fn count_end(&self, ended: Ended) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
         if let Some(count) = self.ended.get(ended as usize) {
             count.fetch_add(1, Ordering::Relaxed);
         }
@@ -269,6 +280,7 @@ mod tests {
     fn each_end_has_its_own_count() {
         let account = ServiceAccount::default();
         for ended in Ended::ALL {
+            account.count_begin();
             account.count_end(ended);
         }
         let counts = account.counts().ended;

@@ -1,6 +1,6 @@
 //! One connection, from its accept to its end: who the client is, which backend takes it, and then whatever both have to say.
 
-use super::account::{Ended, Place, Waiting};
+use super::account::{Ended, Place, ServiceAccount, Waiting};
 use super::handshake::{self, TlsFacts};
 use super::pipe::Pipes;
 use super::preface;
@@ -45,20 +45,22 @@ pub(super) struct Ends {
     pub(super) vip: SocketAddr,
 }
 
-/// Serves a connection that was accepted.
+/// Finds a backend for a connection that was accepted. What follows is a task of its own: what it takes to open a connection is not kept while it
+/// is open.
 pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context) {
     let account = context.service.borrow().account.clone();
+    account.count_begin();
     let pipes = context.pipes;
-    // What it takes to open a connection is not kept while it is open.
-    let ended = match Box::pin(open(&client, ends, context)).await {
-        Ok(opened) => exchange(&client, opened, pipes).await,
-        Err(ended) => ended,
-    };
-    // Who is told something should come to read it.
-    if !matches!(ended, Ended::Closed | Ended::TlsFailed | Ended::Redirected) {
-        reset(&client);
+    match open(&client, ends, context).await {
+        Ok(opened) => drop(tokio::spawn(exchange(client, opened, pipes, account))),
+        Err(ended) => {
+            // Who is told something should come to read it.
+            if !matches!(ended, Ended::TlsFailed | Ended::Redirected) {
+                reset(&client);
+            }
+            account.count_end(ended);
+        }
     }
-    account.count_end(ended);
 }
 
 /// A connection with its backend, and what each of both is to be told first.
@@ -71,7 +73,7 @@ struct Opened {
 }
 
 /// Finds out who the client is, and connects to a backend.
-async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Result<Box<Opened>, Ended> {
+async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Result<Opened, Ended> {
     let served = context.service.borrow_and_update().clone();
     let terms = &served.terms;
     let patience = Instant::now() + terms.handshake;
@@ -101,7 +103,7 @@ async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Resul
     let (served, place, backend) = connect(asked, served.clone(), &mut context).await?;
     let mut to_backend = backend.unsent.clone();
     to_backend.append(&mut rest);
-    Ok(Box::new(Opened { client: session, backend, to_backend, served, place }))
+    Ok(Opened { client: session, backend, to_backend, served, place })
 }
 
 /// A connection that a backend is looked for.
@@ -249,33 +251,52 @@ fn note_failure(error: &io::Error, name_hash: u64, context: &Context) {
 }
 
 /// Lets both sides talk to the end.
-async fn exchange(client: &TcpStream, opened: Box<Opened>, pipes: Pipes) -> Ended {
-    let Opened { client: session, backend, to_backend, served, place } = *opened;
-    let Reached { stream: backend, session: of_backend, first, .. } = backend;
-    // As it was when it began: a change concerns those that come.
-    let idle = &served.terms.idle;
-    let ends = (Wire::new(client, session), Wire::new(&backend, of_backend));
-    let mut pump = Pump::new(ends, (to_backend, first));
-    let (deadline, _) = pump.deadline(idle);
-    let mut sleep = pin!(tokio::time::sleep_until(deadline));
-    let mut cut = pin!(place.backend.cut.notified());
-    let mut counted = Moved::default();
-    let end = poll_fn(|cx| {
-        if cut.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
+fn exchange(
+    client: TcpStream,
+    opened: Opened,
+    pipes: Pipes,
+    account: Arc<ServiceAccount>,
+) -> impl Future<Output = ()> + Send {
+    let Opened { client: session, backend, to_backend, served, place } = opened;
+    let ends = (Wire::new(client, session), Wire::new(backend.stream, backend.session));
+    let mut pump = Pump::new(ends, (to_backend, backend.first));
+    async move {
+        let end = {
+            // As it was when it began: a change concerns those that come.
+            let idle = &served.terms.idle;
+            let (deadline, _) = pump.deadline(idle);
+            let mut sleep = pin!(tokio::time::sleep_until(deadline));
+            let mut cut = pin!(place.backend.cut.notified());
+            let mut counted = Moved::default();
+            poll_fn(|cx| {
+                if cut.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                let end = pump.poll_within(cx, pipes, idle, sleep.as_mut()).map(Some);
+                let moved = pump.moved();
+                if end.is_ready() || moved.since(counted) >= COUNT_EVERY_BYTES {
+                    let (up, down) =
+                        (moved.up_bytes - counted.up_bytes, moved.down_bytes - counted.down_bytes);
+                    place.backend.count_bytes(up, down);
+                    counted = moved;
+                }
+                end
+            })
+            .await
+        };
+        let ended = ended(end.as_ref());
+        if ended != Ended::Closed {
+            pump.reset();
         }
-        let end = pump.poll_within(cx, pipes, idle, sleep.as_mut()).map(Some);
-        let moved = pump.moved();
-        if end.is_ready() || moved.since(counted) >= COUNT_EVERY_BYTES {
-            place
-                .backend
-                .count_bytes(moved.up_bytes - counted.up_bytes, moved.down_bytes - counted.down_bytes);
-            counted = moved;
-        }
-        end
-    })
-    .await;
-    let ended = match end {
+        // Who sees that it has ended finds its place free.
+        drop(place);
+        account.count_end(ended);
+    }
+}
+
+/// `None`: the operator wanted it.
+fn ended(end: Option<&End>) -> Ended {
+    match end {
         None => Ended::Cut,
         Some(End::Closed) => Ended::Closed,
         Some(End::Reset(Side::Client)) => Ended::ClientReset,
@@ -283,15 +304,11 @@ async fn exchange(client: &TcpStream, opened: Box<Opened>, pipes: Pipes) -> Ende
         Some(End::Idle(Side::Client)) => Ended::ClientIdle,
         Some(End::Idle(Side::Backend)) => Ended::BackendIdle,
         Some(End::HalfClosed) => Ended::HalfClosedIdle,
-    };
-    if ended != Ended::Closed {
-        reset(&backend);
     }
-    ended
 }
 
 /// When it is closed it is broken off: an orderly end would say that all was told.
-fn reset(stream: &TcpStream) {
+pub(super) fn reset(stream: &TcpStream) {
     // One that is gone already needs nothing.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
@@ -301,34 +318,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_is_small() {
-        let (context, _) = {
-            let served = Served {
-                tables: crate::core::proxy::Tables::new(
-                    Arc::new(Table {
-                        scheduler: crate::model::SchedulerKind::RoundRobin,
-                        slots: Vec::new(),
-                        backends: Vec::new(),
-                    }),
-                    &[],
-                ),
-                backends: Vec::new(),
-                terms: super::super::tests::terms(),
-                account: Arc::default(),
-                tickets: Default::default(),
-            };
-            let (sender, service) = watch::channel(Arc::new(served));
-            let (events, _) = mpsc::channel(1);
-            (Context { service, events, pipes: Pipes { are_used: true } }, sender)
+    fn an_open_connection_is_small() {
+        let served = Served {
+            tables: crate::core::proxy::Tables::new(
+                Arc::new(Table {
+                    scheduler: crate::model::SchedulerKind::RoundRobin,
+                    slots: Vec::new(),
+                    backends: Vec::new(),
+                }),
+                &[],
+            ),
+            backends: Vec::new(),
+            terms: super::super::tests::terms(),
+            account: Arc::default(),
+            tickets: Default::default(),
         };
+        let served = Arc::new(served);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let bytes = runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let at = listener.local_addr().expect("its address");
-            let client = tokio::net::TcpStream::connect(at).await.expect("a connection");
-            let served = serve(client, Ends { client: at, vip: at }, context);
-            std::mem::size_of_val(&served)
+            let connect = async || tokio::net::TcpStream::connect(at).await.expect("a connection");
+            let place = Place::take((&served.account, 0), (&Arc::default(), 0)).expect("a place");
+            let (first, unsent, to_backend) = (Vec::new(), Vec::new(), Vec::new());
+            let backend = Reached { stream: connect().await, session: None, first, unsent };
+            let account = served.account.clone();
+            let opened = Opened { client: None, backend, to_backend, served: served.clone(), place };
+            let exchange = exchange(connect().await, opened, Pipes { are_used: true }, account);
+            std::mem::size_of_val(&exchange)
         });
-        assert!(bytes <= 1024, "{bytes} bytes for each connection");
+        assert!(bytes <= 600, "{bytes} bytes for each connection");
     }
 }

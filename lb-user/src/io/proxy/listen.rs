@@ -10,12 +10,23 @@ use std::net::{SocketAddr, TcpListener};
 /// Connections that wait to be accepted, of each socket; the kernel may allow fewer (`net.core.somaxconn`).
 const BACKLOG: i32 = 4096;
 
-/// Opens so many sockets there.
+/// Opens sockets there, until there are so many with those that were inherited. Of these none is left out: connections may wait at it.
 ///
 /// # Errors
 /// Somebody else listens there.
-pub(super) fn open(at: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    (0..count).map(|_| open_one(at)).collect()
+pub(super) fn open(
+    at: SocketAddr,
+    inherited: Vec<TcpListener>,
+    count: usize,
+) -> io::Result<Vec<TcpListener>> {
+    let mut sockets = inherited;
+    for socket in &sockets {
+        socket.set_nonblocking(true)?;
+    }
+    while sockets.len() < count {
+        sockets.push(open_one(at)?);
+    }
+    Ok(sockets)
 }
 
 fn open_one(at: SocketAddr) -> io::Result<TcpListener> {

@@ -77,9 +77,9 @@ struct Direction {
 }
 
 /// Both directions of a connection.
-pub(super) struct Pump<'a> {
-    client: Wire<'a>,
-    backend: Wire<'a>,
+pub(super) struct Pump {
+    client: Wire,
+    backend: Wire,
     up: Direction,
     down: Direction,
     moved_at: Instant,
@@ -108,9 +108,9 @@ impl Moved {
     }
 }
 
-impl<'a> Pump<'a> {
+impl Pump {
     /// A client and a backend, and what goes to the backend, and to the client, before all that the other one says.
-    pub(super) fn new((client, backend): (Wire<'a>, Wire<'a>), (up, down): (Vec<u8>, Vec<u8>)) -> Self {
+    pub(super) fn new((client, backend): (Wire, Wire), (up, down): (Vec<u8>, Vec<u8>)) -> Self {
         let beginning = |first| Direction { waiting: first, ..Direction::default() };
         Self {
             client,
@@ -120,6 +120,12 @@ impl<'a> Pump<'a> {
             moved_at: Instant::now(),
             is_half_closed: false,
         }
+    }
+
+    /// What ends now is broken off on both sides.
+    pub(super) fn reset(&self) {
+        self.client.reset();
+        self.backend.reset();
     }
 
     pub(super) fn moved(&self) -> Moved {
@@ -143,8 +149,10 @@ impl<'a> Pump<'a> {
     /// Moves what there is to move.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, pipes: Pipes) -> Poll<End> {
         let before = self.moved();
-        let up = self.up.poll(cx, (&mut self.client, &mut self.backend), pipes);
-        let down = self.down.poll(cx, (&mut self.backend, &mut self.client), pipes);
+        let is_last = self.down.is_shut;
+        let up = self.up.poll(cx, (&mut self.client, &mut self.backend), pipes, is_last);
+        let is_last = self.up.is_shut;
+        let down = self.down.poll(cx, (&mut self.backend, &mut self.client), pipes, is_last);
         if self.moved() != before {
             self.moved_at = Instant::now();
         }
@@ -189,7 +197,7 @@ impl<'a> Pump<'a> {
 
 impl Direction {
     /// Whether the reader of this direction has yet to take what was read.
-    fn is_stuck(&self, to: &Wire<'_>) -> bool {
+    fn is_stuck(&self, to: &Wire) -> bool {
         let waits = self.sent < self.waiting.len() || self.pipe.as_ref().is_some_and(|pipe| !pipe.is_empty());
         waits || to.has_pending()
     }
@@ -197,8 +205,9 @@ impl Direction {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        (from, to): (&mut Wire<'_>, &mut Wire<'_>),
+        (from, to): (&mut Wire, &mut Wire),
         pipes: Pipes,
+        is_last: bool,
     ) -> Poll<Result<(), Fault>> {
         if self.is_shut {
             return Poll::Ready(Ok(()));
@@ -207,7 +216,7 @@ impl Direction {
             ready!(self.poll_flush(cx, to))?;
             if self.is_read {
                 self.give_pipe_back(pipes);
-                if to.end() {
+                if to.end(is_last) {
                     self.is_shut = true;
                     return Poll::Ready(Ok(()));
                 }
@@ -229,7 +238,7 @@ impl Direction {
     }
 
     /// Sends what waits.
-    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Wire<'_>) -> Poll<Result<(), Fault>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Wire) -> Poll<Result<(), Fault>> {
         while self.is_stuck(to) {
             ready!(to.poll_write_ready(cx)).map_err(|_| Fault::Writing)?;
             let sent = match (&mut self.pipe, to.plain()) {
@@ -256,7 +265,7 @@ impl Direction {
     }
 
     /// Reads once, and sends what of it the other side takes at once; what is left waits.
-    fn copy(&mut self, from: &mut Wire<'_>, to: &mut Wire<'_>) -> Result<usize, (Fault, io::Error)> {
+    fn copy(&mut self, from: &mut Wire, to: &mut Wire) -> Result<usize, (Fault, io::Error)> {
         SCRATCH.with_borrow_mut(|scratch| {
             let bytes = from.try_read(scratch).map_err(|error| (Fault::Reading, error))?;
             let read = &scratch[..bytes];
@@ -282,7 +291,7 @@ impl Direction {
     }
 
     /// Whether what comes goes through a pipe; gets one where that begins, and gives it back where it ends.
-    fn streams(&mut self, (from, to): (&Wire<'_>, &Wire<'_>), pipes: Pipes) -> bool {
+    fn streams(&mut self, (from, to): (&Wire, &Wire), pipes: Pipes) -> bool {
         if from.plain().is_none() || to.plain().is_none() {
             return false;
         }
@@ -298,7 +307,7 @@ impl Direction {
         self.pipe.is_some()
     }
 
-    fn fill_pipe(&mut self, from: &Wire<'_>) -> Result<usize, (Fault, io::Error)> {
+    fn fill_pipe(&mut self, from: &Wire) -> Result<usize, (Fault, io::Error)> {
         let (Some(pipe), Some(from)) = (&mut self.pipe, from.plain()) else { return Ok(0) };
         // It is empty, so that what would block is the socket.
         let moved = from.try_io(Interest::READABLE, || pipe.fill(from));

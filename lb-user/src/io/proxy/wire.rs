@@ -32,19 +32,24 @@ pub(super) struct Session {
 }
 
 /// A side.
-pub(super) struct Wire<'a> {
-    tcp: &'a TcpStream,
+pub(super) struct Wire {
+    tcp: TcpStream,
     session: Option<Box<Session>>,
 }
 
-impl<'a> Wire<'a> {
-    pub(super) fn new(tcp: &'a TcpStream, session: Option<Box<Session>>) -> Self {
+impl Wire {
+    pub(super) fn new(tcp: TcpStream, session: Option<Box<Session>>) -> Self {
         Self { tcp, session }
     }
 
     /// The socket, where what is on it is what is said: the kernel may move it.
-    pub(super) fn plain(&self) -> Option<&'a TcpStream> {
-        self.session.is_none().then_some(self.tcp)
+    pub(super) fn plain(&self) -> Option<&TcpStream> {
+        self.session.is_none().then_some(&self.tcp)
+    }
+
+    /// When it is closed it is broken off.
+    pub(super) fn reset(&self) {
+        super::connection::reset(&self.tcp);
     }
 
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -62,7 +67,7 @@ impl<'a> Wire<'a> {
     pub(super) fn try_read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match &mut self.session {
             None => self.tcp.try_read(into),
-            Some(session) => session.try_read(self.tcp, into),
+            Some(session) => session.try_read(&self.tcp, into),
         }
     }
 
@@ -70,7 +75,7 @@ impl<'a> Wire<'a> {
     /// read that would find nothing.
     pub(super) fn was_emptied(&self) {
         if self.session.is_none() {
-            empty(self.tcp);
+            empty(&self.tcp);
         }
     }
 
@@ -78,7 +83,7 @@ impl<'a> Wire<'a> {
     pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.session {
             None => self.tcp.try_write(bytes),
-            Some(session) => session.try_write(self.tcp, bytes),
+            Some(session) => session.try_write(&self.tcp, bytes),
         }
     }
 
@@ -89,19 +94,22 @@ impl<'a> Wire<'a> {
 
     /// Gives it to the socket; `WouldBlock` where it does not take all.
     pub(super) fn try_flush(&mut self) -> io::Result<()> {
-        self.session.as_mut().map_or(Ok(()), |session| session.try_flush(self.tcp))
+        self.session.as_mut().map_or(Ok(()), |session| session.try_flush(&self.tcp))
     }
 
-    /// Says that nothing more comes, once all before it is gone; whether that is done. If not, there is something to flush first.
-    pub(super) fn end(&mut self) -> bool {
+    /// Says that nothing more comes, once all before it is gone; whether that is done. If not, there is something to flush first. Where it is
+    /// the last that is said on the whole connection, closing the socket says it.
+    pub(super) fn end(&mut self, is_last: bool) -> bool {
         if let Some(session) = &mut self.session
             && !std::mem::replace(&mut session.has_closed, true)
         {
             session.connection.send_close_notify();
             return false;
         }
-        // One that is closed already needs to hear nothing.
-        let _ = SockRef::from(self.tcp).shutdown(Shutdown::Write);
+        if !is_last {
+            // One that is closed already needs to hear nothing.
+            let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
+        }
         true
     }
 }

@@ -23,18 +23,18 @@ pub(super) enum Order {
 
 /// Works until there is nobody who could give orders any more.
 pub(super) async fn run(mut orders: mpsc::UnboundedReceiver<Order>) {
-    let mut accepting: BTreeMap<SocketAddr, JoinHandle<()>> = BTreeMap::new();
+    // Several at one address where they are another agent's, which had more threads.
+    let mut accepting: BTreeMap<SocketAddr, Vec<JoinHandle<()>>> = BTreeMap::new();
     while let Some(order) = orders.recv().await {
         match order {
             Order::Listen { listener, at, context } => match TcpListener::from_std(listener) {
                 Ok(listener) => {
-                    let before = accepting.insert(at, tokio::spawn(accept(listener, at, context)));
-                    before.inspect(JoinHandle::abort);
+                    accepting.entry(at).or_default().push(tokio::spawn(accept(listener, at, context)));
                 }
                 Err(error) => warn!(%at, %error, "connections are not accepted by one of the threads"),
             },
             Order::Close(at) => {
-                accepting.remove(&at).inspect(JoinHandle::abort);
+                accepting.remove(&at).iter().flatten().for_each(JoinHandle::abort);
             }
         }
     }

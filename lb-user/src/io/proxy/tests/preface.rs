@@ -1,7 +1,48 @@
-//! Services that look at what a client says first: the name it asks for in TLS that ends elsewhere, a request that is sent to HTTPS.
+//! Services that look at what a client says first: a PROXY header, the name it asks for in TLS that ends elsewhere, a request that is sent to HTTPS.
 
 use super::tls::{Authority, begin, tls_echo};
 use super::*;
+
+#[test]
+fn a_header_says_who_the_client_is_and_another_one_tells_the_backend() {
+    let (seen, saw) = std::sync::mpsc::channel();
+    let scene = Scene::new(
+        &[backend(move |mut stream| {
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all);
+            let _ = seen.send(all);
+        })],
+        |terms| {
+            terms.accept_proxy_from = vec!["127.0.0.0/8".parse().expect("a prefix")];
+            terms.send_proxy = Some(ProxyVersion::V2);
+            terms.handshake = Duration::from_millis(300);
+        },
+    );
+    let mut stream = scene.connect();
+    // In pieces, and with data right behind it.
+    stream.write_all(b"PROXY TCP4 198.51.100.7 ").expect("sent");
+    stream.set_nodelay(true).expect("set");
+    stream.write_all(b"10.80.0.100 4711 80\r\nGET").expect("sent");
+    stream.shutdown(Shutdown::Write).expect("shut");
+    let client = "198.51.100.7:4711".parse().expect("an address");
+    let vip = "10.80.0.100:80".parse().expect("an address");
+    let mut wanted = crate::core::proxy::write(ProxyVersion::V2, client, vip, None);
+    wanted.extend(b"GET");
+    assert_eq!(saw.recv_timeout(PATIENCE), Ok(wanted));
+    drop(stream);
+    // Without one, with half of one, and with one too late.
+    let mut stream = scene.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    assert!(was_reset(&mut stream));
+    let mut stream = scene.connect();
+    stream.write_all(b"PROXY TC").expect("sent");
+    stream.shutdown(Shutdown::Write).expect("shut");
+    assert!(was_reset(&mut stream));
+    let mut stream = scene.connect();
+    assert!(was_reset(&mut stream));
+    scene.expect_ended(&[("closed", 1), ("bad_handshake", 3)]);
+    assert_eq!(scene.proxy.backend_counts(1, scene.backends[0]).begun, 1);
+}
 
 /// The name that a client gets to see where it asks for one.
 fn served_by(scene: &Scene, authority: &Authority, name: &str) -> bool {

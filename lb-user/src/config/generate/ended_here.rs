@@ -1,7 +1,8 @@
-//! Any way in which TLS may end, or begin again.
+//! Any terms of connections that end here, and any way in which TLS may end, or begin again.
 
-use crate::config::{BackendTls, CertificateFiles, ClientCertificates, TlsTerms};
-use crate::model::{ClientCertificateMode, TlsVersion, UnknownName};
+use super::millis;
+use crate::config::{BackendTls, CertificateFiles, ClientCertificates, ProxyTerms, TlsTerms};
+use crate::model::{ClientCertificateMode, ProxyVersion, TlsVersion, UnknownName};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -32,4 +33,24 @@ pub(super) fn tls() -> impl Strategy<Value = TlsTerms> {
 
 pub(super) fn backend_tls() -> impl Strategy<Value = BackendTls> {
     (file(), option::of("[a-c]\\.org")).prop_map(|(ca, server_name)| BackendTls { ca, server_name })
+}
+
+pub(super) fn proxy() -> impl Strategy<Value = ProxyTerms> {
+    let numbers = (vec(millis(1..4), 6), 0..3_u32, 0..3_u32);
+    let send = prop_oneof![Just(None), Just(Some(ProxyVersion::V1)), Just(Some(ProxyVersion::V2))];
+    let from = vec((0..3_u8).prop_map(|net| format!("10.{net}.0.0/16").parse().unwrap()), 0..3);
+    (numbers, send, from).prop_map(|((times, retries, max_queue), send_proxy, accept_proxy_from)| {
+        ProxyTerms {
+            connect_timeout: times[0],
+            handshake_timeout: times[1],
+            queue_timeout: times[2],
+            client_timeout: times[3],
+            backend_timeout: times[4],
+            half_closed_timeout: times[5],
+            retries,
+            max_queue,
+            accept_proxy_from,
+            send_proxy,
+        }
+    })
 }

@@ -1,0 +1,152 @@
+//! An agent from when it is ready to its end: the one loop, and what makes it the only one of its node.
+
+use super::state::Agent;
+use super::upgrade::Upgrade;
+use super::{AgentError, TICK, UniquenessError, checks, sweeping, sync, track, uniqueness};
+use crate::api::server::{Context, serve};
+use crate::api::{Command, EventKind};
+use crate::config::Config;
+use crate::io::dataplane::Refusals;
+use crate::io::proxy::ProxyEvent;
+use crate::io::vrrp::Decision;
+use crate::model::NodeName;
+use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::info;
+
+/// Where an agent is the only one.
+#[derive(Clone)]
+pub(super) struct Places {
+    node: NodeName,
+    socket: PathBuf,
+    pin_dir: PathBuf,
+}
+
+impl Places {
+    pub(super) fn of(config: &Config) -> Self {
+        let socket = config.control.socket.clone();
+        Self { node: config.node.name.clone(), socket, pin_dir: config.dataplane.pin_dir.clone() }
+    }
+
+    pub(super) fn claim(&self) -> Result<uniqueness::Claim, UniquenessError> {
+        uniqueness::claim(&self.node, &self.socket, &self.pin_dir)
+    }
+}
+
+/// What an agent has as long as it is the only one.
+pub(super) struct Held {
+    pub(super) places: Places,
+    pub(super) claim: uniqueness::Claim,
+    pub(super) socket: SocketFile,
+    pub(super) listener: tokio::net::UnixListener,
+}
+
+/// Runs until a signal ends the agent, or another one has taken its place.
+pub(super) async fn serve_until_the_end(
+    mut agent: Agent,
+    mut inputs: Inputs,
+    context: Context,
+    mut held: Held,
+) -> Result<(), AgentError> {
+    loop {
+        let server = tokio::spawn(serve(held.listener, context.clone()));
+        let ended = event_loop(&mut agent, &mut inputs).await?;
+        let EndedBy::Upgrade(mut upgrade) = ended else {
+            leave(agent, &mut inputs).await;
+            server.abort();
+            return Ok(());
+        };
+        server.abort();
+        // It lets go of its socket with its end.
+        let _ = server.await;
+        drop(held.claim);
+        let ready = tokio::task::block_in_place(|| upgrade.wait_until_ready(&agent.proxy));
+        let Err(error) = ready else {
+            // It is another one's by now.
+            held.socket.0 = None;
+            return upgrade.finish(agent).await;
+        };
+        upgrade.give_up();
+        held.claim = held.places.claim()?;
+        held.listener = uniqueness::listen(&held.places.socket, &context.policy)?;
+        let message = format!("no upgrade: the new agent did not become ready ({error}); this one goes on");
+        agent.journal.record(EventKind::Warning, message);
+    }
+}
+
+/// What ended the loop.
+enum EndedBy {
+    Signal,
+    Upgrade(Upgrade),
+}
+
+/// Removes the socket's file when the agent ends.
+pub(super) struct SocketFile(pub(super) Option<PathBuf>);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Gone already is as good.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// What comes in.
+pub(super) struct Inputs {
+    pub(super) commands_in: mpsc::Receiver<Command>,
+    pub(super) check_results: mpsc::Receiver<checks::CheckDone>,
+    pub(super) sweeps: mpsc::Receiver<sweeping::Swept>,
+    pub(super) refusals: Refusals,
+    pub(super) traces_ended: mpsc::Receiver<()>,
+    pub(super) decisions: mpsc::UnboundedReceiver<Decision>,
+    pub(super) sync_events: mpsc::UnboundedReceiver<sync::SyncEvent>,
+    pub(super) tracked: mpsc::Receiver<track::Tracked>,
+    pub(super) notify_failures: mpsc::UnboundedReceiver<String>,
+    pub(super) proxy_events: mpsc::Receiver<ProxyEvent>,
+}
+
+async fn event_loop(agent: &mut Agent, inputs: &mut Inputs) -> Result<EndedBy, AgentError> {
+    let system = |what| move |cause| AgentError::System { what, cause };
+    let mut hangup = signal(SignalKind::hangup()).map_err(system("waiting for SIGHUP"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    info!(node = %agent.config.node.name, "ready");
+    loop {
+        tokio::select! {
+            Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
+            Some(event) = inputs.sync_events.recv() => agent.handle_sync_event(event),
+            Some(tracked) = inputs.tracked.recv() => agent.handle_tracked(tracked),
+            Some(words) = inputs.notify_failures.recv() => agent.journal.record(EventKind::Warning, words),
+            Some(event) = inputs.proxy_events.recv() => agent.handle_proxy_event(event),
+            Some(command) = inputs.commands_in.recv() => {
+                agent.handle_command(command).await;
+                if let Some(upgrade) = agent.upgrade.take() {
+                    return Ok(EndedBy::Upgrade(upgrade));
+                }
+            }
+            Some(done) = inputs.check_results.recv() => agent.handle_check(done),
+            Ok(ids) = inputs.refusals.next() => agent.handle_refusals(&ids),
+            Some(()) = inputs.traces_ended.recv() => agent.end_trace(),
+            Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
+            _ = tick.tick() => agent.handle_tick().await,
+            _ = hangup.recv() => agent.reload().await,
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    Ok(EndedBy::Signal)
+}
+
+/// What an agent does last.
+async fn leave(mut agent: Agent, inputs: &mut Inputs) {
+    agent.end_trace();
+    // Nobody could take it back later.
+    agent.take_back().await;
+    agent.leave_vrrp(&mut inputs.decisions).await;
+    agent.notifier.finish().await;
+    info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
+}

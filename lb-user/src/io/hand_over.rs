@@ -1,0 +1,224 @@
+//! What an agent and the one that takes its place say to each other: a few words, and the sockets that listen.
+//!
+//! A pair of sockets is made by the agent that goes; the one that comes inherits one of the two, and finds its number in its environment. Owns
+//! the words and how descriptors travel with them. In which order what is given up and taken the agents decide.
+
+use nix::cmsg_space;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    socketpair,
+};
+use socket2::SockRef;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::process::{Child, Command};
+use std::time::Duration;
+
+/// Where the one that comes finds its end.
+const VARIABLE: &str = "LBCTL_HAND_OVER";
+/// Of a word, or an address.
+const WORD_BYTES_MAX: usize = 64;
+/// Descriptors that travel with one address: as many as the kernel takes.
+const SOCKETS_MAX: usize = 253;
+
+/// A word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// From the one that comes: its configuration can be used.
+    Checked,
+    /// From the one that goes: those were the sockets, and nothing is changed here any more.
+    Frozen,
+    /// From the one that comes: all is ready but what only one of the two can have.
+    Ready,
+    /// From the one that goes: that is free.
+    Gone,
+}
+
+impl Word {
+    const ALL: [Self; 4] = [Self::Checked, Self::Frozen, Self::Ready, Self::Gone];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Checked => "checked",
+            Self::Frozen => "frozen",
+            Self::Ready => "ready",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+/// Sockets that listen, by where.
+pub type Listeners = BTreeMap<SocketAddr, Vec<TcpListener>>;
+
+/// One end.
+#[derive(Debug)]
+pub struct HandOver(OwnedFd);
+
+enum Message {
+    Word(Word),
+    Listeners(SocketAddr, Vec<TcpListener>),
+}
+
+impl HandOver {
+    /// Starts a program that inherits one end, in a process group of its own; the other end is given back.
+    ///
+    /// # Errors
+    /// There is no such program, or no means to start it.
+    pub fn start(mut program: Command) -> io::Result<(Self, Child)> {
+        use std::os::unix::process::CommandExt as _;
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (own, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+        fcntl(&other, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        let child = program.env(VARIABLE, other.as_raw_fd().to_string()).process_group(0).spawn()?;
+        Ok((Self(own), child))
+    }
+
+    /// The end that this process inherited, if it is to take another one's place.
+    ///
+    /// # Errors
+    /// What was inherited is of no use.
+    pub fn inherited() -> io::Result<Option<Self>> {
+        let Ok(number) = std::env::var(VARIABLE) else { return Ok(None) };
+        let wrong =
+            || io::Error::new(io::ErrorKind::InvalidInput, format!("{VARIABLE}={number} is no socket"));
+        let descriptor: RawFd = number.parse().map_err(|_| wrong())?;
+        // 0 to 2 are this process' own.
+        if descriptor <= 2 {
+            return Err(wrong());
+        }
+        // SAFETY: it is borrowed for this one question only, whose answer is whether it is open.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|_| wrong())?;
+        // SAFETY: it is open, see above; whoever started this process left it to us, and nothing else here knows its number.
+        Ok(Some(Self(unsafe { OwnedFd::from_raw_fd(descriptor) })))
+    }
+
+    /// Says a word.
+    ///
+    /// # Errors
+    /// Nobody is at the other end.
+    pub fn say(&self, word: Word) -> io::Result<()> {
+        self.send(word.text(), &[])
+    }
+
+    /// Waits for a word; what listens and comes before it is added to `listeners`.
+    ///
+    /// # Errors
+    /// It does not come within that time, or the other end says something else, or is gone.
+    pub fn expect(&self, word: Word, within: Duration, listeners: &mut Listeners) -> io::Result<()> {
+        SockRef::from(&self.0).set_read_timeout(Some(within))?;
+        loop {
+            match self.receive()? {
+                Message::Word(said) if said == word => return Ok(()),
+                Message::Word(said) => {
+                    let wrong = format!("{:?} was said where {:?} was to come", said.text(), word.text());
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
+                }
+                Message::Listeners(at, sockets) => drop(listeners.insert(at, sockets)),
+            }
+        }
+    }
+
+    /// Sends sockets; they stay open here, too.
+    ///
+    /// # Errors
+    /// Nobody is at the other end.
+    pub fn send_listeners(&self, listeners: &Listeners) -> io::Result<()> {
+        for (at, sockets) in listeners {
+            let descriptors: Vec<RawFd> = sockets.iter().take(SOCKETS_MAX).map(AsRawFd::as_raw_fd).collect();
+            self.send(&at.to_string(), &descriptors)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, text: &str, descriptors: &[RawFd]) -> io::Result<()> {
+        let rights = [ControlMessage::ScmRights(descriptors)];
+        let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+        let text = [IoSlice::new(text.as_bytes())];
+        sendmsg::<()>(self.0.as_raw_fd(), &text, control, MsgFlags::MSG_NOSIGNAL, None)?;
+        Ok(())
+    }
+
+    fn receive(&self) -> io::Result<Message> {
+        let mut text = [0; WORD_BYTES_MAX];
+        let mut control = cmsg_space!([RawFd; SOCKETS_MAX]);
+        let (bytes, descriptors) = {
+            let mut slices = [IoSliceMut::new(&mut text)];
+            let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+            let message = recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+            let mut descriptors = Vec::new();
+            for part in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(received) = part {
+                    descriptors.extend(received.into_iter().map(|descriptor| {
+                        // SAFETY: the kernel has just opened it for this process, and nobody else here knows its number.
+                        unsafe { OwnedFd::from_raw_fd(descriptor) }
+                    }));
+                }
+            }
+            (message.bytes, descriptors)
+        };
+        if bytes == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the other process is gone"));
+        }
+        let text = std::str::from_utf8(text.get(..bytes).unwrap_or_default()).unwrap_or_default();
+        if let Some(word) = Word::ALL.into_iter().find(|word| word.text() == text) {
+            return Ok(Message::Word(word));
+        }
+        let wrong = |_| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is neither a word nor an address"))
+        };
+        let at: SocketAddr = text.parse().map_err(wrong)?;
+        Ok(Message::Listeners(at, descriptors.into_iter().map(TcpListener::from).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn pair() -> (HandOver, HandOver) {
+        let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
+        let (one, other) = pair.expect("a pair");
+        (HandOver(one), HandOver(other))
+    }
+
+    #[test]
+    fn a_socket_that_is_handed_over_goes_on_listening_with_those_who_wait_at_it() {
+        let (one, other) = pair();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("its address");
+        let mut waiting = TcpStream::connect(at).expect("a connection");
+        one.send_listeners(&BTreeMap::from([(at, vec![listener])])).expect("sent");
+        one.say(Word::Frozen).expect("said");
+        let mut listeners = Listeners::new();
+        other.expect(Word::Frozen, SOON, &mut listeners).expect("heard");
+        let (mut accepted, _) = listeners[&at][0].accept().expect("who waited");
+        accepted.write_all(b"x").expect("sent");
+        drop(accepted);
+        let mut heard = String::new();
+        waiting.read_to_string(&mut heard).expect("heard");
+        assert_eq!(heard, "x");
+    }
+
+    #[test]
+    fn what_does_not_come_or_is_something_else_is_an_error() {
+        let (one, other) = pair();
+        let mut none = Listeners::new();
+        assert!(other.expect(Word::Checked, SOON, &mut none).is_err(), "nothing was said");
+        one.say(Word::Gone).expect("said");
+        let wrong = other.expect(Word::Checked, SOON, &mut none).expect_err("another word");
+        assert!(wrong.to_string().contains("\"gone\" was said where \"checked\" was to come"), "{wrong}");
+        one.send("anything", &[]).expect("sent");
+        assert!(other.expect(Word::Checked, SOON, &mut none).is_err());
+        drop(one);
+        let gone = other.expect(Word::Checked, SOON, &mut none).expect_err("nobody is there");
+        assert_eq!(gone.kind(), io::ErrorKind::UnexpectedEof);
+    }
+}
