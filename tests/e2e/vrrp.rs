@@ -120,8 +120,13 @@ fn failures_while(lab: &Lab, vip: IpAddr, work: impl FnOnce() -> Result<()>) -> 
                 let (mut asked, mut failures) = (0, Vec::new());
                 while !over.load(Ordering::Relaxed) {
                     asked += 1;
+                    let begun = Instant::now();
                     if let Err(error) = ask(vip) {
                         failures.push(format!("{error:#}"));
+                    }
+                    // The client's ports must not come round while this lasts: what is left of an earlier flow is not what this is about.
+                    while begun.elapsed() < Duration::from_micros(500) {
+                        std::thread::yield_now();
                     }
                 }
                 (asked, failures)
