@@ -247,6 +247,8 @@ fn wrong_files_change_nothing(lab: &Lab) -> Result<()> {
         ensure!(shown_name(lab)?.contains("CN = fourth"), "{}", shown_name(lab)?);
         let status: Status = lbctl_json(lab, &["status"])?;
         ensure!(status.warnings.iter().any(|warning| warning.contains(words)), "{:?}", status.warnings);
+        let upgrade = try_lbctl(lab, &["upgrade"])?;
+        ensure!(upgrade.code == Some(1) && upgrade.err.contains("no upgrade"), "{upgrade:?}");
         let reload = try_lbctl(lab, &["cert", "reload"])?;
         ensure!(reload.code == Some(1) && reload.out.contains(words), "{reload:?}");
     }

@@ -14,6 +14,7 @@ mod packages;
 mod process;
 mod project;
 mod sid;
+mod sslyze;
 mod test;
 mod tidy;
 

@@ -10,6 +10,7 @@ use clap::Args;
 use crate::packages::Consent;
 use crate::tidy;
 
+mod fuzz;
 mod interrupt;
 mod leftovers;
 mod report;
@@ -54,6 +55,7 @@ impl Test {
             filter: self.filter.clone(),
             fresh: None,
             keepalived: None,
+            sslyze: None,
             consent: Consent::from_yes(self.yes),
         };
         let mut report = Report::default();
@@ -91,6 +93,9 @@ impl Test {
         }
         if goes_on() {
             report.step("unit tests", || steps.unit_tests());
+        }
+        if goes_on() {
+            report.step("fuzz targets", || fuzz::run(&interrupt, self.filter.as_deref(), full));
         }
         if checks && goes_on() {
             report.step("documentation builds", || steps.documentation());

@@ -35,11 +35,19 @@ struct Held {
     trouble: Option<String>,
 }
 
+impl Held {
+    fn is_of(&self, tls: Option<&TlsTerms>, backend_tls: Option<&BackendTls>) -> bool {
+        self.tls.as_ref() == tls && self.backend_tls.as_ref() == backend_tls
+    }
+}
+
 /// The files of all services.
 pub(super) struct Certificates {
     /// What the keys of session tickets are made of.
     secret: Vec<u8>,
     services: BTreeMap<ServiceName, Held>,
+    /// What a service had before it was changed or removed: a change that is taken back needs no file for that.
+    set_aside: BTreeMap<ServiceName, Held>,
 }
 
 impl Certificates {
@@ -52,7 +60,7 @@ impl Certificates {
             key.seal(&mut sealed);
             sealed
         });
-        Self { secret, services: BTreeMap::new() }
+        Self { secret, services: BTreeMap::new(), set_aside: BTreeMap::new() }
     }
 
     fn read(&self, name: &ServiceName, tls: Option<&TlsTerms>, backend_tls: Option<&BackendTls>) -> Held {
@@ -79,10 +87,13 @@ impl Certificates {
         if tls.is_none() && backend_tls.is_none() {
             return None;
         }
-        let is_known = |held: &Held| held.tls.as_ref() == tls && held.backend_tls.as_ref() == backend_tls;
+        let is_known = |held: &Held| held.is_of(tls, backend_tls);
         if !self.services.get(&service.name).is_some_and(is_known) {
-            let held = self.read(&service.name, tls, backend_tls);
-            self.services.insert(service.name.clone(), held);
+            let before = self.set_aside.remove(&service.name).filter(is_known);
+            let held = before.unwrap_or_else(|| self.read(&service.name, tls, backend_tls));
+            if let Some(replaced) = self.services.insert(service.name.clone(), held) {
+                self.set_aside.insert(service.name.clone(), replaced);
+            }
         }
         self.services.get(&service.name)
     }
@@ -90,11 +101,15 @@ impl Certificates {
     /// Reads what is new in a configuration, and forgets what is not in it any more. What is of no use is said, as places in the file say
     /// it.
     pub(super) fn follow(&mut self, config: &Config) -> Vec<String> {
-        self.services.retain(|name, _| config.services.contains_key(name));
+        let is_gone = |name: &&ServiceName| !config.services.contains_key(*name);
+        let gone: Vec<_> = self.services.keys().filter(is_gone).cloned().collect();
+        for name in gone {
+            self.set_service_aside(&name);
+        }
         let mut troubles = Vec::new();
         for service in config.services.values() {
             match self.follow_service(service) {
-                None => drop(self.services.remove(&service.name)),
+                None => self.set_service_aside(&service.name),
                 Some(held) => {
                     troubles
                         .extend(held.trouble.as_ref().map(|why| format!("service.{}: {why}", service.name)));
@@ -104,17 +119,31 @@ impl Certificates {
         troubles
     }
 
+    fn set_service_aside(&mut self, name: &ServiceName) {
+        if let Some(held) = self.services.remove(name) {
+            self.set_aside.insert(name.clone(), held);
+        }
+    }
+
+    /// Why files as they are now are not in force, of the first service that has such.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.services
+            .iter()
+            .find_map(|(name, held)| Some(format!("service.{name}: {}", held.trouble.as_ref()?)))
+    }
+
     /// Whether a configuration's files can be taken as they are; nothing is kept.
     fn check(&self, config: &Config) -> Result<(), String> {
         for service in config.services.values() {
             let (tls, backend_tls) = (service.tls.as_ref(), service.backend_tls.as_ref());
             let held = self.services.get(&service.name);
-            let is_known = |held: &Held| held.tls.as_ref() == tls && held.backend_tls.as_ref() == backend_tls;
-            if tls.is_none() && backend_tls.is_none() || held.is_some_and(is_known) {
+            if tls.is_none() && backend_tls.is_none() || held.is_some_and(|held| held.is_of(tls, backend_tls))
+            {
                 continue;
             }
             let read = self.read(&service.name, tls, backend_tls);
-            if let Some(why) = read.trouble.or_else(|| read.server.as_ref().and_then(not_good_now)) {
+            let in_force = held.and_then(|held| held.server.as_ref());
+            if let Some(why) = read.trouble.or_else(|| not_good_now(read.server.as_ref()?, in_force)) {
                 return Err(format!("service.{}: {why}", service.name));
             }
         }
@@ -171,7 +200,7 @@ impl Certificates {
             return (true, "there is nothing to read".to_owned());
         };
         let read = self.read(name, held.tls.as_ref(), held.backend_tls.as_ref());
-        let why = read.trouble.clone().or_else(|| read.server.as_ref().and_then(not_good_now));
+        let why = read.trouble.clone().or_else(|| not_good_now(read.server.as_ref()?, held.server.as_ref()));
         let Some(held) = self.services.get_mut(name) else { return (true, String::new()) };
         let Some(why) = why else {
             *held = read;
@@ -221,10 +250,13 @@ fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Why a certificate is not good at this time, if one is not.
-fn not_good_now(server: &Server) -> Option<String> {
+/// Why a certificate is not good at this time, if one is not that is not in force already: what else has changed is not to wait for it.
+fn not_good_now(server: &Server, in_force: Option<&Server>) -> Option<String> {
     let now = now();
-    server.certificates.iter().find_map(|certificate| {
+    let is_in_force = |certificate: &tls::Certificate| {
+        in_force.is_some_and(|server| server.certificates.iter().any(|known| known.is_same_as(certificate)))
+    };
+    server.certificates.iter().filter(|certificate| !is_in_force(certificate)).find_map(|certificate| {
         let facts = &certificate.facts;
         let why = if facts.not_after < now {
             ending(facts, now)?
@@ -260,9 +292,16 @@ fn certificate_view(certificate: &tls::Certificate) -> CertificateView {
     }
 }
 
+/// Whether the files of TLS that a configuration names can be used, if not for much longer.
+pub(super) fn check_readable(config: &Config) -> Result<(), String> {
+    let mut certificates =
+        Certificates { secret: Vec::new(), services: BTreeMap::new(), set_aside: BTreeMap::new() };
+    certificates.follow(config).into_iter().next().map_or(Ok(()), Err)
+}
+
 /// Reads the files of TLS that a configuration names, and throws them away: are they right?
 pub(super) fn check_files(config: &Config) -> Result<(), String> {
-    Certificates { secret: Vec::new(), services: BTreeMap::new() }.check(config)
+    Certificates { secret: Vec::new(), services: BTreeMap::new(), set_aside: BTreeMap::new() }.check(config)
 }
 
 impl Agent {
@@ -325,3 +364,6 @@ fn is_open(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
     std::fs::metadata(file).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,9 +220,12 @@ impl Agent {
         files: Files,
     ) -> Result<Vec<String>, ApiError> {
         let config = adopt(&self.config, &proposed);
+        // What is taken back was in force, whatever its files are by now.
+        if !matches!(files, Files::Known(_)) {
+            self.check_certificates(&config)?;
+        }
         let ruleset = firewall::read_rules(&config, files, &self.ruleset)
             .map_err(|error| invalid(AgentError::from(error).to_string()))?;
-        self.check_certificates(&config)?;
         let mut changes = words(&diff(&self.config, &config));
         changes.extend(firewall::file_changes(&self.ruleset, &ruleset));
         let waiting = words(&diff(&config, &proposed));
@@ -281,6 +284,7 @@ impl Agent {
             .and_then(|()| Ok(self.dataplane.set_syn_cookies(&dataplane_options(&self.config))?))
             .and_then(|()| Ok(self.dataplane.put_rules(&self.ruleset)?));
         self.desired = desired;
+        self.follow_proxied();
         let Err(error) = back else { return ApiError::new(ErrorKind::Conflict, reason.to_string()) };
         let message = format!(
             "{reason}; the way back failed too ({error}): the dataplane may serve a part of the change until \

@@ -75,6 +75,14 @@ pub enum AgentError {
     /// A rule's file of prefixes.
     #[error("firewall: {0}; mend the file, or take its rule out")]
     PrefixFile(#[from] crate::io::prefix_file::PrefixFileError),
+    /// The files of TLS.
+    #[error("{0}")]
+    TlsFiles(String),
+    /// Taking the place of an agent whose maps are others.
+    #[error(
+        "this program has other maps than the one that runs: its flows would be lost; stop that agent, which lets other nodes have the VIPs, and start this one"
+    )]
+    OtherMaps,
     /// Sharing flows.
     #[error(transparent)]
     Sync(#[from] crate::io::sync::SyncError),
@@ -115,7 +123,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     let policy = policy(&config)?;
     let successor = Successor::inherited()?;
-    let listeners = successor.as_ref().map_or_else(|| Ok(Default::default()), Successor::take_listeners)?;
+    let listeners =
+        successor.as_ref().map_or_else(|| Ok(Default::default()), |one| one.take_listeners(&config))?;
     dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
     let places = Places::of(&config);
     let claim = places.claim()?;

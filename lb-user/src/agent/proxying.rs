@@ -12,7 +12,10 @@ use crate::model::{BackendName, Family, ServiceName, WhenDown};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// The same reason why there is no TLS with a backend.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(600);
 
 impl Agent {
     /// Lets the proxy serve what is desired by now.
@@ -75,12 +78,15 @@ impl Agent {
 
     /// Why there is no TLS with a backend is told when it is new.
     fn tell_of_backend_tls(&mut self, name_hash: u64, reason: String) {
-        if self.backend_tls_failures.get(&name_hash) == Some(&reason) {
+        // Some say at which second it was.
+        let kind: String = reason.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+        let told = self.backend_tls_failures.get(&name_hash);
+        if told.is_some_and(|(known, at)| *known == kind && at.elapsed() < TOLD_AGAIN_AFTER) {
             return;
         }
         let label = self.label_of(name_hash).unwrap_or_else(|| "a backend".to_owned());
         self.journal.record(EventKind::Warning, format!("{label}: no TLS with it: {reason}"));
-        self.backend_tls_failures.insert(name_hash, reason);
+        self.backend_tls_failures.insert(name_hash, (kind, Instant::now()));
     }
 
     fn label_of(&self, hash: u64) -> Option<String> {

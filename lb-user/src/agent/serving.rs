@@ -11,7 +11,7 @@ use crate::io::proxy::ProxyEvent;
 use crate::io::vrrp::Decision;
 use crate::model::NodeName;
 use std::path::PathBuf;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
 
@@ -49,9 +49,10 @@ pub(super) async fn serve_until_the_end(
     context: Context,
     mut held: Held,
 ) -> Result<(), AgentError> {
+    let mut signals = Signals::new()?;
     loop {
         let server = tokio::spawn(serve(held.listener, context.clone()));
-        let ended = event_loop(&mut agent, &mut inputs).await?;
+        let ended = event_loop(&mut agent, &mut inputs, &mut signals).await;
         let EndedBy::Upgrade(mut upgrade) = ended else {
             leave(agent, &mut inputs).await;
             server.abort();
@@ -65,7 +66,13 @@ pub(super) async fn serve_until_the_end(
         let Err(error) = ready else {
             // It is another one's by now.
             held.socket.0 = None;
-            return upgrade.finish(agent).await;
+            while let Ok(decision) = inputs.decisions.try_recv() {
+                agent.handle_decision(decision).await;
+            }
+            // Who still waits for an answer is told that there is none.
+            drop((inputs, context));
+            upgrade.finish(agent, &mut signals).await;
+            return Ok(());
         };
         upgrade.give_up();
         held.claim = held.places.claim()?;
@@ -107,11 +114,25 @@ pub(super) struct Inputs {
     pub(super) proxy_events: mpsc::Receiver<ProxyEvent>,
 }
 
-async fn event_loop(agent: &mut Agent, inputs: &mut Inputs) -> Result<EndedBy, AgentError> {
-    let system = |what| move |cause| AgentError::System { what, cause };
-    let mut hangup = signal(SignalKind::hangup()).map_err(system("waiting for SIGHUP"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("waiting for SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("waiting for SIGINT"))?;
+/// What the agent is asked from outside without words.
+pub(super) struct Signals {
+    pub(super) hangup: Signal,
+    pub(super) terminate: Signal,
+    pub(super) interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, AgentError> {
+        let wait = |kind, what| signal(kind).map_err(|cause| AgentError::System { what, cause });
+        Ok(Self {
+            hangup: wait(SignalKind::hangup(), "waiting for SIGHUP")?,
+            terminate: wait(SignalKind::terminate(), "waiting for SIGTERM")?,
+            interrupt: wait(SignalKind::interrupt(), "waiting for SIGINT")?,
+        })
+    }
+}
+
+async fn event_loop(agent: &mut Agent, inputs: &mut Inputs, signals: &mut Signals) -> EndedBy {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     info!(node = %agent.config.node.name, "ready");
@@ -125,7 +146,7 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs) -> Result<EndedBy, A
             Some(command) = inputs.commands_in.recv() => {
                 agent.handle_command(command).await;
                 if let Some(upgrade) = agent.upgrade.take() {
-                    return Ok(EndedBy::Upgrade(upgrade));
+                    return EndedBy::Upgrade(upgrade);
                 }
             }
             Some(done) = inputs.check_results.recv() => agent.handle_check(done),
@@ -133,12 +154,12 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs) -> Result<EndedBy, A
             Some(()) = inputs.traces_ended.recv() => agent.end_trace(),
             Some(swept) = inputs.sweeps.recv() => agent.handle_sweep(swept),
             _ = tick.tick() => agent.handle_tick().await,
-            _ = hangup.recv() => agent.reload().await,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.hangup.recv() => agent.reload().await,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
         }
     }
-    Ok(EndedBy::Signal)
+    EndedBy::Signal
 }
 
 /// What an agent does last.

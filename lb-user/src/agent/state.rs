@@ -77,7 +77,7 @@ pub(super) struct Agent {
     /// The files of TLS that are in force.
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
-    pub(super) backend_tls_failures: BTreeMap<u64, String>,
+    pub(super) backend_tls_failures: BTreeMap<u64, (String, Instant)>,
     /// An agent that is to take this one's place.
     pub(super) upgrade: Option<Upgrade>,
     /// Where it does not listen although it should, and why.

@@ -4,12 +4,13 @@
 //! and says when it is ready. Until then the one that goes serves VIPs, shares flows and accepts connections; what goes wrong until then costs
 //! nothing but the attempt. Then it lets go of all but its open connections, which it serves to their end, or to a limit. Owns that order.
 
+use super::serving::Signals;
 use super::state::Agent;
 use super::sync::{SyncEvent, Syncing};
-use super::{AgentError, sync};
+use super::{AgentError, certificates, sync};
 use crate::api::{ApiError, ErrorKind, UpgradeRequest, UpgradeStarted};
 use crate::config::Config;
-use crate::io::dataplane::Dataplane;
+use crate::io::dataplane::{Dataplane, pins_are_ours};
 use crate::io::hand_over::{HandOver, Listeners, Word};
 use crate::io::proxy::Proxy;
 use crate::io::sync::SyncError;
@@ -17,7 +18,6 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -29,6 +29,8 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// How long open connections are served when nobody says otherwise.
 const DRAIN_FOR: Duration = Duration::from_secs(3600);
+/// And at most.
+const DRAIN_FOR_MAX: Duration = Duration::from_secs(30 * 86_400);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// An agent that was started to take this one's place.
@@ -50,6 +52,16 @@ impl Agent {
                            `lbctl diff` shows them";
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }
+        if let Some(trouble) = self.certificates.trouble() {
+            let message =
+                format!("no upgrade: the new agent could not read what this one has in force: {trouble}");
+            return Err(ApiError::new(ErrorKind::Conflict, message));
+        }
+        let drain_for = request.drain_seconds.map_or(DRAIN_FOR, Duration::from_secs);
+        if drain_for > DRAIN_FOR_MAX {
+            let message = format!("drain_seconds: at most {}", DRAIN_FOR_MAX.as_secs());
+            return Err(ApiError::new(ErrorKind::Invalid, message));
+        }
         let program = own_program().map_err(|error| internal("this agent's program", error))?;
         let mut command = Command::new(&program);
         command.arg("agent").arg("--config").arg(&self.config_file);
@@ -62,7 +74,6 @@ impl Agent {
             );
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }
-        let drain_for = request.drain_seconds.map_or(DRAIN_FOR, Duration::from_secs);
         let pid = child.id();
         self.upgrade = Some(Upgrade { hand_over, child, drain_for });
         Ok(UpgradeStarted {
@@ -106,29 +117,27 @@ impl Upgrade {
     }
 
     /// Lets go of all that there is one of, and serves open connections to their end.
-    pub(super) async fn finish(self, agent: Agent) -> Result<(), AgentError> {
+    pub(super) async fn finish(self, agent: Agent, signals: &mut Signals) {
         let pid = self.child.id();
         let mut proxy = agent.into_proxy();
         if let Err(error) = self.hand_over.say(Word::Gone) {
             warn!(%error, pid, "the agent that was to take over is gone; this one has let go already");
         }
-        proxy.follow(Default::default());
+        proxy.stop_listening().await;
         info!(
             pid,
             connections = proxy.open_connections(),
             "another agent took over; open connections are served to their end"
         );
-        let system = |cause| AgentError::System { what: "waiting for SIGTERM", cause };
-        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
         let until = Instant::now() + self.drain_for;
         while proxy.open_connections() > 0 && Instant::now() < until {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                _ = terminate.recv() => break,
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
             }
         }
         info!(connections = proxy.open_connections(), "stopping; what is still open is cut");
-        Ok(())
     }
 }
 
@@ -145,8 +154,12 @@ impl Successor {
         Ok(HandOver::inherited().map_err(system)?.map(|hand_over| Self { hand_over, since: Instant::now() }))
     }
 
-    /// Says that the configuration can be used, and waits until the other one changes nothing any more.
-    pub(super) fn take_listeners(&self) -> Result<Listeners, AgentError> {
+    /// Says that the configuration can be used, with all that it names, and waits until the other one changes nothing any more.
+    pub(super) fn take_listeners(&self, config: &Config) -> Result<Listeners, AgentError> {
+        if !pins_are_ours(&config.dataplane.pin_dir) {
+            return Err(AgentError::OtherMaps);
+        }
+        certificates::check_readable(config).map_err(AgentError::TlsFiles)?;
         let system = |cause| AgentError::System { what: "taking another agent's sockets", cause };
         self.hand_over.say(Word::Checked).map_err(system)?;
         let mut listeners = Listeners::new();

@@ -4,6 +4,7 @@
 //! the words and how descriptors travel with them. In which order what is given up and taken the agents decide.
 
 use nix::cmsg_space;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
@@ -148,7 +149,13 @@ impl HandOver {
         let (bytes, descriptors) = {
             let mut slices = [IoSliceMut::new(&mut text)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-            let message = recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags)?;
+            let message = loop {
+                match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+                    // A signal is for others.
+                    Err(Errno::EINTR) => {}
+                    received => break received?,
+                }
+            };
             let mut descriptors = Vec::new();
             for part in message.cmsgs()? {
                 if let ControlMessageOwned::ScmRights(received) = part {

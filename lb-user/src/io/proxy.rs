@@ -30,7 +30,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use worker::Order;
 
 /// What holds for all connections of a service.
@@ -137,11 +137,18 @@ pub(crate) struct Served {
     backends: Vec<ServedBackend>,
     terms: Terms,
     account: Arc<ServiceAccount>,
-    tickets: Tickets,
+    turns: Turns,
 }
 
-/// Those whose turn it is, by the key of [`Tables`]: each name's backends take turns.
-type Tickets = BTreeMap<String, Arc<AtomicU64>>;
+/// Turns, by the key of [`Tables`]: each name's backends take turns, and connections wait for them.
+type Turns = BTreeMap<String, Arc<Turn>>;
+
+/// Whose turn it is among some backends, and the bell for those who wait for one.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    ticket: AtomicU64,
+    freed: Arc<Notify>,
+}
 
 struct ServedBackend {
     address: SocketAddr,
@@ -150,11 +157,12 @@ struct ServedBackend {
 }
 
 impl Served {
-    /// The table for a name, and whose turn it is there.
-    fn draw(&self, name: Option<&str>) -> (Arc<Table>, u64) {
+    /// The table for a name, and the turn of a connection there.
+    fn draw(&self, name: Option<&str>) -> (Arc<Table>, Arc<Turn>, u64) {
         let (key, table) = self.tables.of(name);
-        let ticket = self.tickets.get(key).map_or(0, |ticket| ticket.fetch_add(1, Ordering::Relaxed));
-        (table.clone(), ticket)
+        let turn = self.turns.get(key).cloned().unwrap_or_default();
+        let ticket = turn.ticket.fetch_add(1, Ordering::Relaxed);
+        (table.clone(), turn, ticket)
     }
 
     fn connections(&self, index: usize) -> u32 {
@@ -165,7 +173,7 @@ impl Served {
 struct Running {
     plan: ServicePlan,
     sender: watch::Sender<Arc<Served>>,
-    tickets: Tickets,
+    turns: Turns,
     /// The sockets, by where; its threads have them too.
     listening: BTreeMap<SocketAddr, Vec<TcpListener>>,
 }
@@ -249,10 +257,11 @@ impl Proxy {
         }
         let names: Vec<Vec<String>> = plan.backends.iter().map(|backend| backend.names.clone()).collect();
         let tables = Tables::new(plan.table.clone(), &names);
-        let before = self.services.get(&key).map(|running| &running.tickets);
-        let ticket = |key: &str| before.and_then(|tickets| tickets.get(key)).cloned().unwrap_or_default();
-        let tickets: Tickets = tables.keys().map(|key| (key.to_owned(), ticket(key))).collect();
+        let before = self.services.get(&key).map(|running| &running.turns);
+        let turn = |key: &str| before.and_then(|turns| turns.get(key)).cloned().unwrap_or_default();
+        let turns: Turns = tables.keys().map(|key| (key.to_owned(), turn(key))).collect();
         let account = self.accounts.entry(key.service.clone()).or_default().clone();
+        turns.values().for_each(|turn| account.add_bell(turn.freed.clone()));
         let backends = plan.backends.iter().map(|backend| ServedBackend {
             address: backend.address,
             name_hash: backend.name_hash,
@@ -263,17 +272,17 @@ impl Proxy {
             backends: backends.collect(),
             terms: plan.terms.clone(),
             account,
-            tickets: tickets.clone(),
+            turns: turns.clone(),
         });
         match self.services.get_mut(&key) {
             Some(running) => {
                 running.plan = plan;
-                running.tickets = tickets;
+                running.turns = turns;
                 running.sender.send_replace(served);
             }
             None => {
                 let (sender, _) = watch::channel(served);
-                self.services.insert(key, Running { plan, sender, tickets, listening: BTreeMap::new() });
+                self.services.insert(key, Running { plan, sender, turns, listening: BTreeMap::new() });
             }
         }
     }
@@ -327,6 +336,18 @@ impl Proxy {
         }
     }
 
+    /// Listens nowhere any more, for good: what was accepted until then is counted as open.
+    pub async fn stop_listening(&mut self) {
+        self.follow(BTreeMap::new());
+        for worker in &self.workers {
+            let (done, is_done) = oneshot::channel();
+            // A thread that is gone accepts nothing.
+            if worker.send(Order::Finish(done)).is_ok() {
+                let _ = is_done.await;
+            }
+        }
+    }
+
     /// The sockets that listen, for another agent.
     ///
     /// # Errors
@@ -352,7 +373,7 @@ impl Proxy {
     /// Ends all connections of a backend.
     pub fn cut(&self, name_hash: u64) {
         let of = self.backends.iter().filter(|((hash, _), _)| *hash == name_hash);
-        of.for_each(|(_, account)| account.cut.notify_waiters());
+        of.for_each(|(_, account)| account.cut());
     }
 
     /// What connections of a service did.

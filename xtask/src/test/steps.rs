@@ -14,15 +14,20 @@ use super::report::Done;
 use super::tally::Tally;
 use crate::build_ebpf::{self, record::Record};
 use crate::packages::Consent;
-use crate::{lab, process, project, sid};
+use crate::{lab, process, project, sid, sslyze};
 
 const DENY_VERSION: &str = "0.20.2";
+/// The fuzz targets are a workspace of their own.
+const FUZZ_MANIFEST: &str = "lb-user/fuzz/Cargo.toml";
 /// The end-to-end tests' binary: the only one that needs root.
 const ROOT_TESTS: &str = "e2e";
 /// Tells the tests where a freshly built BPF object is, so that they load it as well.
 const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
 /// Tells the tests in which root folder another keepalived is.
 const KEEPALIVED_VARIABLE: &str = "LBCTL_KEEPALIVED_ROOT";
+
+/// Tells the tests where sslyze is.
+const SSLYZE_VARIABLE: &str = "LBCTL_SSLYZE";
 
 /// Runs the steps.
 #[derive(Debug)]
@@ -32,12 +37,15 @@ pub(crate) struct Steps {
     pub(crate) fresh: Option<PathBuf>,
     /// Where another keepalived is than this machine's.
     pub(crate) keepalived: Option<PathBuf>,
+    /// Scans servers that end TLS.
+    pub(crate) sslyze: Option<PathBuf>,
     pub(crate) consent: Consent,
 }
 
 impl Steps {
     pub(crate) fn packages(&mut self, sid: bool) -> Result<Done> {
         lab::install_test_packages(self.consent)?;
+        self.sslyze = Some(sslyze::program(self.consent)?);
         if sid {
             self.keepalived = Some(sid::keepalived(self.consent)?);
         }
@@ -45,7 +53,9 @@ impl Steps {
     }
 
     pub(crate) fn format(&self) -> Result<Done> {
-        self.cargo(&["fmt", "--all", "--", "--check"], &[]).context("run `cargo fmt`")
+        self.cargo(&["fmt", "--all", "--", "--check"], &[]).context("run `cargo fmt`")?;
+        let fuzz = ["fmt", "--manifest-path", FUZZ_MANIFEST, "--", "--check"];
+        self.cargo(&fuzz, &[]).with_context(|| format!("run `cargo fmt --manifest-path {FUZZ_MANIFEST}`"))
     }
 
     pub(crate) fn clippy(&self) -> Result<Done> {
@@ -178,6 +188,9 @@ impl Steps {
         }
         if let Some(dir) = &self.keepalived {
             variables.push((KEEPALIVED_VARIABLE, OsString::from(dir)));
+        }
+        if let Some(program) = &self.sslyze {
+            variables.push((SSLYZE_VARIABLE, OsString::from(program)));
         }
         let mut command = process::as_root(program, &variables)?;
         command.arg("--test-threads=1").args(&self.filter).current_dir(project::root().join("tests"));

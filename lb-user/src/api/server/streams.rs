@@ -40,7 +40,10 @@ pub(super) async fn events(
         return Ok(Response::new(Body::from(text)));
     }
     let first = stream::iter([text]);
-    let later = follow(to_come, last).map(|event| line(&event));
+    // With the agent it ends, also where connections go on.
+    let commands = context.commands.clone();
+    let gone = async move { commands.closed().await };
+    let later = follow(to_come, last).map(|event| line(&event)).take_until(Box::pin(gone));
     Ok(Response::new(Body::from_stream(first.chain(later).map(Ok::<_, std::io::Error>))))
 }
 

@@ -74,6 +74,8 @@ fn what_is_wrong_with_tls_is_said_where_it_is() {
     let alone = "client_crl means nothing without client_ca; name the authorities of clients' certificates in client_ca";
     refused("client_ca = \"/etc/ca.pem\"\n", "", &format!("{path}.client_crl"), alone);
     let name = "\"web..org\" is not a host's name; expected a name such as \"web.example.org\"";
+    let number = "\"web.1\" is not a host's name; expected a name such as \"web.example.org\"";
+    refused("\"web.example.org\"", "\"web.1\"", "service.web-tls.backend_tls.server_name", number);
     refused("\"web.example.org\"", "\"web..org\"", "service.web-tls.backend_tls.server_name", name);
     let mode = "with mode \"tcp\" TLS does not end at this node; set mode = \"tls\", or leave the table out";
     refused("\"tls\"", "\"tcp\"", path, mode);
@@ -93,7 +95,7 @@ fn changes_of_tls_are_told_by_their_keys() {
 #[test]
 fn backends_may_have_names_where_somebody_looks_at_them() {
     let named = TLS.to_owned()
-        + "[[service.web-tls.backend]]\nname = \"web1\"\naddress = \"10.80.0.21:80\"\nnames = [\"a.org\", \"*.b.org\"]\n";
+        + "[[service.web-tls.backend]]\nname = \"web1\"\naddress = \"10.80.0.21:80\"\nnames = [\"A.org\", \"*.b.org\"]\n";
     let config = Config::parse(&named, "lbctl.toml").unwrap();
     let backend = &config.services.values().next().unwrap().backends[0];
     assert_eq!(backend.names, ["a.org", "*.b.org"]);

@@ -5,6 +5,7 @@ use crate::config::file::{FileBackendTls, FileCertificate, FileTls, OneOrMany};
 use crate::config::locate::{Complaint, Path};
 use crate::config::{BackendTls, CertificateFiles, ClientCertificates, Service, TlsTerms};
 use crate::model::{ClientCertificateMode, Mode, TlsVersion, UnknownName};
+use rustls::pki_types::DnsName;
 use std::path::PathBuf;
 
 /// What a name in ALPN holds (RFC 7301 §3.1).
@@ -152,13 +153,15 @@ impl Validator<'_> {
         let mut is_whole = true;
         for (path, name) in names.entries(path) {
             let host = name.strip_prefix("*.").unwrap_or(name);
+            // Upper and lower case are one.
+            let known = name.to_ascii_lowercase();
             if self.server_name(&path, host).is_none() {
                 is_whole = false;
-            } else if all.contains(name) {
+            } else if all.contains(&known) {
                 is_whole = false;
                 self.complain::<()>(&path, Complaint::new(format!("{name:?} is in the list twice")));
             } else {
-                all.push(name.clone());
+                all.push(known);
             }
         }
         is_whole.then_some(all)
@@ -201,14 +204,8 @@ impl Validator<'_> {
     }
 
     fn server_name(&mut self, path: &Path, name: &str) -> Option<String> {
-        let is_label = |label: &str| {
-            let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            (1..=63).contains(&label.len())
-                && label.bytes().all(is_inside)
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-        };
-        if name.len() <= 253 && name.split('.').all(is_label) {
+        // As the library sees it that will compare it with certificates.
+        if DnsName::try_from(name).is_ok() {
             return Some(name.to_owned());
         }
         let complaint = Complaint::new(format!("{name:?} is not a host's name"));

@@ -26,9 +26,9 @@ pub fn redirect(head: &[u8], vip: SocketAddr, https_port: u16) -> Result<Option<
     let target = request.path.ok_or(NoRequest)?;
     let said = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("host"));
     let said = said.and_then(|header| std::str::from_utf8(header.value).ok()).map(str::trim);
-    let (host, path) = match (target.split_once("://"), target) {
+    let (host, path) = match (absolute(target), target) {
         // A target with a place of its own goes before what the header says.
-        (Some((_, rest)), _) => {
+        (Some(rest), _) => {
             let at = rest.find(['/', '?']).unwrap_or(rest.len());
             (Some(&rest[..at]), &rest[at..])
         }
@@ -51,6 +51,12 @@ pub fn redirect(head: &[u8], vip: SocketAddr, https_port: u16) -> Result<Option<
         )
         .into_bytes(),
     ))
+}
+
+/// What follows the scheme, where a target has one: RFC 9112 §3.2.2. One that begins with a slash has none, whatever is in it.
+fn absolute(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(rest)
 }
 
 /// A host, without the port it may have.
@@ -91,6 +97,12 @@ mod tests {
             ("GET / HTTP/1.0\r\n\r\n", 443, "https://10.80.0.100/"),
             ("GET http://other.org/x HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://other.org/x"),
             ("GET http://other.org?x HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://other.org/?x"),
+            (
+                "GET /login?next=http://evil.org/x HTTP/1.1\r\nHost: web\r\n\r\n",
+                443,
+                "https://web/login?next=http://evil.org/x",
+            ),
+            ("GET HTTPS://other.org/x HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://other.org/x"),
             ("OPTIONS * HTTP/1.1\r\nHost: web\r\n\r\n", 443, "https://web/"),
         ] {
             assert_eq!(location(head, port).as_deref(), Some(wanted), "{head}");

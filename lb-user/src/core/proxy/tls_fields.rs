@@ -19,6 +19,8 @@ const CLIENT_CERT_CONN: u8 = 0x02;
 const CLIENT_CERT_SESS: u8 = 0x04;
 /// `verify`: its certificate was checked and is good.
 const VERIFIED: u32 = 0;
+/// It showed none.
+const NOT_VERIFIED: u32 = 1;
 /// Of a name or protocol: more than any has, and so little that all fields have room in a header.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -52,9 +54,9 @@ pub(super) fn write(told: &TlsTold<'_>) -> Vec<u8> {
     if told.client_name.is_some() {
         client |= CLIENT_CERT_SESS | if told.is_resumed { 0 } else { CLIENT_CERT_CONN };
     }
-    // Also where there is none to check.
     let mut ssl = vec![client];
-    ssl.extend(VERIFIED.to_be_bytes());
+    let verify = if told.client_name.is_some() { VERIFIED } else { NOT_VERIFIED };
+    ssl.extend(verify.to_be_bytes());
     field(&mut ssl, SUBTYPE_VERSION, told.version.as_bytes());
     field(&mut ssl, SUBTYPE_CIPHER, told.cipher.as_bytes());
     if let Some(name) = told.client_name.filter(|name| !name.is_empty()) {
@@ -90,7 +92,7 @@ mod tests {
             ..TlsTold::default()
         };
         let wanted =
-            [&b"\x01\0\x02h2\x02\0\x03web\x20\0\x13"[..], b"\x01\0\0\0\0", b"\x21\0\x07TLSv1.3\x23\0\x01X"];
+            [&b"\x01\0\x02h2\x02\0\x03web\x20\0\x13"[..], b"\x01\0\0\0\x01", b"\x21\0\x07TLSv1.3\x23\0\x01X"];
         assert_eq!(write(&told), wanted.concat());
     }
 

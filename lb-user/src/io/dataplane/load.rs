@@ -222,6 +222,11 @@ fn load(options: &Options, object: &[u8], maps_dir: &Path) -> Result<Ebpf, Datap
         .map_err(|error| DataplaneError::Load(chain(&error)))
 }
 
+/// Whether maps that are pinned there can be gone on with, or there are none.
+pub fn pins_are_ours(pin_dir: &Path) -> bool {
+    found_abi(&MapDirs::of(pin_dir).maps).is_none_or(|version| version == ABI_VERSION)
+}
+
 /// The ABI version of pinned maps; 0 where maps are there but their version cannot be read.
 fn found_abi(maps_dir: &Path) -> Option<u32> {
     let pin = maps_dir.join("NODE");

@@ -1,11 +1,12 @@
 //! What connections of a service, and of each of its backends, have in common on all threads: how many there are, what they did, and
 //! whether they have to end.
 //!
-//! Words that are added to, and bells: nothing here is locked while a connection is served.
+//! Words that are added to, and bells: nothing here is locked while a connection is served, and the list of bells for a moment at its end.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,8 +88,8 @@ pub(super) struct ServiceAccount {
     ended: [AtomicU64; Ended::ALL.len()],
     full_handshakes: AtomicU64,
     resumed_handshakes: AtomicU64,
-    /// Rung when a place becomes free.
-    pub(super) freed: Notify,
+    /// Rung when a place becomes free, each of them: who waits for other backends than another does not have that one's bell.
+    bells: RwLock<Vec<Arc<Notify>>>,
 }
 
 /// Of a backend's address.
@@ -101,7 +102,8 @@ pub(super) struct BackendAccount {
     up_bytes: AtomicU64,
     down_bytes: AtomicU64,
     /// Rung when its connections have to end.
-    pub(super) cut: Notify,
+    cut: Notify,
+    cuts: AtomicU64,
 }
 
 /// Counts of a backend's address.
@@ -155,6 +157,21 @@ impl ServiceAccount {
         }
     }
 
+    /// Another bell to ring.
+    pub(super) fn add_bell(&self, bell: Arc<Notify>) {
+        if let Ok(mut bells) = self.bells.write() {
+            bells.retain(|known| Arc::strong_count(known) > 1 && !Arc::ptr_eq(known, &bell));
+            bells.push(bell);
+        }
+    }
+
+    /// One of those who wait at each bell may find a place.
+    fn ring(&self) {
+        if let Ok(bells) = self.bells.read() {
+            bells.iter().for_each(|bell| bell.notify_one());
+        }
+    }
+
     pub(super) fn open(&self) -> u32 {
         self.open.load(Ordering::Relaxed)
     }
@@ -182,6 +199,22 @@ impl ServiceAccount {
 }
 
 impl BackendAccount {
+    /// Ends all connections, and has those end that are being made.
+    pub(super) fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::Relaxed);
+        self.cut.notify_waiters();
+    }
+
+    /// How often that was wanted so far.
+    pub(super) fn cuts(&self) -> u64 {
+        self.cuts.load(Ordering::Relaxed)
+    }
+
+    /// Until it is wanted next.
+    pub(super) fn cut_wanted(&self) -> Notified<'_> {
+        self.cut.notified()
+    }
+
     pub(super) fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
     }
@@ -240,7 +273,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.backend.active.fetch_sub(1, Ordering::Relaxed);
         self.service.active.fetch_sub(1, Ordering::Relaxed);
-        self.service.freed.notify_one();
+        self.service.ring();
     }
 }
 

@@ -38,6 +38,15 @@ pub(super) struct Context {
     pub(super) pipes: Pipes,
 }
 
+impl Context {
+    /// A connection of the service begins: where it is counted, also at its end.
+    pub(super) fn begin(&self) -> Arc<ServiceAccount> {
+        let account = self.service.borrow().account.clone();
+        account.count_begin();
+        account
+    }
+}
+
 /// The two ends that a client sees: its own, and the VIP's.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ends {
@@ -47,9 +56,7 @@ pub(super) struct Ends {
 
 /// Finds a backend for a connection that was accepted. What follows is a task of its own: what it takes to open a connection is not kept while it
 /// is open.
-pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context) {
-    let account = context.service.borrow().account.clone();
-    account.count_begin();
+pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context, account: Arc<ServiceAccount>) {
     let pipes = context.pipes;
     match open(&client, ends, context).await {
         Ok(opened) => drop(tokio::spawn(exchange(client, opened, pipes, account))),
@@ -68,6 +75,8 @@ struct Opened {
     client: Option<Box<Session>>,
     backend: Reached,
     to_backend: Vec<u8>,
+    /// How much of it is the client's own.
+    early_bytes: u64,
     served: Arc<Served>,
     place: Place,
 }
@@ -102,8 +111,9 @@ async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Resul
     // What the service is by now, after all that waiting.
     let (served, place, backend) = connect(asked, served.clone(), &mut context).await?;
     let mut to_backend = backend.unsent.clone();
+    let early_bytes = rest.len() as u64;
     to_backend.append(&mut rest);
-    Ok(Opened { client: session, backend, to_backend, served, place })
+    Ok(Opened { client: session, backend, to_backend, early_bytes, served, place })
 }
 
 /// A connection that a backend is looked for.
@@ -145,7 +155,8 @@ async fn connect(
     context: &mut Context,
 ) -> Result<Connected, Ended> {
     let Asked { ends, name, tls } = asked;
-    let (mut table, mut ticket) = served.draw(name);
+    let (mut table, mut turn, mut ticket) = served.draw(name);
+    let mut freed = None;
     let patience = Instant::now() + served.terms.queue;
     let mut tried: Vec<usize> = Vec::new();
     let mut failures = 0;
@@ -156,8 +167,10 @@ async fn connect(
             Ok((index, place)) => {
                 drop(waiting.take());
                 let Some(backend) = served.backends.get(index) else { return Err(Ended::NoBackend) };
+                let cuts = place.backend.cuts();
                 let wanted = Wanted { client: ends.client, vip: ends.vip, tls, terms: &served.terms };
                 match reach(backend.address, &wanted).await {
+                    Ok(_) if place.backend.cuts() != cuts => return Err(Ended::Cut),
                     Ok(reached) => {
                         place.backend.count_established();
                         return Ok((served, place, reached));
@@ -190,14 +203,22 @@ async fn connect(
                 if waiting.is_none() {
                     waiting = Some(Waiting::begin(&served.account, served.terms.max_queue).ok_or(end)?);
                 }
-                wait(&served, context, patience).await.map_err(|()| end)?;
+                // The bell must be heard from before the last look, which follows: a place may become free in between.
+                let Some(bell) = freed.take() else {
+                    let mut bell = Box::pin(turn.freed.clone().notified_owned());
+                    bell.as_mut().enable();
+                    freed = Some(bell);
+                    continue;
+                };
+                wait(bell, context, patience).await.map_err(|()| end)?;
             }
         }
         // Backends come and go while a connection is made.
         let now = context.service.borrow_and_update().clone();
         if !Arc::ptr_eq(&now, &served) && now.tables != served.tables {
             tried.clear();
-            (table, ticket) = now.draw(name);
+            (table, turn, ticket) = now.draw(name);
+            freed = None;
         }
         served = now;
     }
@@ -226,10 +247,10 @@ fn place(served: &Served, table: &Table, ask: &Ask<'_>) -> Result<(usize, Place)
 }
 
 /// Waits until there may be room, or another backend.
-async fn wait(served: &Served, context: &mut Context, patience: Instant) -> Result<(), ()> {
+async fn wait(freed: impl Future<Output = ()>, context: &mut Context, patience: Instant) -> Result<(), ()> {
     let changed = async {
         tokio::select! {
-            () = served.account.freed.notified() => {}
+            () = freed => {}
             // A service that is gone tells nothing more: then its connections wait for the other alone.
             Ok(()) = context.service.changed() => {}
         }
@@ -257,16 +278,17 @@ fn exchange(
     pipes: Pipes,
     account: Arc<ServiceAccount>,
 ) -> impl Future<Output = ()> + Send {
-    let Opened { client: session, backend, to_backend, served, place } = opened;
+    let Opened { client: session, backend, to_backend, early_bytes, served, place } = opened;
     let ends = (Wire::new(client, session), Wire::new(backend.stream, backend.session));
-    let mut pump = Pump::new(ends, (to_backend, backend.first));
+    let early = Moved { up_bytes: early_bytes, down_bytes: backend.first.len() as u64 };
+    let mut pump = Pump::new(ends, (to_backend, backend.first), early);
     async move {
         let end = {
             // As it was when it began: a change concerns those that come.
             let idle = &served.terms.idle;
             let (deadline, _) = pump.deadline(idle);
             let mut sleep = pin!(tokio::time::sleep_until(deadline));
-            let mut cut = pin!(place.backend.cut.notified());
+            let mut cut = pin!(place.backend.cut_wanted());
             let mut counted = Moved::default();
             poll_fn(|cx| {
                 if cut.as_mut().poll(cx).is_ready() {
@@ -331,7 +353,7 @@ mod tests {
             backends: Vec::new(),
             terms: super::super::tests::terms(),
             account: Arc::default(),
-            tickets: Default::default(),
+            turns: Default::default(),
         };
         let served = Arc::new(served);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -343,7 +365,8 @@ mod tests {
             let (first, unsent, to_backend) = (Vec::new(), Vec::new(), Vec::new());
             let backend = Reached { stream: connect().await, session: None, first, unsent };
             let account = served.account.clone();
-            let opened = Opened { client: None, backend, to_backend, served: served.clone(), place };
+            let opened =
+                Opened { client: None, backend, to_backend, early_bytes: 0, served: served.clone(), place };
             let exchange = exchange(connect().await, opened, Pipes { are_used: true }, account);
             std::mem::size_of_val(&exchange)
         });

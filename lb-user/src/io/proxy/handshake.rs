@@ -61,9 +61,7 @@ pub(super) async fn accept(
     let (mut acceptor, mut bytes) = (Acceptor::default(), first.to_vec());
     let accepted = loop {
         let mut unread = &bytes[..];
-        while !unread.is_empty() {
-            acceptor.read_tls(&mut unread)?;
-        }
+        while !unread.is_empty() && acceptor.read_tls(&mut unread)? > 0 {}
         match acceptor.accept() {
             Ok(Some(accepted)) => break accepted,
             Ok(None) => bytes = read(tcp).await?,
@@ -115,8 +113,8 @@ async fn finish(
         }
         let bytes = read(tcp).await?;
         let mut unread = &bytes[..];
-        while !unread.is_empty() {
-            connection.read_tls(&mut unread)?;
+        // Behind an end that was announced nothing is taken any more, whatever comes.
+        while !unread.is_empty() && connection.read_tls(&mut unread)? > 0 {
             if let Err(error) = connection.process_new_packets() {
                 // The other side is told why, if that goes at once.
                 let _ = flush(&mut connection, tcp);

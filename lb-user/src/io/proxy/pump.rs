@@ -109,14 +109,15 @@ impl Moved {
 }
 
 impl Pump {
-    /// A client and a backend, and what goes to the backend, and to the client, before all that the other one says.
-    pub(super) fn new((client, backend): (Wire, Wire), (up, down): (Vec<u8>, Vec<u8>)) -> Self {
-        let beginning = |first| Direction { waiting: first, ..Direction::default() };
+    /// A client and a backend, and what goes to the backend, and to the client, before all that the other one says; so much of that was said
+    /// by the other one.
+    pub(super) fn new((client, backend): (Wire, Wire), (up, down): (Vec<u8>, Vec<u8>), early: Moved) -> Self {
+        let beginning = |first, bytes| Direction { waiting: first, bytes, ..Direction::default() };
         Self {
             client,
             backend,
-            up: beginning(up),
-            down: beginning(down),
+            up: beginning(up, early.up_bytes),
+            down: beginning(down, early.down_bytes),
             moved_at: Instant::now(),
             is_half_closed: false,
         }

@@ -21,6 +21,13 @@ pub struct Certificate {
     pub(super) key: Arc<CertifiedKey>,
 }
 
+impl Certificate {
+    /// Whether it is the very same, with all that lead from it.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+}
+
 /// Reads a certificate, those that lead from it to an authority, and its key.
 pub(super) fn load(files: &CertificateFiles) -> Result<Certificate, TlsError> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.file)?)

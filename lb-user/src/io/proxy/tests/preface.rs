@@ -1,6 +1,6 @@
 //! Services that look at what a client says first: a PROXY header, the name it asks for in TLS that ends elsewhere, a request that is sent to HTTPS.
 
-use super::tls::{Authority, begin, tls_echo};
+use super::tls::{Authority, TlsStream, begin, tls_echo};
 use super::*;
 
 #[test]
@@ -103,6 +103,41 @@ fn names_choose_among_backends_where_tls_ends_here_too() {
         stream.read_exact(&mut said).expect("a name");
         assert_eq!(said[0], wanted, "{name}");
     }
+}
+
+#[test]
+fn who_waits_for_one_names_backend_does_not_keep_the_bell_of_another_from_ringing() {
+    let authority = Authority::new();
+    let mut scene = Scene::with_limit(&[echo("a"), echo("b")], 1, |terms| terms.queue = PATIENCE);
+    scene.terms.tls = Some(TlsServer(authority.server("*.b.org")));
+    scene.names = vec![vec!["a.b.org".to_owned()], vec!["b.b.org".to_owned()]];
+    scene.follow();
+    let open = |name: &str| {
+        let mut stream = begin(scene.connect(), authority.client(), name);
+        stream.write_all(b"x").expect("sent");
+        stream
+    };
+    let served = |stream: &mut TlsStream| stream.read_exact(&mut [0; 1]).expect("a name");
+    let (mut first_a, mut first_b) = (open("a.b.org"), open("b.b.org"));
+    served(&mut first_a);
+    served(&mut first_b);
+    let waiting = |count| {
+        let begun = Instant::now();
+        while scene.proxy.service_counts(&"web".parse().expect("a name")).waiting != count {
+            assert!(begun.elapsed() < PATIENCE, "not {count} wait");
+            std::thread::yield_now();
+        }
+    };
+    // The one who waits for `a` was there first.
+    let _second_a = open("a.b.org");
+    waiting(1);
+    let mut second_b = open("b.b.org");
+    waiting(2);
+    let begun = Instant::now();
+    drop(first_b);
+    served(&mut second_b);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    waiting(1);
 }
 
 #[test]
