@@ -59,13 +59,16 @@ fn absolute(target: &str) -> Option<&str> {
     ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(rest)
 }
 
-/// A host, without the port it may have.
+/// A host, without the port it may have; `None`: it is none.
 fn without_port(host: &str) -> Option<&str> {
-    if let Some(rest) = host.strip_prefix('[') {
-        let end = rest.find(']')?;
-        return host.get(..end + 2);
-    }
-    host.split(':').next()
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (host, rest) = host.split_at_checked(end)?;
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_whole = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+    (is_whole && !host.is_empty()).then_some(host)
 }
 
 fn is_of_host(byte: u8) -> bool {
