@@ -20,9 +20,9 @@ pub use self::name::{
 pub use self::prefix::{any_source, parse_prefix};
 pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{
-    AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, ClientCertificateMode, DefaultPolicy,
-    Family, FlowStateWord, HealthState, Mode, Protocol, ProxyVersion, SchedulerKind, SynCookieMode,
-    TlsVersion, UnknownName, WhenDown,
+    AcmeChallenge, AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, ClientCertificateMode,
+    DefaultPolicy, Family, FlowStateWord, HealthState, Mode, Protocol, ProxyVersion, SchedulerKind,
+    SynCookieMode, TlsVersion, UnknownName, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

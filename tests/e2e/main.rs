@@ -1,5 +1,6 @@
 //! The end-to-end tests: one binary. They need root, and make and remove what they need themselves.
 
+mod acme;
 mod application;
 mod client;
 mod commands;

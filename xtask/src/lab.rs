@@ -29,6 +29,7 @@ const TESTS: &[Package] = &[
     Package::program("tshark", "tshark"),
     Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("keepalived", "keepalived").with_service("keepalived"),
+    Package::program("pebble", "pebble"),
     // For libFuzzer.
     Package::program("g++", "c++"),
 ];

@@ -17,11 +17,11 @@ fuzz_target!(|head: &[u8]| {
     let v6 = SocketAddr::from(([0xfd80, 0, 0, 0, 0, 0, 0, 0x100], 80));
     // What is longer is nowhere promised to be decided alike, but it is read.
     let within = &head[..head.len().min(HEAD_BYTES_MAX)];
-    if let Ok(Some(answer)) = decided(within, |head| redirect(head, v4, 443)) {
-        leads_there(within, &answer, "10.80.0.100", "");
+    if let Ok(Some(answer)) = decided(within, |head| redirect(head, v4, 443, None)) {
+        leads_there(within, answer.bytes(), "10.80.0.100", "");
     }
-    if let Ok(Some(answer)) = redirect(head, v6, 8443) {
-        leads_there(head, &answer, "[fd80::100]", ":8443");
+    if let Ok(Some(answer)) = redirect(head, v6, 8443, None) {
+        leads_there(head, answer.bytes(), "[fd80::100]", ":8443");
     }
 });
 

@@ -246,7 +246,7 @@ fn random() -> Vec<u8> {
     bytes
 }
 
-fn now() -> Duration {
+pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -327,6 +327,13 @@ impl Agent {
         if !changed.is_empty() {
             self.read_certificates(changed);
         }
+    }
+
+    /// Reads the certificate in a file, which is new.
+    pub(super) fn read_certificates_in(&mut self, file: &Path) {
+        let names_it = |held: &Held| held.tls.as_ref().is_some_and(|tls| tls.files().any(|one| one == file));
+        let services = self.certificates.services.iter().filter(|(_, held)| names_it(held));
+        self.read_certificates(services.map(|(name, _)| name.clone()).collect());
     }
 
     /// Reads all files again, changed or not.

@@ -5,6 +5,7 @@
 //! know something or to change something sends a command. When the agent ends, the kernel
 //! dataplane goes on as it is.
 
+mod acme;
 mod certificates;
 mod change;
 mod checks;
@@ -165,6 +166,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (proxy, proxy_events) = Proxy::spawn(threads, listeners)
         .map_err(|cause| AgentError::System { what: "starting the proxy's threads", cause })?;
     let journal = journal::Journal::new(events.clone());
+    let (issuing, acme_events) = acme::Issuing::new(&config);
     let mut agent = Agent::new(
         config_file.to_owned(),
         text,
@@ -179,6 +181,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         tracking,
         notifier,
         proxy,
+        issuing,
         journal,
     );
     agent.start(report).await?;
@@ -197,6 +200,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         tracked,
         notify_failures,
         proxy_events,
+        acme_events,
     };
     serve_until_the_end(agent, inputs, context, Held { places, claim, socket, listener }).await
 }

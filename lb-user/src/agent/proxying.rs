@@ -6,7 +6,8 @@ use crate::config::{ProxyTerms, Service};
 use crate::core::plan::{Steering, SteeringKey, name_hash};
 use crate::core::proxy::{Table, TableBackend};
 use crate::io::proxy::{
-    BackendCounts, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms, TlsClient, TlsServer,
+    BackendCounts, ChallengeSet, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms, TlsClient,
+    TlsServer,
 };
 use crate::model::{BackendName, Family, ServiceName, WhenDown};
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ impl Agent {
             // Without its files a service is not served: that is said where they are read.
             let tls = (self.certificates.server(service).ok()?, self.certificates.client(service).ok()?);
             let mut plan = plan(service, key.family, steering, tls);
+            plan.terms.challenges = self.issuing.challenges().map(ChallengeSet);
             if self.checks.are_awaited(&key.service, key.family) {
                 // An agent that has just started refuses nobody for what it does not know yet.
                 plan.terms.when_down = WhenDown::Drop;
@@ -193,5 +195,6 @@ fn terms(
         tls,
         backend_tls,
         redirect: service.https_port,
+        challenges: None,
     }
 }

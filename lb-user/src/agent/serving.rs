@@ -2,7 +2,7 @@
 
 use super::state::Agent;
 use super::upgrade::Upgrade;
-use super::{AgentError, TICK, UniquenessError, checks, sweeping, sync, track, uniqueness};
+use super::{AgentError, TICK, UniquenessError, acme, checks, sweeping, sync, track, uniqueness};
 use crate::api::server::{Context, serve};
 use crate::api::{Command, EventKind};
 use crate::config::Config;
@@ -112,6 +112,7 @@ pub(super) struct Inputs {
     pub(super) tracked: mpsc::Receiver<track::Tracked>,
     pub(super) notify_failures: mpsc::UnboundedReceiver<String>,
     pub(super) proxy_events: mpsc::Receiver<ProxyEvent>,
+    pub(super) acme_events: acme::AcmeEvents,
 }
 
 /// What the agent is asked from outside without words.
@@ -143,6 +144,7 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs, signals: &mut Signal
             Some(tracked) = inputs.tracked.recv() => agent.handle_tracked(tracked),
             Some(words) = inputs.notify_failures.recv() => agent.journal.record(EventKind::Warning, words),
             Some(event) = inputs.proxy_events.recv() => agent.handle_proxy_event(event),
+            Some(event) = inputs.acme_events.next() => agent.handle_acme(event),
             Some(command) = inputs.commands_in.recv() => {
                 agent.handle_command(command).await;
                 if let Some(upgrade) = agent.upgrade.take() {

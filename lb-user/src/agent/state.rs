@@ -1,5 +1,6 @@
 //! The agent's state, and what events do to it.
 
+use super::acme::Issuing;
 use super::certificates::Certificates;
 use super::checks::{CheckDone, Checks};
 use super::firewall::{Files, Unconfirmed, read_rules};
@@ -74,6 +75,8 @@ pub(super) struct Agent {
     pub(super) notifier: Notifier,
     /// Serves connections that end here.
     pub(super) proxy: Proxy,
+    /// Certificates that an authority is asked for.
+    pub(super) issuing: Issuing,
     /// The files of TLS that are in force.
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
@@ -107,6 +110,7 @@ impl Agent {
         tracking: Tracking,
         notifier: Notifier,
         proxy: Proxy,
+        issuing: Issuing,
         journal: Journal,
     ) -> Self {
         let certificates = Certificates::new(&config);
@@ -137,6 +141,7 @@ impl Agent {
             tracking,
             notifier,
             proxy,
+            issuing,
             certificates,
             backend_tls_failures: BTreeMap::new(),
             upgrade: None,
@@ -349,6 +354,7 @@ impl Agent {
         self.retry_vips().await;
         self.listen_again();
         self.watch_certificates();
+        self.watch_acme();
         self.announce_vips();
     }
 

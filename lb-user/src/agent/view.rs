@@ -33,7 +33,7 @@ impl Agent {
         let waiting = self.waiting.iter().map(|change| super::change::waits(change));
         let full = tables.iter().filter_map(fill_warning);
         let own = self.warnings.iter().cloned().chain(self.flood_warning()).chain(self.proxy_warnings());
-        let own = own.chain(self.certificates.warnings());
+        let own = own.chain(self.certificates.warnings()).chain(self.issuing.warnings());
         own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, ProxyTerms,
+    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, ProxyTerms,
     Service, SynCookieMode, TlsTerms, Tracker, Vip,
 };
 use crate::model::{
@@ -66,6 +66,8 @@ pub enum Change {
     Sync(Replaced<Option<FlowSync>>),
     /// Who is told of changes of state.
     Notify(Replaced<Option<Notify>>),
+    /// Who gives out certificates.
+    Acme(Replaced<Option<Acme>>),
     /// Something that priorities hang on.
     Tracker(TrackerName, Replaced<Option<Tracker>>),
     /// A VIP that was not there.
@@ -155,6 +157,7 @@ impl Change {
             | Self::SynCookies(_)
             | Self::Timeouts(_)
             | Self::Notify(_)
+            | Self::Acme(_)
             | Self::Tracker(..)
             | Self::VipAdded(..)
             | Self::VipRemoved(_)
@@ -194,6 +197,7 @@ fn step(config: &mut Config, change: Change) {
         Change::Timeouts(timeouts) => config.dataplane.timeouts = timeouts.new,
         Change::Sync(sync) => config.sync = sync.new,
         Change::Notify(notify) => config.notify = notify.new,
+        Change::Acme(acme) => config.acme = acme.new,
         Change::Tracker(name, Replaced { new: Some(tracker), .. }) => {
             drop(config.trackers.insert(name, tracker))
         }

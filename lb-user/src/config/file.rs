@@ -32,6 +32,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) track: BTreeMap<String, FileTracker>,
     pub(super) notify: Option<FileNotify>,
+    pub(super) acme: Option<FileAcme>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -187,6 +188,18 @@ pub(super) struct FileTls {
 pub(super) struct FileCertificate {
     pub(super) file: Option<String>,
     pub(super) key: Option<String>,
+    pub(super) acme: Option<OneOrMany<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileAcme {
+    pub(super) directory: Option<String>,
+    pub(super) contact: Option<OneOrMany<String>>,
+    pub(super) terms_of_service_agreed: Option<bool>,
+    pub(super) challenge: Option<String>,
+    pub(super) folder: Option<String>,
+    pub(super) ca: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -245,9 +245,9 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             }
         },
     );
-    let rest = (option::of(sync()), trackers(), option::of(notify()));
+    let rest = (option::of(sync()), trackers(), option::of(notify()), ended_here::acme());
     let parts = (node, control, dataplane, vips(), services(), firewall(), rest);
-    parts.prop_map(|(node, control, dataplane, vips, services, firewall, (sync, trackers, notify))| {
+    parts.prop_map(|(node, control, dataplane, vips, services, firewall, (sync, trackers, notify, acme))| {
         let mut port = 80;
         let name = |(name, mut service): (String, Service)| {
             port += 2;
@@ -261,7 +261,18 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             (service.name.clone(), service)
         };
         let services = services.into_iter().map(name).collect();
-        Config { node, control, dataplane, vips, services, firewall, sync, trackers, notify }
+        Config {
+            node,
+            control,
+            dataplane,
+            vips,
+            services,
+            firewall,
+            sync,
+            trackers,
+            notify,
+            acme: Some(acme),
+        }
     })
 }
 
@@ -313,6 +324,9 @@ fn write_trackers(text: &mut String, config: &Config) {
     }
     if let Some(Notify { words, timeout }) = &config.notify {
         writeln!(text, "[notify]\ncommand = {words:?}\ntimeout = \"{timeout:?}\"").unwrap();
+    }
+    if let Some(acme) = &config.acme {
+        text.push_str(&ended_here::write_acme(acme));
     }
 }
 

@@ -6,6 +6,7 @@
 //! the file's text and keeps its comments.
 //! Owns the meaning and the defaults of every key of the file. Never acts on a configuration.
 
+mod acme;
 mod adopt;
 pub mod diff;
 pub mod edit;
@@ -27,6 +28,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::acme::{Acme, acme_file};
 pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
@@ -72,6 +74,8 @@ pub struct Config {
     pub trackers: BTreeMap<TrackerName, Tracker>,
     /// Who is told when the state of a virtual router changes.
     pub notify: Option<Notify>,
+    /// Who gives out certificates.
+    pub acme: Option<Acme>,
 }
 
 /// `[node]`: this machine.

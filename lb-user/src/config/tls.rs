@@ -26,6 +26,8 @@ pub struct CertificateFiles {
     pub file: PathBuf,
     /// Its key; `None` is in the same file.
     pub key: Option<PathBuf>,
+    /// The names that an authority (`[acme]`) is asked for it with; the file is where it is kept. Empty is one that somebody else puts there.
+    pub acme: Vec<String>,
 }
 
 /// What is asked of clients.
@@ -85,6 +87,10 @@ impl fmt::Display for TlsTerms {
 
 impl fmt::Display for CertificateFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.acme.is_empty() {
+            f.write_str("acme ")?;
+            return super::write_list(f, &self.acme);
+        }
         write!(f, "{}", self.file.display())?;
         match &self.key {
             Some(key) => write!(f, " with {}", key.display()),

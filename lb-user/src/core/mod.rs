@@ -3,6 +3,7 @@
 //! Nothing here names tokio, aya, a socket or a clock. Time is an argument. The modules do not know each
 //! other; [`plan`] alone brings their answers together.
 
+pub mod acme;
 pub mod announce;
 pub mod certificate;
 pub mod expiry;

@@ -11,5 +11,5 @@ pub use balance::{Ask, Choice, Table, TableBackend};
 pub use client_hello::{ClientHello, HELLO_BYTES_MAX, NoClientHello, peek};
 pub use header::{HEADER_BYTES_MAX, Header, HeaderError, parse, write};
 pub use names::Tables;
-pub use redirect::{HEAD_BYTES_MAX, NoRequest, redirect};
+pub use redirect::{HEAD_BYTES_MAX, NoRequest, RequestAnswer, redirect};
 pub use tls_fields::TlsTold;

@@ -2,6 +2,7 @@
 //!
 //! They do not know each other, nor the agent.
 
+pub mod acme;
 pub mod announce;
 pub mod command;
 pub mod dataplane;
@@ -12,6 +13,7 @@ pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;
 pub mod proxy;
+pub mod share;
 pub mod sync;
 pub mod tls;
 pub mod urgency;

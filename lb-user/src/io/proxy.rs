@@ -11,89 +11,27 @@ mod pipe;
 mod preface;
 mod pump;
 mod reach;
+mod terms;
 mod wire;
 mod worker;
 
 pub use account::{BackendCounts, Ended, ServiceCounts};
 pub use pump::IdleTimeouts;
+pub use terms::{ChallengeSet, Challenges, Terms, TlsClient, TlsServer};
 
 use crate::core::plan::SteeringKey;
 use crate::core::proxy::{Table, Tables};
-use crate::model::{AtLimit, ProxyVersion, ServiceName, WhenDown};
+use crate::model::ServiceName;
 use account::{BackendAccount, ServiceAccount};
 use connection::Context;
-use ipnet::IpNet;
 use pipe::Pipes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use worker::Order;
-
-/// What holds for all connections of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// How long a backend may take to accept.
-    pub connect: Duration,
-    /// How long a client may take for what has to come before its data.
-    pub handshake: Duration,
-    /// How long a connection may wait for a backend.
-    pub queue: Duration,
-    /// How long who may be silent.
-    pub idle: IdleTimeouts,
-    /// How often another backend is tried.
-    pub retries: u32,
-    /// How many connections may wait for a backend.
-    pub max_queue: u32,
-    /// How many connections the service may have over both families; 0 is as many as come.
-    pub max_flows: u32,
-    /// What a connection meets at a limit.
-    pub at_limit: AtLimit,
-    /// What a connection meets without a backend.
-    pub when_down: WhenDown,
-    /// Whose connections begin with a PROXY header.
-    pub accept_proxy_from: Vec<IpNet>,
-    /// What backends are told first.
-    pub send_proxy: Option<ProxyVersion>,
-    /// The end of clients' TLS.
-    pub tls: Option<TlsServer>,
-    /// TLS with backends.
-    pub backend_tls: Option<TlsClient>,
-    /// The port of HTTPS that every request over HTTP/1 is sent to; then there are no backends.
-    pub redirect: Option<u16>,
-}
-
-/// How clients' TLS ends here. Two are equal where they are one and the same.
-#[derive(Clone, Debug)]
-pub struct TlsServer(pub Arc<rustls::ServerConfig>);
-
-impl PartialEq for TlsServer {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for TlsServer {}
-
-/// How backends are spoken TLS with. Two are equal where their configurations are one and the same.
-#[derive(Clone, Debug)]
-pub struct TlsClient {
-    /// Whom to trust.
-    pub config: Arc<rustls::ClientConfig>,
-    /// The name that a backend must have a certificate for; without it, its address.
-    pub server_name: Option<rustls::pki_types::ServerName<'static>>,
-}
-
-impl PartialEq for TlsClient {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name
-    }
-}
-
-impl Eq for TlsClient {}
 
 /// A backend's address, at the place it has in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]

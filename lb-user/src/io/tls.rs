@@ -4,10 +4,12 @@
 //! the proxy's. When files are read again the agent decides; [`Stamps`] tells whether they have changed.
 
 mod certificate;
+mod challenge;
 mod names;
 mod ticket;
 
-pub use certificate::Certificate;
+pub use certificate::{Certificate, first_certificate};
+pub use challenge::challenge;
 pub use ticket::{ROTATED_EVERY, TicketSecret};
 
 use crate::config::{BackendTls, ClientCertificates, TlsTerms};
@@ -102,8 +104,12 @@ impl Stamps {
 pub fn server(terms: &TlsTerms, secret: &TicketSecret) -> Result<Server, TlsError> {
     // Before they are read: what is written meanwhile counts as changed.
     let stamps = Stamps::of(terms.files());
-    let certificates: Vec<Certificate> =
-        terms.certificates.iter().map(certificate::load).collect::<Result<_, _>>()?;
+    let certificates: Vec<Certificate> = terms
+        .certificates
+        .iter()
+        .filter_map(certificate::meant)
+        .map(|files| certificate::load(&files))
+        .collect::<Result<_, _>>()?;
     let refused = |error: rustls::Error| TlsError::Refused(error.to_string());
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(versions(terms.min_version))

@@ -47,6 +47,14 @@ macro_rules! words {
 }
 
 words! {
+    /// How an authority that gives out certificates finds out whose a name is.
+    AcmeChallenge is a "challenge" {
+        /// It asks for a page over HTTP, at port 80: RFC 8555 §8.3.
+        Http01 = "http-01",
+        /// It makes a handshake of TLS, at port 443: RFC 8737.
+        TlsAlpn01 = "tls-alpn-01",
+    }
+
     /// What the checksum of an IPv4 advertisement of VRRP covers. RFC 9568 §5.2.8 means the message alone; nearly everybody includes
     /// a pseudo-header, as it must be with IPv6.
     ChecksumForm is a "form of checksum" {

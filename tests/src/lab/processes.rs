@@ -97,6 +97,7 @@ pub fn log_path(host: &str, name: &str) -> PathBuf {
 /// Starts a server on a host, with its output in `HOST/NAME.log`, and records it.
 pub fn start(lab: &Lab, host: &str, name: &str, program: &Path, arguments: &[&str]) -> Result<()> {
     let log = log_path(host, name);
+    fs::create_dir_all(paths::host_dir(host)).with_context(|| format!("making the folder of {host}"))?;
     let output = OpenOptions::new().create(true).append(true).open(&log);
     let output = output.with_context(|| format!("opening {}", log.display()))?;
     let mut command = Command::new(programs::find("nsenter")?);

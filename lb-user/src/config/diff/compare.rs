@@ -51,6 +51,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&a.timeouts, &b.timeouts).map(Change::Timeouts));
     changes.extend(replaced(&old.sync, &new.sync).map(Change::Sync));
     changes.extend(replaced(&old.notify, &new.notify).map(Change::Notify));
+    changes.extend(replaced(&old.acme, &new.acme).map(Change::Acme));
     trackers(old, new, changes);
 }
 

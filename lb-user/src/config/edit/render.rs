@@ -97,6 +97,10 @@ fn tls_keys(terms: &TlsTerms) -> Vec<(&'static str, Value)> {
     let file = |path: &Path| Value::from(path.display().to_string());
     let certificate = |files: &CertificateFiles| {
         let mut table = InlineTable::new();
+        if !files.acme.is_empty() {
+            table.insert("acme", one_or_many(&files.acme));
+            return Value::from(table);
+        }
         table.insert("file", file(&files.file));
         if let Some(key) = &files.key {
             table.insert("key", file(key));

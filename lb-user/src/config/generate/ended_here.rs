@@ -1,26 +1,65 @@
 //! Any terms of connections that end here, and any way in which TLS may end, or begin again.
 
 use super::millis;
-use crate::config::{BackendTls, CertificateFiles, ClientCertificates, ProxyTerms, TlsTerms};
-use crate::model::{ClientCertificateMode, ProxyVersion, TlsVersion, UnknownName};
+use crate::config::{
+    Acme, BackendTls, CertificateFiles, ClientCertificates, ProxyTerms, TlsTerms, acme_file,
+};
+use crate::model::{AcmeChallenge, ClientCertificateMode, ProxyVersion, TlsVersion, UnknownName};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn file() -> impl Strategy<Value = PathBuf> {
     "/etc/[abc]\\.pem".prop_map(PathBuf::from)
 }
 
+/// Where certificates are kept in all configurations.
+const ACME_FOLDER: &str = "/acme";
+
+pub(super) fn acme() -> impl Strategy<Value = Acme> {
+    // The other one wants a service that redirects.
+    let challenge = Just(AcmeChallenge::TlsAlpn01);
+    let contact = vec("mailto:[a-c]@d", 0..2);
+    ("https://[a-c]/d", contact, challenge, option::of(file())).prop_map(
+        |(directory, contact, challenge, ca)| Acme {
+            directory,
+            contact,
+            challenge,
+            folder: ACME_FOLDER.into(),
+            ca,
+        },
+    )
+}
+
+pub(super) fn write_acme(acme: &Acme) -> String {
+    let Acme { directory, contact, challenge, folder, ca } = acme;
+    let ca = ca.as_ref().map_or_else(String::new, |ca| format!("ca = {ca:?}\n"));
+    format!(
+        "[acme]\ndirectory = {directory:?}\ncontact = {contact:?}\nchallenge = \"{challenge}\"\nfolder = {folder:?}\n{ca}terms_of_service_agreed = true\n"
+    )
+}
+
+fn certificate() -> impl Strategy<Value = CertificateFiles> {
+    let from_files = (file(), option::of(file()));
+    let from_files = from_files.prop_map(|(file, key)| CertificateFiles { file, key, acme: Vec::new() });
+    let names = proptest::sample::subsequence(vec!["a.org".to_owned(), "b.org".to_owned()], 1..=2);
+    let asked_for = names.prop_map(|acme| CertificateFiles {
+        file: acme_file(Path::new(ACME_FOLDER), &acme),
+        key: None,
+        acme,
+    });
+    prop_oneof![from_files, asked_for]
+}
+
 pub(super) fn tls() -> impl Strategy<Value = TlsTerms> {
-    let certificate = (file(), option::of(file())).prop_map(|(file, key)| CertificateFiles { file, key });
     let mode = prop_oneof![Just(ClientCertificateMode::Required), Just(ClientCertificateMode::Optional)];
     let client =
         (file(), option::of(file()), mode).prop_map(|(ca, crl, mode)| ClientCertificates { ca, crl, mode });
     let version = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
     let unknown = prop_oneof![Just(UnknownName::Default), Just(UnknownName::Refuse)];
     let alpn = proptest::sample::subsequence(vec!["h2".to_owned(), "http/1.1".to_owned()], 0..=2);
-    (vec(certificate, 1..3), version, alpn, unknown, option::of(client)).prop_map(
+    (vec(certificate(), 1..3), version, alpn, unknown, option::of(client)).prop_map(
         |(certificates, min_version, alpn, unknown_name, client)| TlsTerms {
             certificates,
             min_version,

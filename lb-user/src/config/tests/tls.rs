@@ -126,3 +126,40 @@ fn requests_are_sent_to_the_port_of_https() {
         "{said}"
     );
 }
+
+#[test]
+fn certificates_of_an_authority_are_asked_for_by_name() {
+    let acme = "[acme]\nterms_of_service_agreed = true\ncontact = \"mailto:ops@example.org\"\n[node]";
+    let names = "acme = [\"A.example.org\", \"b.example.org\"]";
+    let text = TLS.replacen("[node]", acme, 1).replacen("file = \"/etc/one.pem\"", names, 1);
+    let config = Config::parse(&text, "lbctl.toml").unwrap();
+    let tls = config.services.values().next().unwrap().tls.as_ref().unwrap();
+    let files = &tls.certificates[0];
+    assert_eq!(files.acme, ["a.example.org", "b.example.org"]);
+    let file = files.file.display().to_string();
+    assert!(
+        file.starts_with("/var/lib/lbctl/acme/a.example.org-") && files.key_file() == files.file,
+        "{file}"
+    );
+
+    let refused = |old: &str, new: &str, path: &str, words: &str| {
+        assert!(text.contains(old), "the example has no {old:?}");
+        let errors = Config::parse(&text.replacen(old, new, 1), "lbctl.toml").unwrap_err();
+        let [error] = errors.as_slice() else { panic!("{new}: not one error but\n{errors}") };
+        assert_eq!(error.path, path, "{errors}");
+        assert!(error.message().contains(words), "{errors}");
+    };
+    let certificate = "service.web-tls.tls.certificate[0].acme";
+    refused(acme, "[node]", certificate, "nobody is named who gives out certificates");
+    refused(names, "acme = [\"*.example.org\"]", certificate, "proof in the DNS alone");
+    refused(names, "acme = []", certificate, "no name is there");
+    refused(names, &format!("{names}\nfile = \"/etc/one.pem\""), certificate, "leave either");
+    let agreed = "terms_of_service_agreed = true";
+    refused(agreed, "", "acme.terms_of_service_agreed", "nobody gets a certificate");
+    refused(agreed, "terms_of_service_agreed = false", "acme.terms_of_service_agreed", "read them");
+    let more = |key: &str| format!("{agreed}\n{key}");
+    refused(agreed, &more("challenge = \"http-01\""), "acme.challenge", "redirect-https");
+    refused(agreed, &more("challenge = \"dns-01\""), "acme.challenge", "tls-alpn-01");
+    refused(agreed, &more("directory = \"http://ca\""), "acme.directory", "no address of HTTPS");
+    refused("mailto:ops@example.org", "ops", "acme.contact", "nobody who can be written to");
+}

@@ -4,6 +4,7 @@
 //! Owns the defaults, the limits and the rules between parts. Never touches the machine: whether an
 //! interface or a group exists is for the agent to find out.
 
+mod acme;
 mod address;
 mod backend;
 mod firewall;
@@ -37,7 +38,7 @@ const SOCKET_PATH_LEN_MAX: usize = 107;
 
 /// Makes a configuration of a file, or tells everything that is wrong with it.
 pub(super) fn validate(source: &Source<'_>, file: &File) -> Result<Config, ConfigErrors> {
-    let mut validator = Validator { source, errors: Vec::new() };
+    let mut validator = Validator { source, errors: Vec::new(), acme_folder: None };
     let config = validator.config(file);
     ConfigErrors::check(std::mem::take(&mut validator.errors))?;
     config.ok_or_else(|| {
@@ -53,6 +54,8 @@ pub(super) fn validate(source: &Source<'_>, file: &File) -> Result<Config, Confi
 struct Validator<'a> {
     source: &'a Source<'a>,
     errors: Vec<ConfigError>,
+    /// Where certificates are kept that an authority gives out, if one is named.
+    acme_folder: Option<PathBuf>,
 }
 
 impl Validator<'_> {
@@ -78,7 +81,18 @@ impl Validator<'_> {
         let control = self.control(&file.control);
         let dataplane = self.dataplane(&file.dataplane, node.as_ref().map(|node| &node.name));
         let vips = self.vips(&file.vip, node.as_ref());
+        let acme = match &file.acme {
+            Some(file) => self.acme(file).map(Some),
+            None => Some(None),
+        };
+        // One with something wrong in it is complained of once.
+        let folder =
+            acme.as_ref().map_or_else(|| Some(PathBuf::new()), |acme| Some(acme.as_ref()?.folder.clone()));
+        self.acme_folder = folder;
         let services = self.services(&file.service, &vips);
+        if let Some(Some(acme)) = &acme {
+            self.challenges_reach_us(acme, &services);
+        }
         let firewall = self.firewall(&file.firewall, &file.service);
         let trackers = self.trackers(&file.track, &services);
         self.tracked_are_there(&vips, &trackers);
@@ -91,8 +105,8 @@ impl Validator<'_> {
             None => Some(None),
         };
         let (node, control, dataplane, firewall) = (node?, control?, dataplane?, firewall?);
-        let (sync, notify) = (sync?, notify?);
-        Some(Config { node, control, dataplane, vips, services, firewall, sync, trackers, notify })
+        let (sync, notify, acme) = (sync?, notify?, acme?);
+        Some(Config { node, control, dataplane, vips, services, firewall, sync, trackers, notify, acme })
     }
 
     fn node(&mut self, file: Option<&FileNode>) -> Option<Node> {

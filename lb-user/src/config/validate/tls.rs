@@ -58,6 +58,13 @@ impl Validator<'_> {
         let mut all = Some(Vec::new());
         for (index, entry) in files.iter().enumerate() {
             let path = path.index(index);
+            if let Some(names) = &entry.acme {
+                match (self.asked_for(&path, (entry, names)), &mut all) {
+                    (Some(files), Some(all)) => all.push(files),
+                    _ => all = None,
+                }
+                continue;
+            }
             let file = match &entry.file {
                 Some(text) => self.absolute(&path.key("file"), text, example),
                 None => self.missing(
@@ -68,7 +75,9 @@ impl Validator<'_> {
             let key =
                 self.optional_file(&path.key("key"), entry.key.as_deref(), "/etc/lbctl/tls/example.org.key");
             match (file, key, &mut all) {
-                (Some(file), Some(key), Some(all)) => all.push(CertificateFiles { file, key }),
+                (Some(file), Some(key), Some(all)) => {
+                    all.push(CertificateFiles { file, key, acme: Vec::new() })
+                }
                 _ => all = None,
             }
         }

@@ -3,6 +3,7 @@
 //! Source: RFC 9110 §15.4.9 and §7.2, RFC 9112 §3.2. Owns reading as much of a request as that takes, and the answer's bytes. What a client says comes back
 //! in the answer only where it can be part of an address.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// Of a request's head: what servers allow, and a bound for what a client can make us keep.
@@ -14,8 +15,35 @@ const HEADERS_MAX: usize = 100;
 #[error("no request over HTTP/1")]
 pub struct NoRequest;
 
-/// The answer to a request that was sent to that VIP; HTTPS is at that port. `Ok(None)`: more of the request has to come.
-pub fn redirect(head: &[u8], vip: SocketAddr, https_port: u16) -> Result<Option<Vec<u8>>, NoRequest> {
+/// Where an authority looks for an answer, before the token it asks by. RFC 8555 §8.3.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestAnswer {
+    /// Where else the request is to be made.
+    Elsewhere(Vec<u8>),
+    /// What an authority wants to see.
+    Challenge(Vec<u8>),
+}
+
+impl RequestAnswer {
+    /// All of it.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Elsewhere(bytes) | Self::Challenge(bytes) => bytes,
+        }
+    }
+}
+
+/// The answer to a request that was sent to that VIP; HTTPS is at that port, and what authorities ask by has these answers. `Ok(None)`: more
+/// of the request has to come.
+pub fn redirect(
+    head: &[u8],
+    vip: SocketAddr,
+    https_port: u16,
+    challenges: Option<&BTreeMap<String, String>>,
+) -> Result<Option<RequestAnswer>, NoRequest> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
@@ -35,6 +63,12 @@ pub fn redirect(head: &[u8], vip: SocketAddr, https_port: u16) -> Result<Option<
         (None, "*") => (said, "/"),
         (None, path) => (said, path),
     };
+    if let Some(answer) = path.strip_prefix(CHALLENGES).and_then(|token| challenges?.get(token)) {
+        let length = answer.len();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nConnection: close\r\n";
+        let answer = format!("{head}Content-Length: {length}\r\n\r\n{answer}");
+        return Ok(Some(RequestAnswer::Challenge(answer.into_bytes())));
+    }
     let host = match host.filter(|host| !host.is_empty()) {
         Some(host) => without_port(host).ok_or(NoRequest)?.to_owned(),
         None if vip.is_ipv6() => format!("[{}]", vip.ip()),
@@ -45,12 +79,12 @@ pub fn redirect(head: &[u8], vip: SocketAddr, https_port: u16) -> Result<Option<
     }
     let port = if https_port == 443 { String::new() } else { format!(":{https_port}") };
     let slash = if path.starts_with('/') { "" } else { "/" };
-    Ok(Some(
+    Ok(Some(RequestAnswer::Elsewhere(
         format!(
             "HTTP/1.1 308 Permanent Redirect\r\nLocation: https://{host}{port}{slash}{path}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         )
         .into_bytes(),
-    ))
+    )))
 }
 
 /// What follows the scheme, where a target has one: RFC 9112 §3.2.2. One that begins with a slash has none, whatever is in it.
@@ -85,8 +119,8 @@ mod tests {
     }
 
     fn location(head: &str, port: u16) -> Option<String> {
-        let answer = redirect(head.as_bytes(), vip(), port).ok().flatten()?;
-        let answer = String::from_utf8(answer).expect("text");
+        let answer = redirect(head.as_bytes(), vip(), port, None).ok().flatten()?;
+        let answer = String::from_utf8(answer.bytes().to_vec()).expect("text");
         assert!(answer.starts_with("HTTP/1.1 308 ") && answer.ends_with("\r\n\r\n"), "{answer}");
         answer.lines().find_map(|line| line.strip_prefix("Location: ")).map(str::to_owned)
     }
@@ -116,7 +150,7 @@ mod tests {
     fn what_is_no_request_is_refused_and_what_is_a_part_waited_for() {
         let head = b"GET / HTTP/1.1\r\nHost: web\r\n\r\n";
         for cut in 0..head.len() {
-            assert_eq!(redirect(&head[..cut], vip(), 443), Ok(None), "cut at {cut}");
+            assert_eq!(redirect(&head[..cut], vip(), 443, None), Ok(None), "cut at {cut}");
         }
         let long = format!("GET / HTTP/1.1\r\nHost: {}", "x".repeat(HEAD_BYTES_MAX));
         for head in [
@@ -125,7 +159,27 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
             &long,
         ] {
-            assert_eq!(redirect(head.as_bytes(), vip(), 443), Err(NoRequest), "{head:?}");
+            assert_eq!(redirect(head.as_bytes(), vip(), 443, None), Err(NoRequest), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn an_authority_gets_the_answer_to_what_it_asks_and_nobody_else_does() {
+        let answers = BTreeMap::from([("tok-en_1".to_owned(), "tok-en_1.thumb".to_owned())]);
+        let ask = |path: &str| {
+            let head = format!("GET {path} HTTP/1.1\r\nHost: a.org\r\n\r\n");
+            let answer = redirect(head.as_bytes(), vip(), 443, Some(&answers)).expect("a request");
+            let answer = answer.expect("a whole one");
+            (
+                matches!(answer, RequestAnswer::Challenge(_)),
+                String::from_utf8(answer.bytes().to_vec()).expect("text"),
+            )
+        };
+        let (is_challenge, answer) = ask("/.well-known/acme-challenge/tok-en_1");
+        assert!(is_challenge && answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.ends_with("Content-Length: 14\r\n\r\ntok-en_1.thumb"), "{answer}");
+        for path in ["/.well-known/acme-challenge/other", "/.well-known/acme-challenge/", "/tok-en_1"] {
+            assert!(!ask(path).0, "{path}");
         }
     }
 
@@ -133,8 +187,8 @@ mod tests {
         #[test]
         fn no_request_puts_a_line_into_the_answer(path in "[ -~\r\n]{0,40}", host in "[ -~\r\n]{0,40}") {
             let head = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
-            if let Ok(Some(answer)) = redirect(head.as_bytes(), vip(), 443) {
-                let lines = answer.windows(2).filter(|two| two == b"\r\n").count();
+            if let Ok(Some(answer)) = redirect(head.as_bytes(), vip(), 443, None) {
+                let lines = answer.bytes().windows(2).filter(|two| two == b"\r\n").count();
                 prop_assert_eq!(lines, 5);
             }
         }

@@ -30,6 +30,8 @@ pub enum Ended {
     TlsFailed,
     /// Its request was answered with the way to HTTPS.
     Redirected,
+    /// It was an authority's, that wanted to see whose a name is.
+    Challenged,
     /// No backend could be connected to.
     ConnectFailed,
     /// There is no backend that takes connections.
@@ -42,7 +44,7 @@ pub enum Ended {
 
 impl Ended {
     /// All of them, in the order of their counts.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Closed,
         Self::ClientReset,
         Self::BackendReset,
@@ -52,6 +54,7 @@ impl Ended {
         Self::BadHandshake,
         Self::TlsFailed,
         Self::Redirected,
+        Self::Challenged,
         Self::ConnectFailed,
         Self::NoBackend,
         Self::NoRoom,
@@ -70,6 +73,7 @@ impl Ended {
             Self::BadHandshake => "bad_handshake",
             Self::TlsFailed => "tls_failed",
             Self::Redirected => "redirected",
+            Self::Challenged => "challenged",
             Self::ConnectFailed => "connect_failed",
             Self::NoBackend => "no_backend",
             Self::NoRoom => "no_room",

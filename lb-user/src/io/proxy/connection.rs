@@ -1,14 +1,14 @@
 //! One connection, from its accept to its end: who the client is, which backend takes it, and then whatever both have to say.
 
 use super::account::{Ended, Place, ServiceAccount, Waiting};
-use super::handshake::{self, TlsFacts};
+use super::handshake::{self, HandshakeError, TlsFacts};
 use super::pipe::Pipes;
 use super::preface;
 use super::pump::{End, Moved, Pump, Side};
 use super::reach::{Reached, Wanted, reach};
 use super::wire::{Session, Wire};
 use super::{ProxyEvent, Served};
-use crate::core::proxy::{Ask, Choice, Table};
+use crate::core::proxy::{Ask, Choice, RequestAnswer, Table};
 use crate::model::{AtLimit, WhenDown};
 use socket2::SockRef;
 use std::future::poll_fn;
@@ -62,7 +62,7 @@ pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context, accou
         Ok(opened) => drop(tokio::spawn(exchange(client, opened, pipes, account))),
         Err(ended) => {
             // Who is told something should come to read it.
-            if !matches!(ended, Ended::TlsFailed | Ended::Redirected) {
+            if !matches!(ended, Ended::TlsFailed | Ended::Redirected | Ended::Challenged) {
                 reset(&client);
             }
             account.count_end(ended);
@@ -94,8 +94,13 @@ async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Resul
         }
     }
     if let Some(port) = terms.redirect {
-        let answered = preface::redirect(client, &mut rest, (ends.vip, port), patience).await;
-        return Err(answered.map_or(Ended::BadHandshake, |()| Ended::Redirected));
+        let answers = terms.challenges.as_ref().map(|set| &set.0.answers);
+        let answered = preface::redirect(client, &mut rest, (ends.vip, port, answers), patience).await;
+        return Err(match answered {
+            Ok(RequestAnswer::Elsewhere(_)) => Ended::Redirected,
+            Ok(RequestAnswer::Challenge(_)) => Ended::Challenged,
+            Err(_) => Ended::BadHandshake,
+        });
     }
     let (mut session, mut facts, mut name) = (None, None, None);
     if terms.tls.is_some() {
@@ -134,7 +139,9 @@ async fn end_tls(
     served: &Served,
 ) -> Result<handshake::Established, Ended> {
     let Some(tls) = &served.terms.tls else { return Err(Ended::TlsFailed) };
-    let reason = match timeout_at(patience, handshake::accept(client, first, &tls.0)).await {
+    let challenges = served.terms.challenges.as_ref().map(|set| &*set.0);
+    let reason = match timeout_at(patience, handshake::accept(client, first, &tls.0, challenges)).await {
+        Ok(Err(HandshakeError::Challenged)) => return Err(Ended::Challenged),
         Ok(Ok(established)) => {
             served.account.count_handshake(established.facts.is_resumed);
             return Ok(established);

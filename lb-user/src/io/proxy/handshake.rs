@@ -3,9 +3,10 @@
 //! Owns their course. For how long they may last the connection decides; what is offered, and to whom, says the configuration they are
 //! given. Never moves data: what comes with the last message of a handshake is handed on.
 
+use super::Challenges;
 use super::wire::{Session, flush};
 use rustls::pki_types::ServerName;
-use rustls::server::Acceptor;
+use rustls::server::{Acceptor, ClientHello};
 use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConfig};
 use std::io;
 use std::sync::Arc;
@@ -28,7 +29,13 @@ pub(super) enum HandshakeError {
     /// There is no certificate for the name the client asked for.
     #[error("no certificate for this name")]
     UnknownName,
+    /// It was made by an authority to see whose a name is, and it has seen it.
+    #[error("an authority asked whose a name is")]
+    Challenged,
 }
+
+/// The protocol that such a handshake asks for, alone: RFC 8737 §6.2.
+const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// A session, and what came on it already.
 pub(super) struct Established {
@@ -57,6 +64,7 @@ pub(super) async fn accept(
     tcp: &TcpStream,
     first: &[u8],
     config: &Arc<ServerConfig>,
+    challenges: Option<&Challenges>,
 ) -> Result<Established, HandshakeError> {
     let (mut acceptor, mut bytes) = (Acceptor::default(), first.to_vec());
     let accepted = loop {
@@ -75,6 +83,12 @@ pub(super) async fn accept(
         }
     };
     let server_name = accepted.client_hello().server_name().map(str::to_owned);
+    if let Some(asked) = challenge(&accepted.client_hello(), challenges) {
+        let connection = accepted.into_connection(asked).map_err(|(error, _)| error)?;
+        let mut session = finish(tcp, connection.into(), server_name).await?.session;
+        session.close(tcp);
+        return Err(HandshakeError::Challenged);
+    }
     if config.cert_resolver.resolve(accepted.client_hello()).is_none() {
         let _ = tcp.try_write(&UNRECOGNIZED_NAME);
         return Err(HandshakeError::UnknownName);
@@ -89,6 +103,15 @@ pub(super) async fn accept(
         }
     };
     finish(tcp, connection.into(), server_name).await
+}
+
+/// How to answer an authority that asks whose a name is, if it is one and that was announced.
+fn challenge(hello: &ClientHello<'_>, challenges: Option<&Challenges>) -> Option<Arc<ServerConfig>> {
+    let challenges = challenges?;
+    if !hello.alpn()?.eq([ACME_TLS]) {
+        return None;
+    }
+    challenges.sessions.get(&hello.server_name()?.to_ascii_lowercase()).cloned()
 }
 
 /// With a backend, that must prove to be the one of that name.

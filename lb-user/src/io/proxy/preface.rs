@@ -3,9 +3,10 @@
 //! Owns reading it, within a time and a bound. What has been read and does not belong to it is left for whoever comes next.
 
 use crate::core::proxy::{
-    self, ClientHello, HEAD_BYTES_MAX, HEADER_BYTES_MAX, HELLO_BYTES_MAX, Header, peek,
+    self, ClientHello, HEAD_BYTES_MAX, HEADER_BYTES_MAX, HELLO_BYTES_MAX, Header, RequestAnswer, peek,
 };
 use socket2::SockRef;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use tokio::net::TcpStream;
@@ -59,16 +60,17 @@ pub(super) async fn hello(
     read(client, bytes, (HELLO_BYTES_MAX, patience), peek).await
 }
 
-/// Answers a request with where it is to be made.
+/// Answers a request with where it is to be made, or an authority that asks whose a name is.
 pub(super) async fn redirect(
     client: &TcpStream,
     bytes: &mut Vec<u8>,
-    (vip, https_port): (SocketAddr, u16),
+    (vip, https_port, challenges): (SocketAddr, u16, Option<&BTreeMap<String, String>>),
     patience: Instant,
-) -> io::Result<()> {
+) -> io::Result<RequestAnswer> {
     let limits = (HEAD_BYTES_MAX, patience);
-    let answer = read(client, bytes, limits, |head| proxy::redirect(head, vip, https_port)).await?;
-    let mut unsent = &answer[..];
+    let decide = |head: &[u8]| proxy::redirect(head, vip, https_port, challenges);
+    let answer = read(client, bytes, limits, decide).await?;
+    let mut unsent = answer.bytes();
     let sending = async {
         while !unsent.is_empty() {
             client.writable().await?;
@@ -93,5 +95,5 @@ pub(super) async fn redirect(
     };
     // It has been sent, in any case.
     let _: Result<io::Result<()>, _> = timeout_at(patience, sending).await;
-    Ok(())
+    Ok(answer)
 }

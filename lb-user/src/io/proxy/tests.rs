@@ -6,12 +6,12 @@ mod tls;
 
 use super::*;
 use crate::core::proxy::TableBackend;
-use crate::model::{Family, SchedulerKind};
+use crate::model::{AtLimit, Family, ProxyVersion, SchedulerKind, WhenDown};
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -38,6 +38,7 @@ pub(super) fn terms() -> Terms {
         tls: None,
         backend_tls: None,
         redirect: None,
+        challenges: None,
     }
 }
 

@@ -126,6 +126,13 @@ impl Session {
         Ok((Self { connection, has_ended, has_closed: false }, first))
     }
 
+    /// Says that nothing more comes, if that goes at once.
+    pub(super) fn close(&mut self, tcp: &TcpStream) {
+        self.connection.send_close_notify();
+        // Whether it arrives is the other side's concern.
+        let _ = self.try_flush(tcp);
+    }
+
     fn try_read(&mut self, tcp: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
         if self.has_ended {
             return Ok(0);

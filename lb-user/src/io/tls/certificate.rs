@@ -28,6 +28,29 @@ impl Certificate {
     }
 }
 
+/// What the first certificate in some PEM says; `None`: there is none.
+pub fn first_certificate(pem: &[u8]) -> Option<CertificateFacts> {
+    let first = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    CertificateFacts::of(&first).ok()
+}
+
+/// The files that are meant. For a certificate that an authority has not given out yet that is the best of those it gave out before: one
+/// that is for the most of its names, and of these the one that lasts longest. `None`: there is none yet.
+pub(super) fn meant(files: &CertificateFiles) -> Option<CertificateFiles> {
+    if files.acme.is_empty() || files.file.exists() {
+        return Some(files.clone());
+    }
+    let kept = std::fs::read_dir(files.file.parent()?).ok()?.flatten().map(|entry| entry.path());
+    let kept = kept.filter(|path| path.extension().is_some_and(|extension| extension == "pem"));
+    let judged = kept.filter_map(|file| {
+        let facts = first_certificate(&std::fs::read(&file).ok()?)?;
+        let names = facts.names.iter().filter(|name| files.acme.contains(name)).count();
+        (names > 0).then_some(((names, facts.not_after), file))
+    });
+    let (_, file) = judged.max()?;
+    Some(CertificateFiles { file, ..files.clone() })
+}
+
 /// Reads a certificate, those that lead from it to an authority, and its key.
 pub(super) fn load(files: &CertificateFiles) -> Result<Certificate, TlsError> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.file)?)

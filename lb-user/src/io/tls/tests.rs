@@ -46,7 +46,7 @@ impl Folder {
         let key = KeyPair::generate().expect("a key");
         let certificate = parameters.signed_by(&key, &self.authority).expect("a certificate");
         self.write(file, &(certificate.pem() + &key.serialize_pem()));
-        CertificateFiles { file: self.path(file), key: None }
+        CertificateFiles { file: self.path(file), key: None, acme: Vec::new() }
     }
 
     fn terms(&self, certificates: Vec<CertificateFiles>) -> TlsTerms {
@@ -222,7 +222,7 @@ fn files_that_are_of_no_use_are_named_with_what_is_wrong() {
         let loaded = server(&folder.terms(vec![files]), &secret());
         loaded.map(drop).map_err(|error| error.to_string()).expect_err("refused")
     };
-    let file = |name: &str| CertificateFiles { file: folder.path(name), key: None };
+    let file = |name: &str| CertificateFiles { file: folder.path(name), key: None, acme: Vec::new() };
     let with_key = |name: &str| CertificateFiles { key: Some(folder.path(name)), ..right.clone() };
     for (error, name, words) in [
         (load(file("gone.pem")), "gone.pem", "No such file"),

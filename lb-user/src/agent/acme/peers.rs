@@ -1,0 +1,110 @@
+//! What nodes that serve the same names tell each other: when, and what a node takes of it.
+
+use super::{Exchanged, facts, wanted};
+use crate::agent::certificates::now;
+use crate::agent::state::Agent;
+use crate::api::EventKind;
+use crate::core::acme::{Item, Shared};
+use crate::io::acme::kept;
+use crate::io::share::{exchange, listen, serve};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+/// Nodes tell each other what they have that often, besides whenever there is news.
+const EXCHANGED_EVERY: Duration = Duration::from_secs(30);
+/// As long as it fails.
+const TRIED_EVERY: Duration = Duration::from_secs(2);
+
+impl Agent {
+    /// Opens the socket for other nodes where that failed before, and asks them for what they know when it is time.
+    pub(super) fn exchange_with_peers(&mut self) {
+        let (Some(sync), Some(key)) = (&self.config.sync, &self.issuing.key) else { return };
+        if self.issuing.exchanged_next.is_some_and(|next| next > Instant::now()) {
+            return;
+        }
+        if self.issuing.listening.is_none() {
+            let peers = sync.peers.iter().map(SocketAddr::ip).collect();
+            let (address, key, told) = (sync.address, key.clone(), self.issuing.to_told.clone());
+            self.issuing.listening = Some(tokio::spawn(async move {
+                // An agent that goes may have it for another moment.
+                let listener = loop {
+                    match listen(address).await {
+                        Ok(listener) => break listener,
+                        Err(error) => {
+                            debug!(%address, %error, "nobody can tell this node of certificates yet")
+                        }
+                    }
+                    tokio::time::sleep(TRIED_EVERY).await;
+                };
+                serve(listener, peers, key, told).await;
+            }));
+        }
+        self.tell_peers(None);
+        self.issuing.exchanged_next = Some(Instant::now() + EXCHANGED_EVERY);
+    }
+
+    /// Tells all peers what this node knows, and somebody when each of them has heard it, or cannot.
+    pub(super) fn tell_peers(&self, done: Option<oneshot::Sender<()>>) {
+        let peers = self.config.sync.iter().flat_map(|sync| sync.peers.clone());
+        let (key, shared) = (self.issuing.key.clone(), self.issuing.shared.clone());
+        let to_exchanged = self.issuing.to_exchanged.clone();
+        let exchanges: Vec<_> = key
+            .into_iter()
+            .flat_map(|key| peers.clone().map(move |peer| (peer, key.clone())))
+            .map(|(peer, key)| {
+                let (shared, told) = (shared.clone(), to_exchanged.clone());
+                async move {
+                    let heard = exchange(peer, key, shared).await;
+                    // An agent that is gone needs none.
+                    let _ = told.send(Exchanged { peer, heard }).await;
+                }
+            })
+            .collect();
+        tokio::spawn(async move {
+            futures_util::future::join_all(exchanges).await;
+            // An order that was given up waits for nothing.
+            done.map(|done| done.send(()))
+        });
+    }
+
+    /// An exchange came to its end.
+    pub(super) fn handle_exchanged(&mut self, Exchanged { peer, heard }: Exchanged) {
+        self.issuing.asked.insert(peer);
+        match heard {
+            Ok(shared) => self.take_shared(shared),
+            Err(error) => {
+                debug!(%peer, %error, "not told of certificates");
+                self.issuing.exchanged_next = Some(Instant::now() + TRIED_EVERY);
+            }
+        }
+    }
+
+    /// Takes what another node knows, as far as it is of this node's concern.
+    pub(super) fn take_shared(&mut self, other: Shared) {
+        let Some(acme) = self.config.acme.clone() else { return };
+        let wanted = wanted(&self.config);
+        let accept = |item: &Item, text: &str| match item {
+            Item::Account(directory) => *directory == acme.directory,
+            Item::Certificate(names) => wanted.contains_key(names) && facts(text).is_some(),
+            Item::Challenge(_) => true,
+        };
+        for item in self.issuing.shared.merge(other, now(), accept) {
+            let Some(text) = self.issuing.shared.get(&item).map(str::to_owned) else { continue };
+            match item {
+                Item::Account(_) => {
+                    if let Err(error) = kept::keep_account(&acme, &text) {
+                        let message = format!("acme: another node's account cannot be kept: {error}");
+                        self.journal.record(EventKind::Warning, message);
+                    }
+                }
+                Item::Certificate(names) => {
+                    self.issuing.orders.remove(&names);
+                    self.keep_certificate(&names, &text, "came from another node");
+                }
+                Item::Challenge(_) => self.follow_challenges(),
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What is kept of an authority on the disk: the account, and certificates with their keys, for nobody else to read.
+
+use crate::config::Acme;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The file of an account: another authority has another.
+fn account_file(acme: &Acme) -> PathBuf {
+    let host = acme.directory.strip_prefix("https://").unwrap_or(&acme.directory);
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || ".-".contains(letter);
+    let name: String = host.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+    acme.folder.join(format!("account-{name}.json"))
+}
+
+/// The account with an authority, and when it was made, since 1970.
+pub fn account(acme: &Acme) -> Option<(Duration, String)> {
+    let file = account_file(acme);
+    let made = u64::try_from(fs::metadata(&file).ok()?.mtime()).ok()?;
+    Some((Duration::from_secs(made), fs::read_to_string(&file).ok()?))
+}
+
+/// Keeps it.
+///
+/// # Errors
+/// The folder cannot be made, or not written to.
+pub fn keep_account(acme: &Acme, account: &str) -> io::Result<()> {
+    keep(&account_file(acme), account)
+}
+
+/// A certificate with its key, in PEM.
+pub fn certificate(file: &Path) -> Option<String> {
+    fs::read_to_string(file).ok()
+}
+
+/// Writes a file that only its owner can read, whole or not at all, and its folder where there is none.
+///
+/// # Errors
+/// The folder cannot be made, or not written to.
+pub fn keep(file: &Path, text: &str) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("/"));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // Such a file is made with mode 0600.
+    let mut temporary = tempfile::Builder::new().prefix(".lbctl-").suffix(".tmp").tempfile_in(folder)?;
+    temporary.write_all(text.as_bytes())?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(file).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::AcmeChallenge;
+
+    #[test]
+    fn what_is_kept_is_for_its_owner_alone() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path().join("lib/acme");
+        let directory = "https://ca.example.org:14000/dir".to_owned();
+        let challenge = AcmeChallenge::Http01;
+        let acme = Acme { directory, contact: Vec::new(), challenge, folder: folder.clone(), ca: None };
+        assert_eq!(account(&acme), None);
+        keep_account(&acme, "first").expect("kept");
+        keep_account(&acme, "second").expect("kept anew");
+        assert_eq!(account(&acme).expect("an account").1, "second");
+        let file = folder.join("account-ca.example.org_14000_dir.json");
+        let mode = |path: &Path| fs::metadata(path).expect("a file").mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+        assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "nothing else is left");
+    }
+}

@@ -1,0 +1,95 @@
+//! What holds for connections of a service: times, limits, and what is spoken on either side.
+//!
+//! Owns the words alone. Large parts are shared by all threads, and equal where they are one and the same.
+
+use super::IdleTimeouts;
+use crate::model::{AtLimit, ProxyVersion, WhenDown};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What holds for all connections of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// How long a backend may take to accept.
+    pub connect: Duration,
+    /// How long a client may take for what has to come before its data.
+    pub handshake: Duration,
+    /// How long a connection may wait for a backend.
+    pub queue: Duration,
+    /// How long who may be silent.
+    pub idle: IdleTimeouts,
+    /// How often another backend is tried.
+    pub retries: u32,
+    /// How many connections may wait for a backend.
+    pub max_queue: u32,
+    /// How many connections the service may have over both families; 0 is as many as come.
+    pub max_flows: u32,
+    /// What a connection meets at a limit.
+    pub at_limit: AtLimit,
+    /// What a connection meets without a backend.
+    pub when_down: WhenDown,
+    /// Whose connections begin with a PROXY header.
+    pub accept_proxy_from: Vec<IpNet>,
+    /// What backends are told first.
+    pub send_proxy: Option<ProxyVersion>,
+    /// The end of clients' TLS.
+    pub tls: Option<TlsServer>,
+    /// TLS with backends.
+    pub backend_tls: Option<TlsClient>,
+    /// The port of HTTPS that every request over HTTP/1 is sent to; then there are no backends.
+    pub redirect: Option<u16>,
+    /// What authorities that ask whose a name is are answered.
+    pub challenges: Option<ChallengeSet>,
+}
+
+/// Answers to authorities that give out certificates.
+#[derive(Debug, Default)]
+pub struct Challenges {
+    /// To requests over HTTP, by their tokens: RFC 8555 §8.3.
+    pub answers: BTreeMap<String, String>,
+    /// To handshakes of TLS, by the name in lower case: RFC 8737.
+    pub sessions: BTreeMap<String, Arc<rustls::ServerConfig>>,
+}
+
+/// The same. Two are equal where they are one and the same.
+#[derive(Clone, Debug)]
+pub struct ChallengeSet(pub Arc<Challenges>);
+
+impl PartialEq for ChallengeSet {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ChallengeSet {}
+
+/// How clients' TLS ends here. Two are equal where they are one and the same.
+#[derive(Clone, Debug)]
+pub struct TlsServer(pub Arc<rustls::ServerConfig>);
+
+impl PartialEq for TlsServer {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for TlsServer {}
+
+/// How backends are spoken TLS with. Two are equal where their configurations are one and the same.
+#[derive(Clone, Debug)]
+pub struct TlsClient {
+    /// Whom to trust.
+    pub config: Arc<rustls::ClientConfig>,
+    /// The name that a backend must have a certificate for; without it, its address.
+    pub server_name: Option<rustls::pki_types::ServerName<'static>>,
+}
+
+impl PartialEq for TlsClient {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.server_name == other.server_name
+    }
+}
+
+impl Eq for TlsClient {}

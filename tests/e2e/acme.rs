@@ -1,0 +1,231 @@
+//! Certificates from an authority: a real one (pebble), that looks at names of both nodes' VIPs.
+
+use crate::client::{PATIENCE, client_shell, lbctl, lbctl_json, service_view, vip_a};
+use crate::sync::failover_lab;
+use anyhow::{Context as _, Result, ensure};
+use lb_user::api::{ServiceView, Status};
+use lbctl_tests::lab::{Lab, addresses, poll, processes};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Where the authority is.
+const AUTHORITY: &str = "10.90.0.10";
+/// An authority looks several times, and makes a client wait in between.
+const ISSUED_WITHIN: Duration = Duration::from_secs(60);
+
+/// pebble and its name server, on the client's host.
+struct Pebble {
+    /// Who signs what it gives out; another one with each start.
+    root: PathBuf,
+}
+
+impl Pebble {
+    /// Its certificates last so long.
+    fn start(lab: &Lab, lasts: Duration) -> Result<Self> {
+        let folder = lab.ca_certificate().with_file_name("pebble");
+        std::fs::create_dir_all(&folder)?;
+        let ca = lab.ca_certificate();
+        let script = format!(
+            "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=pebble -keyout key.pem -out web.csr \
+             -addext subjectAltName=IP:{AUTHORITY} 2>&1 && openssl x509 -req -in web.csr -CA {} -CAkey {} \
+             -set_serial 77 -days 2 -copy_extensions copyall -out web.pem 2>&1",
+            ca.display(),
+            ca.with_extension("key").display()
+        );
+        let output = Command::new("sh").args(["-c", &script]).current_dir(&folder).output()?;
+        ensure!(output.status.success(), "{output:?}");
+        let file = |name: &str| folder.join(name).display().to_string();
+        let config = serde_json::json!({ "pebble": {
+            "listenAddress": format!("{AUTHORITY}:14000"),
+            "managementListenAddress": format!("{AUTHORITY}:15000"),
+            "certificate": file("web.pem"),
+            "privateKey": file("key.pem"),
+            "httpPort": 8081,
+            "tlsPort": 443,
+            "certificateValidityPeriod": lasts.as_secs(),
+        }});
+        std::fs::write(folder.join("config.json"), config.to_string())?;
+        let names = format!("{AUTHORITY}:8053");
+        let only_names = ["-http01", "", "-https01", "", "-tlsalpn01", "", "-defaultIPv6", ""];
+        let places = ["-dns01", &names, "-management", "10.90.0.10:8055", "-defaultIPv4", "10.80.0.100"];
+        processes::start(
+            lab,
+            "client",
+            "names",
+            Path::new("pebble-challtestsrv"),
+            &[&only_names[..], &places].concat(),
+        )?;
+        let config = file("config.json");
+        let words = ["PEBBLE_VA_NOSLEEP=1", "pebble", "-config", &config, "-dnsserver", &names];
+        processes::start(lab, "client", "pebble", Path::new("env"), &words)?;
+        let pebble = Self { root: folder.join("root.pem") };
+        poll::until("pebble answers", PATIENCE, || {
+            let root = client_shell(lab, &format!("curl -sSk https://{AUTHORITY}:15000/roots/0"))?;
+            ensure!(root.contains("BEGIN CERTIFICATE"), "{root}");
+            Ok(std::fs::write(&pebble.root, root)?)
+        })?;
+        Ok(pebble)
+    }
+
+    /// From now on it finds that name there.
+    fn place(&self, lab: &Lab, name: &str, at: IpAddr) -> Result<()> {
+        let body = format!("{{\"host\":\"{name}\",\"addresses\":[\"{at}\"]}}");
+        for what in ["clear-a", "add-a"] {
+            client_shell(lab, &format!("curl -sS --fail -d '{body}' http://10.90.0.10:8055/{what}"))?;
+        }
+        Ok(())
+    }
+
+    /// Asks over HTTPS as somebody who trusts it, and nobody else.
+    fn ask(&self, lab: &Lab, name: &str, at: IpAddr) -> Result<String> {
+        let root = self.root.display();
+        let at = if at.is_ipv6() { format!("[{at}]") } else { at.to_string() };
+        let ask = format!(
+            "curl -sS --fail --max-time 5 --cacert {root} --resolve {name}:443:{at} https://{name}/healthz"
+        );
+        client_shell(lab, &ask)
+    }
+}
+
+/// The configuration in which `web-tls` has certificates of that authority.
+fn with_acme(lab: &Lab, node: &str, names: &str, challenge: &str) -> Result<String> {
+    let text = lab.agent_config(node)?;
+    // What an earlier call appended.
+    let text = text.split_once("\n[acme]\n").map_or(&text[..], |(before, _)| before);
+    let head = "[[service.web-tls.tls.certificate]]\n";
+    let (before, after) = text.split_once(head).context("no certificate")?;
+    let rest = after.split_once("\n\n").context("no more tables")?.1;
+    Ok(format!(
+        "{before}{head}acme = [{names}]\n\n{rest}\n[acme]\ndirectory = \"https://{AUTHORITY}:14000/dir\"\nca = \"{}\"\n\
+         contact = \"mailto:ops@example.org\"\nterms_of_service_agreed = true\nchallenge = \"{challenge}\"\nfolder = \"{}\"\n\n",
+        lab.ca_certificate().display(),
+        folder(lab, node).display(),
+    ))
+}
+
+fn folder(lab: &Lab, node: &str) -> PathBuf {
+    lab.agent_config_path(node).with_file_name("acme")
+}
+
+fn apply(lab: &Lab, names: &str, challenge: &str, more: &str) -> Result<()> {
+    for node in ["lb1", "lb2"] {
+        let text = with_acme(lab, node, names, challenge)?;
+        lab.write_agent_config(node, &format!("{text}{more}"))?;
+        let output = lab.lbctl(node)?.arg("apply").output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// The serial number of what a VIP shows for that name.
+fn serial(lab: &Lab, name: &str, at: IpAddr) -> Result<String> {
+    let at = SocketAddr::new(at, 443);
+    let ask = format!(
+        "openssl s_client -connect {at} -servername {name} </dev/null 2>/dev/null | openssl x509 -noout -serial"
+    );
+    client_shell(lab, &ask)
+}
+
+/// All that a node keeps, by its name, without what others may read.
+fn kept(lab: &Lab, node: &str) -> Result<Vec<String>> {
+    let folder = folder(lab, node);
+    ensure!(std::fs::metadata(&folder)?.mode() & 0o777 == 0o700, "others may look into {}", folder.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder)? {
+        let entry = entry?;
+        let mode = entry.metadata()?.mode() & 0o777;
+        ensure!(mode == 0o600, "{}: {mode:o}", entry.path().display());
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn challenged(lab: &Lab, node: &str, service: &str) -> Result<u64> {
+    let view: ServiceView = service_view(lab, node, service)?;
+    let ended = view.proxy.context("no view of its connections")?.ended;
+    Ok(ended.get("challenged").copied().unwrap_or_default())
+}
+
+#[test]
+fn both_nodes_get_certificates_of_an_authority_and_renew_them() -> Result<()> {
+    let lab = failover_lab()?;
+    let lasts = Duration::from_secs(30);
+    let pebble = Pebble::start(&lab, lasts)?;
+    let ([a, a6], [b, b6]) = (vip_a(), addresses::vip(addresses::VIP_B));
+    // The authority comes to both nodes, whichever of them asked.
+    pebble.place(&lab, "web.example.org", a)?;
+    pebble.place(&lab, "www.example.org", b)?;
+    apply(&lab, "\"web.example.org\", \"www.example.org\"", "tls-alpn-01", "")?;
+    for (name, at) in
+        [("web.example.org", a), ("web.example.org", b6), ("www.example.org", b), ("www.example.org", a6)]
+    {
+        poll::until(&format!("{name} is served at {at}"), ISSUED_WITHIN, || {
+            pebble.ask(&lab, name, at).map(drop)
+        })?;
+    }
+    let first = serial(&lab, "web.example.org", a)?;
+    ensure!(first == serial(&lab, "web.example.org", b)?, "each node has its own");
+    ensure!(
+        challenged(&lab, "lb1", "web-tls")? > 0 && challenged(&lab, "lb2", "web-tls")? > 0,
+        "it came to one node alone"
+    );
+    let (ours, theirs) = (kept(&lab, "lb1")?, kept(&lab, "lb2")?);
+    ensure!(ours == theirs && ours.len() == 2 && ours[0].starts_with("account-"), "{ours:?} {theirs:?}");
+    for name in &ours {
+        let read = |node| std::fs::read(folder(&lab, node).join(name));
+        ensure!(read("lb1")? == read("lb2")?, "{name} differs");
+    }
+    let said = lbctl(&lab, &["cert", "list"])?;
+    ensure!(said.contains("web.example.org-") && said.contains("www.example.org"), "{said}");
+
+    // It is renewed before it ends, without a request that fails.
+    poll::until("both nodes show another one", lasts, || {
+        pebble.ask(&lab, "web.example.org", a)?;
+        let (one, other) = (serial(&lab, "web.example.org", a)?, serial(&lab, "web.example.org", b)?);
+        ensure!(one != first && one == other, "{one} {other}");
+        Ok(())
+    })?;
+    another_name_is_proved_over_http(&lab, &pebble)?;
+    lab.down()
+}
+
+/// More names are another certificate; until it is there, the one before is shown.
+fn another_name_is_proved_over_http(lab: &Lab, pebble: &Pebble) -> Result<()> {
+    let ([a, _], [b, _]) = (vip_a(), addresses::vip(addresses::VIP_B));
+    pebble.place(lab, "new.example.org", IpAddr::from([10, 80, 0, 21]))?;
+    let names = "\"web.example.org\", \"www.example.org\", \"new.example.org\"";
+    let redirect = "[service.redirect]\nvips = [\"A\", \"B\"]\nport = 8081\nmode = \"redirect-https\"\n\n";
+    apply(lab, names, "http-01", redirect)?;
+    poll::until("it is told why there is none", ISSUED_WITHIN, || {
+        let status: Status = lbctl_json(lab, &["status"])?;
+        let told = |warning: &&String| {
+            warning.contains("acme: no certificate for") && warning.contains("new.example.org")
+        };
+        let warning = status.warnings.iter().find(told).with_context(|| format!("{:?}", status.warnings))?;
+        ensure!(warning.contains("urn:ietf:params:acme:error:"), "{warning}");
+        Ok(())
+    })?;
+    for at in [a, b] {
+        pebble.ask(lab, "web.example.org", at).context("the one before is not shown")?;
+        ensure!(pebble.ask(lab, "new.example.org", at).is_err(), "a certificate for a name nobody proved");
+    }
+    // Another start asks at once.
+    pebble.place(lab, "new.example.org", b)?;
+    lab.kill_agent("lb1", nix::sys::signal::Signal::SIGTERM)?;
+    lab.start_agent("lb1")?;
+    for at in [a, b] {
+        poll::until("the new name is served", ISSUED_WITHIN, || {
+            pebble.ask(lab, "new.example.org", at).map(drop)
+        })?;
+    }
+    ensure!(challenged(lab, "lb2", "redirect")? > 0, "nobody asked over HTTP");
+    poll::until("lb1 keeps it, too", PATIENCE, || {
+        let kept = kept(lab, "lb1")?;
+        ensure!(kept.len() == 3, "{kept:?}");
+        Ok(())
+    })
+}
