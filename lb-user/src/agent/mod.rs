@@ -38,6 +38,7 @@ use crate::core::plan::firewall::Ruleset;
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
 use crate::io::proxy::Proxy;
+use crate::io::return_routes::{self, ReturnRoutes};
 use crate::io::vrrp::VirtualRouters;
 use serving::{Held, Inputs, Places, SocketFile, serve_until_the_end};
 use state::Agent;
@@ -161,7 +162,9 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let syncing = upgrade::share_flows(&config, &dataplane, found, successor.as_ref()).await?;
     let (found, tracked) = mpsc::channel(EVENTS_WAITING);
     let tracking = track::Tracking::new(found);
-    let (notifier, notify_failures) = notify::Notifier::spawn();
+    let (failed, failures) = mpsc::unbounded_channel();
+    let notifier = notify::Notifier::spawn(failed.clone());
+    let return_routes = ReturnRoutes::spawn(failed);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (proxy, proxy_events) = Proxy::spawn(threads, listeners)
         .map_err(|cause| AgentError::System { what: "starting the proxy's threads", cause })?;
@@ -181,6 +184,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         tracking,
         notifier,
         proxy,
+        return_routes,
         issuing,
         journal,
     );
@@ -198,7 +202,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         decisions,
         sync_events,
         tracked,
-        notify_failures,
+        failures,
         proxy_events,
         acme_events,
     };
@@ -225,6 +229,9 @@ pub async fn detach(config: &Config) -> Result<bool, AgentError> {
     let _claim = uniqueness::claim(&config.node.name, &config.control.socket, pin_dir)
         .map_err(UniquenessError::not_detached)?;
     let was_there = dataplane::detach(pin_dir)?;
+    if let Err(error) = return_routes::remove_all().await {
+        warn!(%error, "rules for the answers to transparent connections stay");
+    }
     let interfaces = Interfaces::open()?;
     for (interface, address) in vips::possible_places(config) {
         interfaces.remove(&interface, address).await?;

@@ -31,10 +31,9 @@ pub(super) struct Notifier {
 }
 
 impl Notifier {
-    /// Starts it; what went wrong comes by the channel, in words.
-    pub(super) fn spawn() -> (Self, mpsc::UnboundedReceiver<String>) {
+    /// Starts it; what went wrong goes to the channel, in words.
+    pub(super) fn spawn(failed: mpsc::UnboundedSender<String>) -> Self {
         let (queue, mut waiting) = mpsc::channel::<Told>(WAITING_MAX);
-        let (failed, failures) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             while let Some(Told { notify, content, what }) = waiting.recv().await {
                 if let Err(error) = command::run(&notify.words, &content, notify.timeout).await {
@@ -43,7 +42,7 @@ impl Notifier {
                 }
             }
         });
-        (Self { queue, task }, failures)
+        Self { queue, task }
     }
 
     /// Waits until all have been told.

@@ -43,6 +43,9 @@ fn duty(service: &Service) -> Option<Duty> {
     match service.mode {
         Mode::Dsr => Some(Duty::HoldVip),
         Mode::Nat if service.keep_source => Some(Duty::RouteBack),
+        Mode::Tcp | Mode::Tls if service.proxy.as_ref().is_some_and(|proxy| proxy.transparent) => {
+            Some(Duty::RouteBack)
+        }
         _ => None,
     }
 }
@@ -237,6 +240,10 @@ fn guide(config: &Config, service: &Service) -> Guide {
             notes.push("The nodes' own forwarding is for what backends send beside their answers.".into());
             notes.push("Clients in the network of the backends are answered past the node: they need mode nat without \
                         keep_source, or dsr.".into());
+            if service.proxy.is_some() {
+                notes.push("Nobody but the nodes connects to the backends' ports by way of a node: their answers are taken \
+                            for the nodes'.".into());
+            }
         }
     }
     if !on_backends.is_empty() {

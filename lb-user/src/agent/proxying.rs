@@ -34,6 +34,9 @@ impl Agent {
             Some((key.clone(), plan))
         };
         let plans: BTreeMap<_, _> = self.desired.proxied.iter().filter_map(plan).collect();
+        let transparent = plans.values().filter(|plan| plan.terms.transparent);
+        let answering = transparent.flat_map(|plan| plan.backends.iter().map(|backend| backend.address));
+        self.return_routes.follow(answering.collect());
         self.proxy.follow(plans);
         self.tell_of_listening();
     }
@@ -192,6 +195,7 @@ fn terms(
         when_down: steering.when_down,
         accept_proxy_from: proxy.accept_proxy_from,
         send_proxy: proxy.send_proxy,
+        transparent: proxy.transparent,
         tls,
         backend_tls,
         redirect: service.https_port,

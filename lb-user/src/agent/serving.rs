@@ -110,7 +110,7 @@ pub(super) struct Inputs {
     pub(super) decisions: mpsc::UnboundedReceiver<Decision>,
     pub(super) sync_events: mpsc::UnboundedReceiver<sync::SyncEvent>,
     pub(super) tracked: mpsc::Receiver<track::Tracked>,
-    pub(super) notify_failures: mpsc::UnboundedReceiver<String>,
+    pub(super) failures: mpsc::UnboundedReceiver<String>,
     pub(super) proxy_events: mpsc::Receiver<ProxyEvent>,
     pub(super) acme_events: acme::AcmeEvents,
 }
@@ -142,7 +142,7 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs, signals: &mut Signal
             Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
             Some(event) = inputs.sync_events.recv() => agent.handle_sync_event(event),
             Some(tracked) = inputs.tracked.recv() => agent.handle_tracked(tracked),
-            Some(words) = inputs.notify_failures.recv() => agent.journal.record(EventKind::Warning, words),
+            Some(words) = inputs.failures.recv() => agent.journal.record(EventKind::Warning, words),
             Some(event) = inputs.proxy_events.recv() => agent.handle_proxy_event(event),
             Some(event) = inputs.acme_events.next() => agent.handle_acme(event),
             Some(command) = inputs.commands_in.recv() => {
@@ -171,5 +171,6 @@ async fn leave(mut agent: Agent, inputs: &mut Inputs) {
     agent.take_back().await;
     agent.leave_vrrp(&mut inputs.decisions).await;
     agent.notifier.finish().await;
+    agent.return_routes.finish().await;
     info!("stopping; the kernel keeps forwarding with the last state (`lbctl detach` ends that)");
 }

@@ -21,6 +21,7 @@ use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, Swe
 use crate::io::interface::Interfaces;
 use crate::io::neighbour;
 use crate::io::proxy::Proxy;
+use crate::io::return_routes::ReturnRoutes;
 use crate::io::vrrp::{RouterKey, VirtualRouters};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -75,6 +76,8 @@ pub(super) struct Agent {
     pub(super) notifier: Notifier,
     /// Serves connections that end here.
     pub(super) proxy: Proxy,
+    /// Where answers to transparent connections go.
+    pub(super) return_routes: ReturnRoutes,
     /// Certificates that an authority is asked for.
     pub(super) issuing: Issuing,
     /// The files of TLS that are in force.
@@ -110,6 +113,7 @@ impl Agent {
         tracking: Tracking,
         notifier: Notifier,
         proxy: Proxy,
+        return_routes: ReturnRoutes,
         issuing: Issuing,
         journal: Journal,
     ) -> Self {
@@ -141,6 +145,7 @@ impl Agent {
             tracking,
             notifier,
             proxy,
+            return_routes,
             issuing,
             certificates,
             backend_tls_failures: BTreeMap::new(),

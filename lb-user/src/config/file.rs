@@ -168,6 +168,7 @@ pub(super) struct FileProxy {
     pub(super) max_queue: Option<i64>,
     pub(super) accept_proxy_from: Option<OneOrMany<String>>,
     pub(super) send_proxy: Option<String>,
+    pub(super) transparent: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

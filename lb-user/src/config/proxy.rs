@@ -29,6 +29,8 @@ pub struct ProxyTerms {
     pub accept_proxy_from: Vec<IpNet>,
     /// The PROXY header that backends are sent first.
     pub send_proxy: Option<ProxyVersion>,
+    /// Whether backends see clients' own addresses as the source, and answer by way of this node.
+    pub transparent: bool,
 }
 
 impl Default for ProxyTerms {
@@ -44,6 +46,7 @@ impl Default for ProxyTerms {
             max_queue: 1024,
             accept_proxy_from: Vec::new(),
             send_proxy: None,
+            transparent: false,
         }
     }
 }
@@ -72,9 +75,9 @@ impl fmt::Display for ProxyTerms {
             f.write_str(", accept_proxy_from ")?;
             write_list(f, &self.accept_proxy_from)?;
         }
-        match self.send_proxy {
-            Some(version) => write!(f, ", send_proxy {version}"),
-            None => Ok(()),
+        if let Some(version) = self.send_proxy {
+            write!(f, ", send_proxy {version}")?;
         }
+        if self.transparent { f.write_str(", transparent") } else { Ok(()) }
     }
 }

@@ -13,6 +13,7 @@ pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;
 pub mod proxy;
+pub mod return_routes;
 pub mod share;
 pub mod sync;
 pub mod tls;

@@ -181,6 +181,7 @@ fn proxy_parts(old: &ProxyTerms, new: &ProxyTerms) -> Vec<String> {
     let list = |list: &[ipnet::IpNet]| if list.is_empty() { "none".to_owned() } else { joined(list) };
     part(&mut parts, "accept_proxy_from", list(&old.accept_proxy_from), list(&new.accept_proxy_from));
     part(&mut parts, "send_proxy", or_none(&old.send_proxy), or_none(&new.send_proxy));
+    part(&mut parts, "transparent", old.transparent, new.transparent);
     parts
 }
 

@@ -185,6 +185,9 @@ fn proxy_keys(proxy: &ProxyTerms) -> Vec<(&'static str, Value)> {
         keys.push(("accept_proxy_from", one_or_many(&proxy.accept_proxy_from)));
     }
     keys.extend(proxy.send_proxy.map(|version| ("send_proxy", version.as_str().into())));
+    if proxy.transparent {
+        keys.push(("transparent", true.into()));
+    }
     keys
 }
 

@@ -78,8 +78,8 @@ pub(super) fn proxy() -> impl Strategy<Value = ProxyTerms> {
     let numbers = (vec(millis(1..4), 6), 0..3_u32, 0..3_u32);
     let send = prop_oneof![Just(None), Just(Some(ProxyVersion::V1)), Just(Some(ProxyVersion::V2))];
     let from = vec((0..3_u8).prop_map(|net| format!("10.{net}.0.0/16").parse().unwrap()), 0..3);
-    (numbers, send, from).prop_map(|((times, retries, max_queue), send_proxy, accept_proxy_from)| {
-        ProxyTerms {
+    (numbers, send, from, any::<bool>()).prop_map(
+        |((times, retries, max_queue), send_proxy, accept_proxy_from, transparent)| ProxyTerms {
             connect_timeout: times[0],
             handshake_timeout: times[1],
             queue_timeout: times[2],
@@ -90,6 +90,7 @@ pub(super) fn proxy() -> impl Strategy<Value = ProxyTerms> {
             max_queue,
             accept_proxy_from,
             send_proxy,
-        }
-    })
+            transparent,
+        },
+    )
 }

@@ -71,6 +71,7 @@ impl Validator<'_> {
             max_queue: max_queue?,
             accept_proxy_from: accept_proxy_from?,
             send_proxy: send_proxy?,
+            transparent: file.transparent.unwrap_or(default.transparent),
         }))
     }
 }

@@ -7,9 +7,12 @@ use super::handshake::{self, HandshakeError, TlsFacts};
 use super::wire::Session;
 use crate::core::certificate::CertificateFacts;
 use crate::core::proxy::{TlsTold, write};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
@@ -41,6 +44,9 @@ pub(super) async fn reach(address: SocketAddr, wanted: &Wanted<'_>) -> io::Resul
 async fn connect(address: SocketAddr, wanted: &Wanted<'_>) -> io::Result<Reached> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_nodelay(true)?;
+    if wanted.terms.transparent && wanted.client.is_ipv4() == address.is_ipv4() {
+        show_client(&socket, wanted.client.ip())?;
+    }
     let stream = socket.connect(address).await?;
     let header = header(wanted);
     let Some(tls) = &wanted.terms.backend_tls else {
@@ -56,6 +62,17 @@ async fn connect(address: SocketAddr, wanted: &Wanted<'_>) -> io::Result<Reached
         })?;
     let (session, first) = (Some(established.session), established.first);
     Ok(Reached { stream, session, first, unsent: Vec::new() })
+}
+
+/// Lets the connection come from the client's address, with any port that is free towards the backend.
+fn show_client(socket: &TcpSocket, client: IpAddr) -> io::Result<()> {
+    let options = SockRef::from(socket);
+    match client {
+        IpAddr::V4(_) => options.set_ip_transparent_v4(true)?,
+        IpAddr::V6(_) => options.set_ip_transparent_v6(true)?,
+    }
+    setsockopt(socket, IpBindAddressNoPort, &true)?;
+    socket.bind(SocketAddr::new(client, 0))
 }
 
 fn header(wanted: &Wanted<'_>) -> Vec<u8> {

@@ -34,6 +34,8 @@ pub struct Terms {
     pub accept_proxy_from: Vec<IpNet>,
     /// What backends are told first.
     pub send_proxy: Option<ProxyVersion>,
+    /// Whether backends see clients' own addresses as the source; somebody else sees to it that their answers come here.
+    pub transparent: bool,
     /// The end of clients' TLS.
     pub tls: Option<TlsServer>,
     /// TLS with backends.

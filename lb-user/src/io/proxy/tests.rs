@@ -35,6 +35,7 @@ pub(super) fn terms() -> Terms {
         when_down: WhenDown::Reset,
         accept_proxy_from: Vec::new(),
         send_proxy: None,
+        transparent: false,
         tls: None,
         backend_tls: None,
         redirect: None,
