@@ -12,6 +12,7 @@ pub mod flood;
 pub mod flow_sync;
 pub mod frame_text;
 pub mod health;
+pub mod mysql;
 pub mod plan;
 pub mod probe;
 pub mod proxy;

@@ -1,0 +1,3 @@
+//! MySQL and MariaDB, as far as no socket is needed: what is said on the wire, what a statement is, and where it runs.
+
+pub mod protocol;
