@@ -12,6 +12,7 @@ mod flood;
 mod instances;
 mod interop;
 mod limits;
+mod metrics;
 mod modes;
 mod moves;
 mod packets;

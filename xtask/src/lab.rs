@@ -30,6 +30,7 @@ const TESTS: &[Package] = &[
     Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("keepalived", "keepalived").with_service("keepalived"),
     Package::program("pebble", "pebble"),
+    Package::program("prometheus", "promtool").with_service("prometheus"),
     // For libFuzzer.
     Package::program("g++", "c++"),
 ];

@@ -14,6 +14,7 @@ mod firewall;
 mod flood;
 mod host;
 mod journal;
+mod metrics;
 mod notify;
 mod probe;
 mod proxying;
@@ -21,6 +22,7 @@ mod serving;
 mod state;
 mod sweeping;
 mod sync;
+mod tick;
 mod trace;
 mod track;
 mod uniqueness;
@@ -36,8 +38,9 @@ use crate::api::{Event, EventKind};
 use crate::config::{Config, LoadError};
 use crate::core::plan::firewall::Ruleset;
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
+use crate::io::hand_over::Listeners;
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
-use crate::io::proxy::Proxy;
+use crate::io::proxy::{Proxy, ProxyEvent};
 use crate::io::return_routes::{self, ReturnRoutes};
 use crate::io::vrrp::VirtualRouters;
 use serving::{Held, Inputs, Places, SocketFile, serve_until_the_end};
@@ -165,10 +168,11 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (failed, failures) = mpsc::unbounded_channel();
     let notifier = notify::Notifier::spawn(failed.clone());
     let return_routes = ReturnRoutes::spawn(failed);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let (proxy, proxy_events) = Proxy::spawn(threads, listeners)
-        .map_err(|cause| AgentError::System { what: "starting the proxy's threads", cause })?;
+    let (proxy, proxy_events) = spawn_proxy(listeners)?;
     let journal = journal::Journal::new(events.clone());
+    let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
+    let context = Context { commands, events, policy };
+    let metrics = metrics::MetricsEndpoint::new(context.clone());
     let (issuing, acme_events) = acme::Issuing::new(&config);
     let mut agent = Agent::new(
         config_file.to_owned(),
@@ -186,13 +190,12 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         proxy,
         return_routes,
         issuing,
+        metrics,
         journal,
     );
     agent.start(report).await?;
     new_pins.keep();
 
-    let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
-    let context = Context { commands, events, policy };
     let inputs = Inputs {
         commands_in,
         check_results,
@@ -207,6 +210,13 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         acme_events,
     };
     serve_until_the_end(agent, inputs, context, Held { places, claim, socket, listener }).await
+}
+
+/// A proxy with a thread for each CPU.
+fn spawn_proxy(listeners: Listeners) -> Result<(Proxy, mpsc::Receiver<ProxyEvent>), AgentError> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let system = |cause| AgentError::System { what: "starting the proxy's threads", cause };
+    Proxy::spawn(threads, listeners).map_err(system)
 }
 
 /// Reads the files of prefixes that a configuration's rules name, and throws them away: are they right?

@@ -5,6 +5,7 @@ use super::certificates::Certificates;
 use super::checks::{CheckDone, Checks};
 use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
+use super::metrics::MetricsEndpoint;
 use super::notify::Notifier;
 use super::sweeping::{Order, Swept};
 use super::sync::Syncing;
@@ -19,22 +20,17 @@ use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
 use crate::io::interface::Interfaces;
-use crate::io::neighbour;
 use crate::io::proxy::Proxy;
 use crate::io::return_routes::ReturnRoutes;
 use crate::io::vrrp::{RouterKey, VirtualRouters};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::mpsc;
-use tracing::debug;
 
 /// Above this share of a table's entries in use, the operator is warned.
 pub(super) const FILL_WARNING_PERCENT: u64 = 80;
-
-/// Shorter than the kernel keeps an unused neighbour entry.
-const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 
 /// The state. Only its own task ever sees it.
 pub(super) struct Agent {
@@ -80,6 +76,8 @@ pub(super) struct Agent {
     pub(super) return_routes: ReturnRoutes,
     /// Certificates that an authority is asked for.
     pub(super) issuing: Issuing,
+    /// The endpoint for those who collect figures.
+    pub(super) metrics: MetricsEndpoint,
     /// The files of TLS that are in force.
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
@@ -94,7 +92,7 @@ pub(super) struct Agent {
     pub(super) started: Instant,
     pub(super) flood: FloodWatch,
     fill_warned: bool,
-    neighbours_resolved: Option<Instant>,
+    pub(super) neighbours_resolved: Option<Instant>,
 }
 
 impl Agent {
@@ -115,6 +113,7 @@ impl Agent {
         proxy: Proxy,
         return_routes: ReturnRoutes,
         issuing: Issuing,
+        metrics: MetricsEndpoint,
         journal: Journal,
     ) -> Self {
         let certificates = Certificates::new(&config);
@@ -147,6 +146,7 @@ impl Agent {
             proxy,
             return_routes,
             issuing,
+            metrics,
             certificates,
             backend_tls_failures: BTreeMap::new(),
             upgrade: None,
@@ -341,38 +341,6 @@ impl Agent {
             self.journal.record(EventKind::Warning, message);
         }
         self.fill_warned = full;
-    }
-
-    /// Slow starts move on with time, and what failed is tried again.
-    pub(super) async fn handle_tick(&mut self) {
-        if self.checks.any_ramping(Instant::now()) {
-            self.steer_or_record();
-        }
-        self.take_back_unconfirmed().await;
-        self.watch_floods();
-        self.watch_sync();
-        self.track_dataplane().await;
-        if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {
-            self.neighbours_resolved = Some(Instant::now());
-            self.resolve_unchecked();
-        }
-        self.retry_vips().await;
-        self.listen_again();
-        self.watch_certificates();
-        self.watch_acme();
-        self.announce_vips();
-    }
-
-    /// Health checks keep their backends' neighbour entries alive; the others' need a hand.
-    fn resolve_unchecked(&self) {
-        let mut resolver = neighbour::Resolver::default();
-        for service in self.config.services.values().filter(|service| service.health.is_none()) {
-            for address in service.backends.iter().flat_map(|backend| &backend.addresses) {
-                if let Err(error) = resolver.resolve(address.ip()) {
-                    debug!(%address, %error, "not resolved");
-                }
-            }
-        }
     }
 
     pub(super) fn no_service(&self, name: &crate::model::ServiceName) -> ApiError {

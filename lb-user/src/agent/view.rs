@@ -2,12 +2,13 @@
 
 use super::state::{Agent, FILL_WARNING_PERCENT};
 use crate::api::{
-    AddressView, BackendView, CounterView, CountersView, FlowView, InterfaceView, ServiceView, Snapshot,
-    Status, TableView, VipView,
+    AddressView, BackendView, CounterView, CountersView, FlowView, InterfaceView, ProcessView, ServiceView,
+    Snapshot, Status, TableView, VipView,
 };
 use crate::config::{Backend, Service};
 use crate::core::plan::{BackendEntry, Image, SteeringKey, name_hash};
 use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry, Table};
+use crate::io::process;
 use crate::model::{BackendHealth, BackendName, Family, HealthState, ServiceName};
 use lb_ebpf::abi::service_account;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,10 @@ impl Agent {
         let waiting = self.waiting.iter().map(|change| super::change::waits(change));
         let full = tables.iter().filter_map(fill_warning);
         let own = self.warnings.iter().cloned().chain(self.flood_warning()).chain(self.proxy_warnings());
-        let own = own.chain(self.certificates.warnings()).chain(self.issuing.warnings());
+        let own = own
+            .chain(self.certificates.warnings())
+            .chain(self.issuing.warnings())
+            .chain(self.metrics.warning());
         own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 
@@ -71,6 +75,13 @@ impl Agent {
         let takes_flows = |service: &&ServiceView| {
             service.backends.iter().any(|backend| backend.addresses.iter().any(|address| address.slots > 0))
         };
+        let figures = process::figures();
+        let process = ProcessView {
+            cpu_ms: u64::try_from(figures.cpu.as_millis()).unwrap_or(u64::MAX),
+            resident_bytes: figures.resident_bytes,
+            open_files: figures.open_files,
+            threads: figures.threads,
+        };
         let has_backends = |service: &&ServiceView| {
             let configured = config.services.get(&service.name);
             configured.is_none_or(|service| service.mode.has_backends())
@@ -86,6 +97,7 @@ impl Agent {
             runtime_changes: self.runtime_changes,
             interfaces: interfaces.collect(),
             vips: vips.collect(),
+            process,
             warnings: self.all_warnings(&tables),
             tables,
             services: services.len() as u64,

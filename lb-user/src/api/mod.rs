@@ -10,8 +10,10 @@ mod command;
 mod error;
 mod explain;
 mod firewall;
+pub mod metrics;
 mod peer;
 mod probe;
+mod process;
 pub mod server;
 mod sync;
 mod tls;
@@ -30,6 +32,7 @@ pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
 pub use probe::{Guide, ProbeView};
+pub use process::ProcessView;
 pub use sync::{SyncPeerView, SyncView};
 pub use tls::{CertificateView, ReloadedService, TlsView};
 pub use trace::{TraceRequest, TracedPacket};

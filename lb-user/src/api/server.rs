@@ -3,7 +3,10 @@
 
 pub use super::peer::Policy;
 use super::peer::{Peer, Right};
+mod metrics;
 mod streams;
+
+pub use metrics::serve_metrics;
 
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,

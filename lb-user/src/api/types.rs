@@ -50,6 +50,9 @@ pub struct Status {
     pub services: u64,
     /// Services where no backend takes new flows.
     pub services_without_backend: u64,
+    /// What the agent takes of the machine.
+    #[serde(default)]
+    pub process: super::ProcessView,
     /// Things the operator should know.
     pub warnings: Vec<String>,
 }

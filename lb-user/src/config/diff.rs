@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Notify, ProxyTerms,
-    Service, SynCookieMode, TlsTerms, Tracker, Vip,
+    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Metrics, Notify,
+    ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
 };
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
@@ -68,6 +68,8 @@ pub enum Change {
     Notify(Replaced<Option<Notify>>),
     /// Who gives out certificates.
     Acme(Replaced<Option<Acme>>),
+    /// Where figures are shown.
+    Metrics(Replaced<Option<Metrics>>),
     /// Something that priorities hang on.
     Tracker(TrackerName, Replaced<Option<Tracker>>),
     /// A VIP that was not there.
@@ -158,6 +160,7 @@ impl Change {
             | Self::Timeouts(_)
             | Self::Notify(_)
             | Self::Acme(_)
+            | Self::Metrics(_)
             | Self::Tracker(..)
             | Self::VipAdded(..)
             | Self::VipRemoved(_)
@@ -198,6 +201,7 @@ fn step(config: &mut Config, change: Change) {
         Change::Sync(sync) => config.sync = sync.new,
         Change::Notify(notify) => config.notify = notify.new,
         Change::Acme(acme) => config.acme = acme.new,
+        Change::Metrics(metrics) => config.metrics = metrics.new,
         Change::Tracker(name, Replaced { new: Some(tracker), .. }) => {
             drop(config.trackers.insert(name, tracker))
         }

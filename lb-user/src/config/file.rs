@@ -33,6 +33,7 @@ pub(super) struct File {
     pub(super) track: BTreeMap<String, FileTracker>,
     pub(super) notify: Option<FileNotify>,
     pub(super) acme: Option<FileAcme>,
+    pub(super) metrics: Option<FileMetrics>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -190,6 +191,12 @@ pub(super) struct FileCertificate {
     pub(super) file: Option<String>,
     pub(super) key: Option<String>,
     pub(super) acme: Option<OneOrMany<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileMetrics {
+    pub(super) listen: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,7 @@
 //! Makes arbitrary configurations for property tests, and writes them as files.
 
 mod ended_here;
+mod track;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -245,35 +246,44 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             }
         },
     );
-    let rest = (option::of(sync()), trackers(), option::of(notify()), ended_here::acme());
+    let rest = (
+        option::of(sync()),
+        track::trackers(),
+        option::of(track::notify()),
+        ended_here::acme(),
+        option::of(ended_here::metrics()),
+    );
     let parts = (node, control, dataplane, vips(), services(), firewall(), rest);
-    parts.prop_map(|(node, control, dataplane, vips, services, firewall, (sync, trackers, notify, acme))| {
-        let mut port = 80;
-        let name = |(name, mut service): (String, Service)| {
-            port += 2;
-            service.port += port;
-            if service.mode == Mode::Dsr {
-                let addresses = service.backends.iter_mut().flat_map(|backend| &mut backend.addresses);
-                addresses.for_each(|address| address.set_port(service.port));
+    parts.prop_map(
+        |(node, control, dataplane, vips, services, firewall, (sync, trackers, notify, acme, metrics))| {
+            let mut port = 80;
+            let name = |(name, mut service): (String, Service)| {
+                port += 2;
+                service.port += port;
+                if service.mode == Mode::Dsr {
+                    let addresses = service.backends.iter_mut().flat_map(|backend| &mut backend.addresses);
+                    addresses.for_each(|address| address.set_port(service.port));
+                }
+                service.vips = vips.keys().cloned().collect();
+                service.name = name.parse().unwrap();
+                (service.name.clone(), service)
+            };
+            let services = services.into_iter().map(name).collect();
+            Config {
+                node,
+                control,
+                dataplane,
+                vips,
+                services,
+                firewall,
+                sync,
+                trackers,
+                notify,
+                acme: Some(acme),
+                metrics,
             }
-            service.vips = vips.keys().cloned().collect();
-            service.name = name.parse().unwrap();
-            (service.name.clone(), service)
-        };
-        let services = services.into_iter().map(name).collect();
-        Config {
-            node,
-            control,
-            dataplane,
-            vips,
-            services,
-            firewall,
-            sync,
-            trackers,
-            notify,
-            acme: Some(acme),
-        }
-    })
+        },
+    )
 }
 
 fn sync() -> impl Strategy<Value = FlowSync> {
@@ -284,50 +294,6 @@ fn sync() -> impl Strategy<Value = FlowSync> {
             FlowSync { address: at(own), peers: vec![at(peer + 10)], key_file, grace, join_timeout }
         },
     )
-}
-
-/// t1 is always there, as VIPs hang on it.
-fn trackers() -> impl Strategy<Value = BTreeMap<TrackerName, Tracker>> {
-    let command = (millis(100..5000), millis(1..100), 1..9_u32, 1..9_u32).prop_map(
-        |(interval, timeout, rise, fall)| {
-            let words = vec!["/bin/true".to_owned(), "a b".to_owned()];
-            Tracker::Command(TrackedCommand { words, interval, timeout, rise, fall })
-        },
-    );
-    let tracker = prop_oneof![Just(Tracker::Dataplane), "eth[0-9]".prop_map(Tracker::Interface), command];
-    (vec(tracker, 3), 1..=3_usize).prop_map(|(all, count)| {
-        let named = all.into_iter().take(count).enumerate();
-        named.map(|(number, one)| (format!("t{}", number + 1).parse().unwrap(), one)).collect()
-    })
-}
-
-fn notify() -> impl Strategy<Value = Notify> {
-    millis(1..5000).prop_map(|timeout| Notify { words: vec!["/bin/tell".to_owned()], timeout })
-}
-
-fn write_trackers(text: &mut String, config: &Config) {
-    for (name, tracker) in &config.trackers {
-        writeln!(text, "[track.{name}]").unwrap();
-        match tracker {
-            Tracker::Interface(name) => writeln!(text, "interface = {name:?}").unwrap(),
-            Tracker::Service { name, at_least } => {
-                writeln!(text, "service = \"{name}\"\nat_least = {at_least}").unwrap();
-            }
-            Tracker::Dataplane => writeln!(text, "dataplane = true").unwrap(),
-            Tracker::Command(command) => {
-                writeln!(text, "command = {:?}\ninterval = \"{:?}\"", command.words, command.interval)
-                    .unwrap();
-                let TrackedCommand { timeout, rise, fall, .. } = command;
-                writeln!(text, "timeout = \"{timeout:?}\"\nrise = {rise}\nfall = {fall}").unwrap();
-            }
-        }
-    }
-    if let Some(Notify { words, timeout }) = &config.notify {
-        writeln!(text, "[notify]\ncommand = {words:?}\ntimeout = \"{timeout:?}\"").unwrap();
-    }
-    if let Some(acme) = &config.acme {
-        text.push_str(&ended_here::write_acme(acme));
-    }
 }
 
 /// Writes a configuration as a file, except its services.
@@ -378,7 +344,13 @@ pub(super) fn write_without_services(config: &Config) -> String {
             writeln!(text, "track = {{ {} }}", track.join(", ")).unwrap();
         }
     }
-    write_trackers(&mut text, config);
+    track::write(&mut text, config);
+    if let Some(acme) = &config.acme {
+        text.push_str(&ended_here::write_acme(acme));
+    }
+    if let Some(metrics) = config.metrics {
+        writeln!(text, "[metrics]\nlisten = \"{}\"", metrics.listen).unwrap();
+    }
     if let Some(sync) = &config.sync {
         let peers: Vec<String> = sync.peers.iter().map(ToString::to_string).collect();
         writeln!(text, "[sync]\naddress = \"{}\"\npeers = {peers:?}", sync.address).unwrap();

@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod firewall;
 mod locate;
+mod metrics;
 mod proxy;
 mod sync;
 mod tls;
@@ -32,6 +33,7 @@ pub use self::acme::{Acme, acme_file};
 pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
+pub use self::metrics::Metrics;
 pub use self::proxy::ProxyTerms;
 pub use self::sync::{DEFAULT_SYNC_PORT, FlowSync};
 pub use self::tls::{BackendTls, CertificateFiles, ClientCertificates, TlsTerms};
@@ -76,6 +78,8 @@ pub struct Config {
     pub notify: Option<Notify>,
     /// Who gives out certificates.
     pub acme: Option<Acme>,
+    /// Where figures are shown.
+    pub metrics: Option<Metrics>,
 }
 
 /// `[node]`: this machine.

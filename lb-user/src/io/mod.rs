@@ -12,6 +12,7 @@ pub mod interface;
 pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;
+pub mod process;
 pub mod proxy;
 pub mod return_routes;
 pub mod share;

@@ -52,6 +52,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&old.sync, &new.sync).map(Change::Sync));
     changes.extend(replaced(&old.notify, &new.notify).map(Change::Notify));
     changes.extend(replaced(&old.acme, &new.acme).map(Change::Acme));
+    changes.extend(replaced(&old.metrics, &new.metrics).map(Change::Metrics));
     trackers(old, new, changes);
 }
 

@@ -44,6 +44,9 @@ impl Display for Change {
             }
             Self::Sync(sync) => write!(f, "sync: {} → {}", or_none(&sync.old), or_none(&sync.new)),
             Self::Notify(notify) => write!(f, "notify: {} → {}", or_none(&notify.old), or_none(&notify.new)),
+            Self::Metrics(metrics) => {
+                write!(f, "metrics: {} → {}", or_none(&metrics.old), or_none(&metrics.new))
+            }
             Self::Acme(acme) => write!(f, "acme: {} → {}", or_none(&acme.old), or_none(&acme.new)),
             Self::Tracker(name, tracker) => {
                 write!(f, "track {name}: {} → {}", or_none(&tracker.old), or_none(&tracker.new))

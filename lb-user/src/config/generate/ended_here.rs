@@ -2,7 +2,7 @@
 
 use super::millis;
 use crate::config::{
-    Acme, BackendTls, CertificateFiles, ClientCertificates, ProxyTerms, TlsTerms, acme_file,
+    Acme, BackendTls, CertificateFiles, ClientCertificates, Metrics, ProxyTerms, TlsTerms, acme_file,
 };
 use crate::model::{AcmeChallenge, ClientCertificateMode, ProxyVersion, TlsVersion, UnknownName};
 use proptest::collection::vec;
@@ -30,6 +30,10 @@ pub(super) fn acme() -> impl Strategy<Value = Acme> {
             ca,
         },
     )
+}
+
+pub(super) fn metrics() -> impl Strategy<Value = Metrics> {
+    (1_u16..4).prop_map(|port| Metrics { listen: ([127, 0, 0, 1], port).into() })
 }
 
 pub(super) fn write_acme(acme: &Acme) -> String {

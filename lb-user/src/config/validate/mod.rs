@@ -17,12 +17,14 @@ mod track;
 mod vip;
 mod vrrp;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, ConfigErrors};
-use super::file::{File, FileControl, FileDataplane, FileNode, FileTimeouts, OneOrMany};
+use super::file::{File, FileControl, FileDataplane, FileMetrics, FileNode, FileTimeouts, OneOrMany};
 use super::locate::{Complaint, Path, Source};
-use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Node, default_pin_dir};
+use super::metrics::DEFAULT_METRICS;
+use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Metrics, Node, default_pin_dir};
 use crate::model::{AttachMode, NodeName, PortRange, SynCookieMode};
 
 /// What the kernel itself hands out to this machine's own connections.
@@ -105,8 +107,38 @@ impl Validator<'_> {
             None => Some(None),
         };
         let (node, control, dataplane, firewall) = (node?, control?, dataplane?, firewall?);
-        let (sync, notify, acme) = (sync?, notify?, acme?);
-        Some(Config { node, control, dataplane, vips, services, firewall, sync, trackers, notify, acme })
+        let metrics = match &file.metrics {
+            Some(file) => self.metrics(file).map(Some),
+            None => Some(None),
+        };
+        let (sync, notify, acme, metrics) = (sync?, notify?, acme?, metrics?);
+        Some(Config {
+            node,
+            control,
+            dataplane,
+            vips,
+            services,
+            firewall,
+            sync,
+            trackers,
+            notify,
+            acme,
+            metrics,
+        })
+    }
+
+    fn metrics(&mut self, file: &FileMetrics) -> Option<Metrics> {
+        let listen = match &file.listen {
+            Some(text) => {
+                let listen = text.parse::<SocketAddr>().ok().filter(|listen| listen.port() != 0);
+                let wrong = || Complaint::new(format!("{text:?} is no address with a port"));
+                let expected = "an address and port such as \"127.0.0.1:9788\"";
+                let path = Path::of(&["metrics"]).key("listen");
+                listen.or_else(|| self.complain(&path, wrong().expected(expected)))?
+            }
+            None => DEFAULT_METRICS,
+        };
+        Some(Metrics { listen })
     }
 
     fn node(&mut self, file: Option<&FileNode>) -> Option<Node> {

@@ -1,0 +1,147 @@
+//! Figures as a real Prometheus collects them, and the rules that wake operators.
+
+use crate::client::{PATIENCE, client_shell, lbctl, shell, vip_a};
+use crate::sync::failover_lab;
+use anyhow::{Context as _, Result, ensure};
+use lbctl_tests::lab::{Lab, poll, processes};
+use nix::sys::signal::Signal;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Where each node shows its figures.
+const NODES: [(&str, &str); 2] = [("lb1", "10.80.0.2:9788"), ("lb2", "10.80.0.3:9788")];
+/// Where Prometheus listens, on the router's host.
+const PROMETHEUS: &str = "10.80.0.1:9090";
+
+fn show_figures(lab: &Lab) -> Result<()> {
+    for (node, at) in NODES {
+        let text = lab.agent_config(node)?;
+        lab.write_agent_config(node, &format!("{text}\n[metrics]\nlisten = \"{at}\"\n"))?;
+        let output = lab.lbctl(node)?.arg("apply").output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(said.contains(&format!("metrics: none → at {at}")), "{said}");
+        poll::until("figures are shown", PATIENCE, || {
+            shell(lab, node, &format!("curl -sSf http://{at}/metrics"))
+        })?;
+    }
+    Ok(())
+}
+
+fn start_prometheus(lab: &Lab) -> Result<()> {
+    let folder = lab.agent_config_path("lb1").with_file_name("prometheus");
+    std::fs::create_dir_all(&folder)?;
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/prometheus/alerts.yml");
+    let targets: Vec<String> = NODES.iter().map(|(_, at)| format!("\"{at}\"")).collect();
+    let config = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [\"{}\"]\nscrape_configs:\n\
+         - job_name: lbctl\n  static_configs: [{{targets: [{}]}}]\n",
+        rules.display(),
+        targets.join(", ")
+    );
+    let file = folder.join("prometheus.yml");
+    std::fs::write(&file, config)?;
+    let words = [
+        format!("--config.file={}", file.display()),
+        format!("--storage.tsdb.path={}", folder.join("data").display()),
+        format!("--web.listen-address={PROMETHEUS}"),
+    ];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    processes::start(lab, "router", "prometheus", Path::new("prometheus"), &words)
+}
+
+/// Values of an expression, by the labels' text.
+fn query(lab: &Lab, expression: &str) -> Result<Vec<(String, f64)>> {
+    let ask = format!(
+        "curl -sSf --max-time 5 -G --data-urlencode 'query={expression}' http://{PROMETHEUS}/api/v1/query"
+    );
+    let answer: serde_json::Value = serde_json::from_str(&shell(lab, "router", &ask)?)?;
+    ensure!(answer["status"] == "success", "{answer}");
+    let results = answer["data"]["result"].as_array().context("no result")?;
+    let sample = |result: &serde_json::Value| {
+        let value = result["value"][1].as_str().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
+        (result["metric"].to_string(), value)
+    };
+    Ok(results.iter().map(sample).collect())
+}
+
+fn expect(lab: &Lab, expression: &str, samples: usize) -> Result<()> {
+    poll::until(&format!("{samples} samples of {expression}"), PATIENCE, || {
+        let found = query(lab, expression)?;
+        ensure!(found.len() == samples, "{found:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> Result<()> {
+    let lab = failover_lab()?;
+    show_figures(&lab)?;
+    let [vip, _] = vip_a();
+    client_shell(&lab, &format!("for i in 1 2 3 4; do curl -sf http://{vip}/healthz >/dev/null; done"))?;
+    let figures = shell(&lab, "lb1", "curl -sSf -D - http://10.80.0.2:9788/metrics")?;
+    ensure!(figures.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{figures}");
+    let figures = shell(&lab, "lb1", "curl -sSf http://10.80.0.2:9788/metrics")?;
+    well_formed(&figures)?;
+    ensure!(figures.contains("lbctl_info{node=\"lb1\",version=\""), "{figures}");
+    ensure!(
+        shell(&lab, "lb1", "curl -s -o /dev/null -w '%{http_code}' http://10.80.0.2:9788/")? == "404",
+        "another page"
+    );
+
+    start_prometheus(&lab)?;
+    expect(&lab, "up{job=\"lbctl\"} == 1", 2)?;
+    expect(&lab, "lbctl_vip_active{vip=\"A\"} == 1", 1)?;
+    expect(&lab, "lbctl_vrrp_state{vip=\"A\",family=\"ipv4\",state=\"active\"} == 1", 1)?;
+    expect(&lab, "lbctl_backend_health{service=\"web\",health=\"up\"} == 1", 4)?;
+    expect(&lab, "lbctl_sync_peer_here == 1", 2)?;
+    expect(&lab, "lbctl_tls_certificate_not_after_seconds - time() > 86400", 2)?;
+    expect(&lab, "sum(lbctl_backend_flows_new_total{service=\"web\"}) >= 4", 1)?;
+    expect(&lab, "process_resident_memory_bytes > 1e6", 2)?;
+    expect(&lab, "ALERTS", 0)?;
+
+    lab.kill_nginx("web1", Signal::SIGTERM)?;
+    expect(
+        &lab,
+        "ALERTS{alertname=\"LbctlBackendDown\",service=\"web\",backend=\"web1\",alertstate=\"pending\"}",
+        2,
+    )?;
+    expect(&lab, "lbctl_check_up{service=\"web\",backend=\"web1\"} == 0", 4)?;
+    lab.kill_agent("lb2", Signal::SIGKILL)?;
+    expect(&lab, "up{job=\"lbctl\"} == 0", 1)?;
+    lab.start_agent("lb2")?;
+    expect(&lab, "up{job=\"lbctl\"} == 1", 2)?;
+    wrong_places_are_told(&lab)?;
+    lab.down()
+}
+
+fn well_formed(figures: &str) -> Result<()> {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = promtool.spawn().context("promtool")?;
+    child.stdin.take().context("its input")?.write_all(figures.as_bytes())?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    Ok(())
+}
+
+#[test]
+fn the_rules_fire_when_they_should_and_not_otherwise() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/prometheus");
+    let mut promtool = Command::new("promtool");
+    let output = promtool.args(["test", "rules", "alerts-test.yml"]).current_dir(folder).output()?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
+/// A place that is somebody else's is said, and nothing else is the worse for it.
+fn wrong_places_are_told(lab: &Lab) -> Result<()> {
+    let text = lab.agent_config("lb1")?.replace("10.80.0.2:9788", "10.80.0.99:9788");
+    lab.write_agent_config("lb1", &text)?;
+    lbctl(lab, &["apply"])?;
+    poll::until("it is told that nobody can collect", PATIENCE, || {
+        let said = lbctl(lab, &["status"])?;
+        ensure!(said.contains("nobody can collect figures at 10.80.0.99:9788"), "{said}");
+        Ok(())
+    })
+}
