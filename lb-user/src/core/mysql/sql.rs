@@ -1,0 +1,69 @@
+//! SQL as a proxy sees it: which statement a client sends, what it does to the session, and whether a replica
+//! may run it with exactly the result the primary would give.
+//!
+//! Owns the lexer, the classifier and the digest for MySQL 8.0–9.x and MariaDB 10.x–11.x. It works on an allowlist:
+//! what is not known to be a read of replicated data without side effects belongs to the primary.
+//! It never talks to a server, never looks at the schema and never changes the text of a statement.
+
+mod classify;
+mod cursor;
+mod digest;
+mod expression;
+mod function;
+mod keyword;
+mod kind;
+mod lexer;
+mod mode;
+mod names;
+mod reason;
+mod split;
+mod statement;
+#[cfg(test)]
+mod tests;
+mod token;
+mod value;
+
+pub use digest::{DIGEST_TEXT_LIMIT, Digest, digest};
+pub use kind::{Access, Assignment, Isolation, Kill, Kind, PrepareSource, Rename, Scope, Target, Value};
+pub use mode::SqlMode;
+pub use reason::Reason;
+pub use split::statements;
+pub use statement::Statement;
+
+/// The family of servers whose SQL is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Flavor {
+    /// MySQL 8.0 and later, and what is built from it.
+    MySql,
+    /// MariaDB 10.x and later.
+    MariaDb,
+}
+
+/// A family and the version that decides which version comments are executed and which functions exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Dialect {
+    /// The family of the server.
+    pub flavor: Flavor,
+    /// The version as one number, two digits each for minor and patch: 8.4.3 is 80403, 10.11.6 is 101106.
+    /// With servers of several versions: the lowest one, because it knows the fewest built-in functions.
+    pub version: u32,
+}
+
+/// All that changes how a text is read. The caller keeps it up to date with the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Context {
+    /// The dialect of the servers behind the proxy.
+    pub dialect: Dialect,
+    /// The `sql_mode` of the session, as far as it changes how text is read.
+    pub mode: SqlMode,
+    /// The client's character set is UTF-8 (utf8mb3 or utf8mb4). With any other ASCII-compatible set a byte of
+    /// 0x80 and above outside of quotes may be white space to the server (0xA0 in latin1), so such a text is not
+    /// taken to be understood.
+    pub utf8: bool,
+}
+
+impl Context {
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.dialect.flavor == Flavor::MariaDb
+    }
+}

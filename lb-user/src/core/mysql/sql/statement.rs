@@ -1,0 +1,67 @@
+//! One statement of a text and what is known of it.
+//!
+//! Owns the result the classifier fills in; it never changes or copies the text.
+
+use super::lexer::Lexer;
+use super::token::TokenKind;
+use super::{Context, Kind, Reason, value};
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement<'a> {
+    /// Its text, without the `;` that ends it.
+    pub text: &'a [u8],
+    /// What it is.
+    pub kind: Kind,
+    /// Why it cannot run on a replica; `None`: it can run on any server whose data is recent enough.
+    pub primary: Option<Reason>,
+    /// Lower-case names of the user variables it reads; it can run elsewhere only where these are known.
+    pub user_variables: Vec<String>,
+    /// Lower-case names of the user variables it assigns other than as items of `SET`: by `:=`, by `INTO`, as
+    /// arguments of `CALL`, by `LOAD DATA` or `GET DIAGNOSTICS`. Their values are known only to the server that
+    /// ran it. Stored programs, triggers and prepared statements may assign others of which the text says nothing.
+    pub assigned_variables: Vec<String>,
+    /// It asks about the statement before it (`SHOW WARNINGS`, `FOUND_ROWS()`, `@@warning_count`,
+    /// `GET DIAGNOSTICS` and the like): it must run where that one ran.
+    pub asks_about_last: bool,
+    /// It asks for, or sets, `LAST_INSERT_ID()`, `@@identity` or `@@last_insert_id`.
+    pub asks_last_insert_id: bool,
+    /// It uses `GET_LOCK` or a relative; such a lock belongs to the connection.
+    pub uses_user_lock: bool,
+    /// It ends an open transaction by itself: the implicit commits of both manuals, also those that depend on the
+    /// state of the session (`UNLOCK TABLES`, `SET autocommit = 1`); the status flags of the answer have the last
+    /// word. `COMMIT` and `ROLLBACK` have their own kinds and are not meant.
+    pub commits: bool,
+    /// Its first words announce a compound statement or a stored program, so it reaches to the end of the text.
+    pub compound: bool,
+    pub(crate) context: Context,
+}
+
+impl Statement<'_> {
+    /// True when an identifier in it, quoted or not, equals the name without regard to case, or when that cannot
+    /// be told. For the temporary tables of a connection.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        let mut lexer = Lexer::new(self.text, &self.context);
+        loop {
+            let token = lexer.next();
+            match token.kind {
+                TokenKind::End => return false,
+                TokenKind::Malformed => return true,
+                TokenKind::Word if token.text.eq_ignore_ascii_case(name.as_bytes()) => return true,
+                TokenKind::Word if token.text.is_ascii() => {}
+                TokenKind::Word | TokenKind::Quoted => {
+                    let mentioned = value::name(&token);
+                    if mentioned
+                        .chars()
+                        .flat_map(char::to_lowercase)
+                        .eq(name.chars().flat_map(char::to_lowercase))
+                    {
+                        return true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
