@@ -1,14 +1,14 @@
 //! Certificates from an authority: a real one (pebble), that looks at names of both nodes' VIPs.
 
-use crate::client::{PATIENCE, client_shell, lbctl, lbctl_json, service_view, vip_a};
+use crate::client::{PATIENCE, client_shell, lbctl, lbctl_json, lbctl_on, service_view, vip_a};
 use crate::sync::failover_lab;
+use crate::tls::issue;
 use anyhow::{Context as _, Result, ensure};
 use lb_user::api::{ServiceView, Status};
 use lbctl_tests::lab::{Lab, addresses, poll, processes};
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 /// Where the authority is.
@@ -27,22 +27,13 @@ impl Pebble {
     fn start(lab: &Lab, lasts: Duration) -> Result<Self> {
         let folder = lab.ca_certificate().with_file_name("pebble");
         std::fs::create_dir_all(&folder)?;
-        let ca = lab.ca_certificate();
-        let script = format!(
-            "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=pebble -keyout key.pem -out web.csr \
-             -addext subjectAltName=IP:{AUTHORITY} 2>&1 && openssl x509 -req -in web.csr -CA {} -CAkey {} \
-             -set_serial 77 -days 2 -copy_extensions copyall -out web.pem 2>&1",
-            ca.display(),
-            ca.with_extension("key").display()
-        );
-        let output = Command::new("sh").args(["-c", &script]).current_dir(&folder).output()?;
-        ensure!(output.status.success(), "{output:?}");
+        std::fs::write(folder.join("web.pem"), issue(lab, "pebble", &format!("IP:{AUTHORITY}"), 2)?)?;
         let file = |name: &str| folder.join(name).display().to_string();
         let config = serde_json::json!({ "pebble": {
             "listenAddress": format!("{AUTHORITY}:14000"),
             "managementListenAddress": format!("{AUTHORITY}:15000"),
             "certificate": file("web.pem"),
-            "privateKey": file("key.pem"),
+            "privateKey": file("web.pem"),
             "httpPort": 8081,
             "tlsPort": 443,
             "certificateValidityPeriod": lasts.as_secs(),
@@ -114,8 +105,7 @@ fn apply(lab: &Lab, names: &str, challenge: &str, more: &str) -> Result<()> {
     for node in ["lb1", "lb2"] {
         let text = with_acme(lab, node, names, challenge)?;
         lab.write_agent_config(node, &format!("{text}{more}"))?;
-        let output = lab.lbctl(node)?.arg("apply").output()?;
-        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        lbctl_on(lab, node, &["apply"])?;
     }
     Ok(())
 }

@@ -70,7 +70,12 @@ pub(crate) fn counters(lab: &Lab, node: &str) -> Result<BTreeMap<String, u64>> {
 
 /// `lbctl` on lb1; its standard output, if it went well.
 pub(crate) fn lbctl(lab: &Lab, arguments: &[&str]) -> Result<String> {
-    let output = lab.lbctl("lb1")?.args(arguments).output()?;
+    lbctl_on(lab, "lb1", arguments)
+}
+
+/// The same on another node.
+pub(crate) fn lbctl_on(lab: &Lab, node: &str, arguments: &[&str]) -> Result<String> {
+    let output = lab.lbctl(node)?.args(arguments).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(
         output.status.success(),

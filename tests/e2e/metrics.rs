@@ -1,6 +1,6 @@
 //! Figures as a real Prometheus collects them, and the rules that wake operators.
 
-use crate::client::{PATIENCE, client_shell, lbctl, shell, vip_a};
+use crate::client::{PATIENCE, client_shell, lbctl, lbctl_on, shell, vip_a};
 use crate::sync::failover_lab;
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, poll, processes};
@@ -18,8 +18,7 @@ fn show_figures(lab: &Lab) -> Result<()> {
     for (node, at) in NODES {
         let text = lab.agent_config(node)?;
         lab.write_agent_config(node, &format!("{text}\n[metrics]\nlisten = \"{at}\"\n"))?;
-        let output = lab.lbctl(node)?.arg("apply").output()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = lbctl_on(lab, node, &["apply"])?;
         ensure!(said.contains(&format!("metrics: none → at {at}")), "{said}");
         poll::until("figures are shown", PATIENCE, || {
             shell(lab, node, &format!("curl -sSf http://{at}/metrics"))

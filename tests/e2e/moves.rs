@@ -1,8 +1,8 @@
 //! VIPs that are given to a node by its name, VIPs that are there for services alone, and the application while nodes go.
 
 use crate::client::{
-    KeptConnection, PATIENCE, ask_all, client_shell, counters, keep_open, lbctl, shell, try_lbctl, vip_a,
-    web_lab,
+    KeptConnection, PATIENCE, ask_all, client_shell, counters, keep_open, lbctl, lbctl_on, shell, try_lbctl,
+    vip_a, web_lab,
 };
 use crate::sync::{at_home, failover_lab, in_sync};
 use crate::tracking::configure;
@@ -229,8 +229,7 @@ fn a_node_whose_agent_dies_is_silent_before_the_other_one_serves() -> Result<()>
         let text = lab.agent_config(node)?;
         let table = "[vip.A.vrrp]\nid = 51\ninterval = \"400ms\"\nflap_limit = 0\n[vip.A]\n";
         lab.write_agent_config(node, &text.replacen("[vip.A]\n", table, 1))?;
-        let output = lab.lbctl(node)?.arg("apply").output()?;
-        ensure!(output.status.success(), "{output:?}");
+        lbctl_on(&lab, node, &["apply"])?;
     }
     for phase in 0..4u32 {
         expect_state(&lab, "lb1", "A", "active")?;

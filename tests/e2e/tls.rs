@@ -153,12 +153,17 @@ fn sessions_outlive_a_move(lab: &Lab) -> Result<()> {
 
 /// A certificate of the lab's authority for that name, with its key in the same file; good for so many days.
 fn certificate(lab: &Lab, name: &str, days: i32) -> Result<String> {
+    issue(lab, name, &format!("DNS:{name},IP:10.80.0.100,IP:fd80::100"), days)
+}
+
+/// The same for these names, as openssl writes them.
+pub(crate) fn issue(lab: &Lab, name: &str, names: &str, days: i32) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let ca = lab.ca_certificate();
     let ca_key = ca.with_extension("key");
     let script = format!(
         "openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout key.pem -out web.csr \
-         -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:{name},IP:10.80.0.100,IP:fd80::100 2>&1 && \
+         -addext basicConstraints=critical,CA:FALSE -addext subjectAltName={names} 2>&1 && \
          openssl x509 -req -in web.csr -CA {} -CAkey {} -set_serial 0x$(openssl rand -hex 8) -days {days} \
          -copy_extensions copyall -out web.pem 2>&1 && cat key.pem >> web.pem",
         ca.display(),

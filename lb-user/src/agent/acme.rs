@@ -9,7 +9,7 @@ mod peers;
 use super::certificates::now;
 use super::state::Agent;
 use crate::api::EventKind;
-use crate::config::{Acme, Config, Service};
+use crate::config::{Acme, Config, Service, TlsTerms};
 use crate::core::acme::{Item, Shared, again_after, renewal};
 use crate::core::certificate::CertificateFacts;
 use crate::io::acme::{OrderEvent, kept, order};
@@ -187,33 +187,21 @@ fn facts(text: &str) -> Option<CertificateFacts> {
 /// The certificates that a configuration wants of an authority, and their files.
 fn wanted(config: &Config) -> BTreeMap<Names, PathBuf> {
     let terms = config.services.values().filter_map(|service| service.tls.as_ref());
-    let files = terms.flat_map(|terms| &terms.certificates).filter(|files| !files.acme.is_empty());
-    files.map(|files| (files.acme.clone(), files.file.clone())).collect()
+    terms.flat_map(TlsTerms::asked_for).map(|files| (files.acme.clone(), files.file.clone())).collect()
 }
 
 impl Agent {
     /// Those that this node asks for: it serves the first VIP of a service that wants them.
     fn wanted_here(&self) -> BTreeSet<Names> {
-        let is_ours = |service: &&Service| {
-            let Some((name, vip)) =
-                service.vips.first().and_then(|name| Some((name, self.config.vips.get(name)?)))
-            else {
-                return false;
-            };
-            match vip.vrrp {
-                Some(_) => self.active.iter().any(|(active, _)| active == name),
-                None => vip.active_on == self.config.node.name,
-            }
-        };
+        let is_ours = |service: &&Service| service.vips.first().is_some_and(|name| self.serves(name));
         let terms = self.config.services.values().filter(is_ours).filter_map(|service| service.tls.as_ref());
-        let files = terms.flat_map(|terms| &terms.certificates).filter(|files| !files.acme.is_empty());
-        files.map(|files| files.acme.clone()).collect()
+        terms.flat_map(TlsTerms::asked_for).map(|files| files.acme.clone()).collect()
     }
 
     /// Once a tick: begins what there is to begin.
     pub(super) fn watch_acme(&mut self) {
-        let wanted = wanted(&self.config);
         let Some(acme) = self.config.acme.clone() else { return };
+        let wanted = wanted(&self.config);
         if self.issuing.read_from.as_ref() != Some(&acme.folder) {
             self.issuing.read_kept(&acme, &wanted);
         }

@@ -62,10 +62,7 @@ impl Agent {
             addresses: vip.addresses.clone(),
             interface: vip.interface.clone(),
             active_on: vip.active_on.clone(),
-            active_here: match &vip.vrrp {
-                Some(_) => self.active.iter().any(|(active, _)| active == name),
-                None => vip.active_on == config.node.name,
-            },
+            active_here: self.serves(name),
             vrrp: vip.vrrp.is_some(),
         });
         let interfaces = self.dataplane.attachments().iter().map(|attachment| InterfaceView {

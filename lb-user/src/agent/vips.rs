@@ -165,6 +165,14 @@ fn all_places(config: &Config, wanted: impl Fn((&VipName, &Vip), IpAddr) -> bool
 }
 
 impl Agent {
+    /// Whether this node serves a VIP now; with VRRP, in any family.
+    pub(super) fn serves(&self, name: &VipName) -> bool {
+        self.config.vips.get(name).is_some_and(|vip| match &vip.vrrp {
+            Some(_) => self.active.iter().any(|(active, _)| active == name),
+            None => vip.active_on == self.config.node.name,
+        })
+    }
+
     /// Puts this node's VIPs on their interfaces and takes away those that no longer belong there. What fails
     /// becomes a warning and is tried again.
     pub(super) async fn hold_vips(&mut self) {

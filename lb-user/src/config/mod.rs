@@ -39,7 +39,7 @@ pub use self::sync::{DEFAULT_SYNC_PORT, FlowSync};
 pub use self::tls::{BackendTls, CertificateFiles, ClientCertificates, TlsTerms};
 pub use self::track::{Notify, TrackedCommand, Tracker};
 pub use self::vrrp::Vrrp;
-pub use self::write::write_atomically;
+pub use self::write::{write_atomically, write_for_owner};
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Family, Mode, NodeName, PortRange, Protocol,
     SchedulerKind, ServiceName, TrackerName, VipName, Weight, WhenDown,

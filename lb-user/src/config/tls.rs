@@ -58,6 +58,11 @@ impl CertificateFiles {
 }
 
 impl TlsTerms {
+    /// The certificates that an authority is asked for.
+    pub fn asked_for(&self) -> impl Iterator<Item = &CertificateFiles> {
+        self.certificates.iter().filter(|files| !files.acme.is_empty())
+    }
+
     /// All files.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let certificates =

@@ -8,6 +8,9 @@ pub use shared::{Challenge, Item, SHARED_BYTES_MAX, Shared};
 
 use std::time::Duration;
 
+/// The protocol that the handshake of TLS-ALPN-01 asks for, and nothing else does. RFC 8737 §6.2.
+pub const ACME_TLS: &[u8] = b"acme-tls/1";
+
 /// After a first failure; every further one doubles it.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// And at most. Authorities count failures by the hour.

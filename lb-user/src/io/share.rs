@@ -102,14 +102,6 @@ pub async fn exchange(peer: SocketAddr, key: ShareKey, shared: Shared) -> io::Re
     timeout(EXCHANGED_WITHIN, exchanging).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
-/// A socket for what other nodes tell.
-///
-/// # Errors
-/// The address is not this machine's, or the port is in use.
-pub async fn listen(at: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(at).await
-}
-
 /// Hears what peers tell, until the task is ended or nobody wants it any more.
 pub async fn serve(listener: TcpListener, peers: BTreeSet<IpAddr>, key: ShareKey, heard: mpsc::Sender<Told>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
@@ -158,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_nodes_hear_of_each_other_and_a_third_without_the_key_does_not() {
-        let listener = listen(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let at = listener.local_addr().expect("its address");
         let (heard, mut told) = mpsc::channel(1);
         let serving = tokio::spawn(serve(listener, BTreeSet::from([at.ip()]), key(1), heard));

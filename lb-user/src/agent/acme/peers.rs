@@ -6,9 +6,10 @@ use crate::agent::state::Agent;
 use crate::api::EventKind;
 use crate::core::acme::{Item, Shared};
 use crate::io::acme::kept;
-use crate::io::share::{exchange, listen, serve};
+use crate::io::share::{exchange, serve};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -30,7 +31,7 @@ impl Agent {
             self.issuing.listening = Some(tokio::spawn(async move {
                 // An agent that goes may have it for another moment.
                 let listener = loop {
-                    match listen(address).await {
+                    match TcpListener::bind(address).await {
                         Ok(listener) => break listener,
                         Err(error) => {
                             debug!(%address, %error, "nobody can tell this node of certificates yet")
@@ -90,6 +91,7 @@ impl Agent {
             Item::Certificate(names) => wanted.contains_key(names) && facts(text).is_some(),
             Item::Challenge(_) => true,
         };
+        let mut are_challenges_new = false;
         for item in self.issuing.shared.merge(other, now(), accept) {
             let Some(text) = self.issuing.shared.get(&item).map(str::to_owned) else { continue };
             match item {
@@ -103,8 +105,11 @@ impl Agent {
                     self.issuing.orders.remove(&names);
                     self.keep_certificate(&names, &text, "came from another node");
                 }
-                Item::Challenge(_) => self.follow_challenges(),
+                Item::Challenge(_) => are_challenges_new = true,
             }
+        }
+        if are_challenges_new {
+            self.follow_challenges();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Which figures there are.
 
-use super::text::Type::{Counter, Gauge};
+use super::text::Type::{self, Counter, Gauge};
 use super::text::{Family, Text};
 use crate::api::{
     AddressView, BackendView, CounterView, CountersView, FirewallView, RuleView, ServiceView, Status,
@@ -103,6 +103,21 @@ pub(super) fn services(text: &mut Text, services: &[ServiceView]) {
 
 type Of<T> = fn(&T) -> u64;
 
+/// Families that have one sample for each thing of a kind.
+type Figures<'a, T> = &'a [(&'static str, Type, &'static str, Of<T>)];
+
+fn of_each<'a, T: 'a, I: Iterator<Item = &'a T>>(
+    text: &mut Text,
+    figures: Figures<'_, T>,
+    all: impl Fn() -> I,
+    sample: impl Fn(&mut Family<'_>, &T, u64),
+) {
+    for (name, kind, help, figure) in figures {
+        let mut family = text.family(name, *kind, help);
+        all().for_each(|one| sample(&mut family, one, figure(one)));
+    }
+}
+
 pub(super) fn backends(text: &mut Text, services: &[ServiceView]) {
     let all = || services.iter().flat_map(|service| &service.backends);
     let mut health =
@@ -116,7 +131,7 @@ pub(super) fn backends(text: &mut Text, services: &[ServiceView]) {
         let labels: [(&str, &dyn Display); 2] = [("service", &backend.service), ("backend", &backend.name)];
         state.states(&labels, "state", AdminState::WORDS, backend.state.as_str());
     }
-    let figures: [(&'static str, _, &'static str, Of<BackendView>); 6] = [
+    let figures: Figures<'_, BackendView> = &[
         ("lbctl_backend_weight", Gauge, "Its share of new flows.", |one| one.weight.get().into()),
         ("lbctl_backend_active_flows", Gauge, "Open flows and connections.", |one| one.active_flows),
         ("lbctl_backend_flows_new_total", Counter, "Flows and connections it was given.", |one| {
@@ -130,12 +145,9 @@ pub(super) fn backends(text: &mut Text, services: &[ServiceView]) {
             one.flows_over_limit
         }),
     ];
-    for (name, kind, help, figure) in figures {
-        let mut family = text.family(name, kind, help);
-        for backend in all() {
-            family.sample(&[("service", &backend.service), ("backend", &backend.name)], figure(backend));
-        }
-    }
+    of_each(text, figures, all, |family, backend, figure| {
+        family.sample(&[("service", &backend.service), ("backend", &backend.name)], figure);
+    });
     let figures: [(&'static str, &'static str, [Of<BackendView>; 2]); 2] = [
         (
             "lbctl_backend_packets_total",
@@ -233,7 +245,7 @@ pub(super) fn vrrp(text: &mut Text, vrrp: &VrrpView) {
         let labels: [(&str, &dyn Display); 2] = [("vip", &router.vip), ("family", &router.family)];
         state.states(&labels, "state", &["initialize", "backup", "active"], &router.state);
     }
-    let figures: [(&'static str, _, &'static str, Of<VirtualRouterView>); 4] = [
+    let figures: Figures<'_, VirtualRouterView> = &[
         ("lbctl_vrrp_priority", Gauge, "Its priority now.", |one| one.priority.into()),
         ("lbctl_vrrp_became_active_total", Counter, "How often it became Active.", |one| one.times_active),
         ("lbctl_vrrp_adverts_sent_total", Counter, "Advertisements sent.", |one| one.adverts_sent),
@@ -241,12 +253,14 @@ pub(super) fn vrrp(text: &mut Text, vrrp: &VrrpView) {
             one.adverts_received
         }),
     ];
-    for (name, kind, help, figure) in figures {
-        let mut family = text.family(name, kind, help);
-        for router in &vrrp.routers {
-            family.sample(&[("vip", &router.vip), ("family", &router.family)], figure(router));
-        }
-    }
+    of_each(
+        text,
+        figures,
+        || vrrp.routers.iter(),
+        |family, router, figure| {
+            family.sample(&[("vip", &router.vip), ("family", &router.family)], figure);
+        },
+    );
     let mut malformed =
         text.family("lbctl_vrrp_malformed_total", Counter, "Packets that were no advertisements.");
     for (reason, count) in &vrrp.malformed {
@@ -269,8 +283,7 @@ pub(super) fn sync(text: &mut Text, sync: &SyncView) {
     let help = "Datagrams without the right seal, or of strangers.";
     text.family("lbctl_sync_foreign_datagrams_total", Counter, help)
         .sample(&[], sync.unsealed + sync.strangers);
-    let is_other = |peer: &SyncPeerView| u64::from(peer.same_configuration == Some(false));
-    let figures: [(&'static str, _, &'static str, Of<SyncPeerView>); 8] = [
+    let figures: Figures<'_, SyncPeerView> = &[
         ("lbctl_sync_peer_here", Gauge, "Whether the other node is heard.", |one| one.here.into()),
         ("lbctl_sync_peer_waiting_flows", Gauge, "Flows it is still to be told.", |one| one.waiting),
         ("lbctl_sync_peer_told", Gauge, "Whether it has acknowledged all there is.", |one| {
@@ -285,16 +298,19 @@ pub(super) fn sync(text: &mut Text, sync: &SyncView) {
             one.refused_datagrams
         }),
         ("lbctl_sync_flows_taken_total", Counter, "Its flows that were taken over.", |one| one.flows_taken),
+        (
+            "lbctl_sync_peer_configuration_differs",
+            Gauge,
+            "Whether its configuration differs from this node's in VIPs, services or firewall.",
+            |one| u64::from(one.same_configuration == Some(false)),
+        ),
     ];
-    for (name, kind, help, figure) in figures {
-        let mut family = text.family(name, kind, help);
-        for peer in &sync.peers {
-            family.sample(&[("peer", &peer.address)], figure(peer));
-        }
-    }
-    let help = "Whether its configuration differs from this node's in VIPs, services or firewall.";
-    let mut differs = text.family("lbctl_sync_peer_configuration_differs", Gauge, help);
-    for peer in &sync.peers {
-        differs.sample(&[("peer", &peer.address)], is_other(peer));
-    }
+    of_each(
+        text,
+        figures,
+        || sync.peers.iter(),
+        |family, peer, figure| {
+            family.sample(&[("peer", &peer.address)], figure);
+        },
+    );
 }

@@ -59,8 +59,8 @@ impl Validator<'_> {
 
     /// Whoever asks for proof over HTTP must find somebody who answers.
     pub(super) fn challenges_reach_us(&mut self, acme: &Acme, services: &BTreeMap<ServiceName, Service>) {
-        let mut asked_for = services.values().filter_map(|service| service.tls.as_ref());
-        let wanted = asked_for.any(|tls| tls.certificates.iter().any(|files| !files.acme.is_empty()));
+        let mut terms = services.values().filter_map(|service| service.tls.as_ref());
+        let wanted = terms.any(|tls| tls.asked_for().next().is_some());
         let answers = services.values().any(|service| service.mode == Mode::RedirectHttps);
         if acme.challenge == AcmeChallenge::Http01 && wanted && !answers {
             let wrong = "no service answers requests over HTTP for the authority";

@@ -23,21 +23,13 @@ mod tests;
 mod token;
 mod value;
 
+pub use super::protocol::capabilities::Flavor;
 pub use digest::{DIGEST_TEXT_LIMIT, Digest, digest};
 pub use kind::{Access, Assignment, Isolation, Kill, Kind, PrepareSource, Rename, Scope, Target, Value};
 pub use mode::SqlMode;
 pub use reason::Reason;
 pub use split::statements;
 pub use statement::Statement;
-
-/// The family of servers whose SQL is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Flavor {
-    /// MySQL 8.0 and later, and what is built from it.
-    MySql,
-    /// MariaDB 10.x and later.
-    MariaDb,
-}
 
 /// A family and the version that decides which version comments are executed and which functions exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
 //! What is kept of an authority on the disk: the account, and certificates with their keys, for nobody else to read.
 
-use crate::config::Acme;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use crate::config::{Acme, write_for_owner};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,12 +42,7 @@ pub fn certificate(file: &Path) -> Option<String> {
 pub fn keep(file: &Path, text: &str) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // Such a file is made with mode 0600.
-    let mut temporary = tempfile::Builder::new().prefix(".lbctl-").suffix(".tmp").tempfile_in(folder)?;
-    temporary.write_all(text.as_bytes())?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(file).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    write_for_owner(file, text)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use super::Challenges;
 use super::wire::{Session, flush};
+use crate::core::acme::ACME_TLS;
 use rustls::pki_types::ServerName;
 use rustls::server::{Acceptor, ClientHello};
 use rustls::{ClientConfig, ClientConnection, Connection, HandshakeKind, ProtocolVersion, ServerConfig};
@@ -33,9 +34,6 @@ pub(super) enum HandshakeError {
     #[error("an authority asked whose a name is")]
     Challenged,
 }
-
-/// The protocol that such a handshake asks for, alone: RFC 8737 §6.2.
-const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// A session, and what came on it already.
 pub(super) struct Established {

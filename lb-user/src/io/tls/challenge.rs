@@ -3,7 +3,7 @@
 //! Source: RFC 8737.
 
 use super::{TlsError, provider};
-use crate::core::acme::Challenge;
+use crate::core::acme::{ACME_TLS, Challenge};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
@@ -11,9 +11,6 @@ use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
-
-/// The protocol that such a handshake asks for, and nothing else does. RFC 8737 §6.2.
-const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// For the handshake that a challenge announces.
 ///
