@@ -143,7 +143,7 @@ fn challenged(lab: &Lab, node: &str, service: &str) -> Result<u64> {
 #[test]
 fn both_nodes_get_certificates_of_an_authority_and_renew_them() -> Result<()> {
     let lab = failover_lab()?;
-    let lasts = Duration::from_secs(30);
+    let (lasts, plain) = (Duration::from_secs(30), lab.agent_config("lb1")?);
     let pebble = Pebble::start(&lab, lasts)?;
     let ([a, a6], [b, b6]) = (vip_a(), addresses::vip(addresses::VIP_B));
     // The authority comes to both nodes, whichever of them asked.
@@ -172,19 +172,89 @@ fn both_nodes_get_certificates_of_an_authority_and_renew_them() -> Result<()> {
     let said = lbctl(&lab, &["cert", "list"])?;
     ensure!(said.contains("web.example.org-") && said.contains("www.example.org"), "{said}");
 
-    // It is renewed before it ends, without a request that fails.
+    // It is renewed before it ends, without a request that fails, from whichever node.
+    let [failures, stop] = ["failures", "stop"].map(|name| pebble.root.with_file_name(name));
+    let (root, failed) = (pebble.root.display(), failures.display());
+    let ask = |at: IpAddr| {
+        format!(
+            "curl -sS --fail --max-time 5 --cacert {root} --resolve web.example.org:443:{at} https://web.example.org/healthz || date >>{failed}"
+        )
+    };
+    let asks = format!("{}; {}; echo asked; sleep 0.1", ask(a), ask(b));
+    let script = format!(": >{failed}; until [ -e {} ]; do {asks}; done; echo ended", stop.display());
+    processes::start(&lab, "client", "asker", Path::new("sh"), &["-c", &script])?;
     poll::until("both nodes show another one", lasts, || {
-        pebble.ask(&lab, "web.example.org", a)?;
         let (one, other) = (serial(&lab, "web.example.org", a)?, serial(&lab, "web.example.org", b)?);
         ensure!(one != first && one == other, "{one} {other}");
         Ok(())
     })?;
-    another_name_is_proved_over_http(&lab, &pebble)?;
+    files_that_are_gone_come_back(&lab)?;
+    std::fs::write(&stop, "")?;
+    let log = processes::log_path("client", "asker");
+    poll::until("the last request is over", PATIENCE, || {
+        let asked = std::fs::read_to_string(&log)?;
+        ensure!(asked.contains("ended") && asked.matches("asked").count() > 20, "{asked}");
+        Ok(())
+    })?;
+    let failed = std::fs::read_to_string(&failures)?;
+    ensure!(failed.is_empty(), "{} requests failed, see {}", failed.lines().count(), log.display());
+    another_name_is_proved_over_http(&lab, &pebble, &plain)?;
+    another_node_asks_when_the_first_is_gone(&lab, &pebble)?;
     lab.down()
 }
 
+/// A file that is taken away or damaged is written again, another folder is filled, and what cannot be written is told until it can be.
+fn files_that_are_gone_come_back(lab: &Lab) -> Result<()> {
+    let whole = |what: &str, folder: &Path| {
+        poll::until(what, PATIENCE, || {
+            let all: Vec<_> = std::fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+            ensure!(all.len() == 2, "{all:?}");
+            for entry in all {
+                let text = std::fs::read_to_string(entry.path())?;
+                ensure!(text.contains("PRIVATE KEY") || text.contains("key_pkcs8"), "{text}");
+            }
+            Ok(())
+        })
+    };
+    let first = folder(lab, "lb1");
+    for damage in ["rm -f", "truncate -s 10"] {
+        client_shell(lab, &format!("{damage} {}/*", first.display()))?;
+        whole(&format!("after {damage}"), &first)?;
+    }
+    let text = lab.agent_config("lb1")?;
+    let other = first.with_file_name("elsewhere");
+    lab.write_agent_config("lb1", &text.replace(&first.display().to_string(), &other.display().to_string()))?;
+    lbctl(lab, &["apply"])?;
+    whole("the other folder is filled", &other)?;
+    // A file is where the folder should be.
+    let blocked = first.with_file_name("blocked");
+    std::fs::write(&blocked, "")?;
+    lab.write_agent_config(
+        "lb1",
+        &text.replace(&first.display().to_string(), &blocked.display().to_string()),
+    )?;
+    lbctl(lab, &["apply"])?;
+    let unwritten = || -> Result<bool> {
+        let status: Status = lbctl_json(lab, &["status"])?;
+        Ok(status.warnings.iter().any(|warning| warning.contains("cannot be kept")))
+    };
+    poll::until("it is told that nothing can be kept", PATIENCE, || {
+        ensure!(unwritten()?, "nobody was told");
+        Ok(())
+    })?;
+    std::fs::remove_file(&blocked)?;
+    whole("it is kept once that works", &blocked)?;
+    poll::until("it is not told any more", PATIENCE, || {
+        ensure!(!unwritten()?, "it is still told");
+        Ok(())
+    })?;
+    lab.write_agent_config("lb1", &text)?;
+    lbctl(lab, &["apply"])?;
+    Ok(())
+}
+
 /// More names are another certificate; until it is there, the one before is shown.
-fn another_name_is_proved_over_http(lab: &Lab, pebble: &Pebble) -> Result<()> {
+fn another_name_is_proved_over_http(lab: &Lab, pebble: &Pebble, plain: &str) -> Result<()> {
     let ([a, _], [b, _]) = (vip_a(), addresses::vip(addresses::VIP_B));
     pebble.place(lab, "new.example.org", IpAddr::from([10, 80, 0, 21]))?;
     let names = "\"web.example.org\", \"www.example.org\", \"new.example.org\"";
@@ -203,10 +273,20 @@ fn another_name_is_proved_over_http(lab: &Lab, pebble: &Pebble) -> Result<()> {
         pebble.ask(lab, "web.example.org", at).context("the one before is not shown")?;
         ensure!(pebble.ask(lab, "new.example.org", at).is_err(), "a certificate for a name nobody proved");
     }
-    // Another start asks at once.
+    // Without [acme] nobody waits for one, and who has mended something need not wait for the rest's end.
+    let mended = [lab.agent_config("lb1")?, lab.agent_config("lb2")?];
+    lab.write_agent_config("lb1", plain)?;
+    lbctl(lab, &["apply"])?;
+    poll::until("nothing is told of it", PATIENCE, || {
+        let status: Status = lbctl_json(lab, &["status"])?;
+        ensure!(!status.warnings.iter().any(|warning| warning.contains("acme")), "{:?}", status.warnings);
+        Ok(())
+    })?;
     pebble.place(lab, "new.example.org", b)?;
-    lab.kill_agent("lb1", nix::sys::signal::Signal::SIGTERM)?;
-    lab.start_agent("lb1")?;
+    for (node, text) in ["lb1", "lb2"].into_iter().zip(&mended) {
+        lab.write_agent_config(node, text)?;
+        lbctl_on(lab, node, &["apply"])?;
+    }
     for at in [a, b] {
         poll::until("the new name is served", ISSUED_WITHIN, || {
             pebble.ask(lab, "new.example.org", at).map(drop)
@@ -216,6 +296,57 @@ fn another_name_is_proved_over_http(lab: &Lab, pebble: &Pebble) -> Result<()> {
     poll::until("lb1 keeps it, too", PATIENCE, || {
         let kept = kept(lab, "lb1")?;
         ensure!(kept.len() == 3, "{kept:?}");
+        Ok(())
+    })
+}
+
+/// The node that asks has died in the middle of an order; the other one serves its VIPs, and asks. Nobody hears of what it got before a rule lets
+/// peers reach the port for that.
+fn another_node_asks_when_the_first_is_gone(lab: &Lab, pebble: &Pebble) -> Result<()> {
+    let [a, _] = vip_a();
+    pebble.place(lab, "late.example.org", IpAddr::from([10, 80, 0, 21]))?;
+    let old = "\"new.example.org\"]";
+    for node in ["lb1", "lb2"] {
+        let text = lab.agent_config(node)?;
+        ensure!(text.contains(old), "{text}");
+        let deny = if node == "lb1" { "\n[firewall]\nhost_default = \"deny\"\n" } else { "" };
+        let text = text.replace(old, "\"new.example.org\", \"late.example.org\"]") + deny;
+        lab.write_agent_config(node, &text)?;
+        lbctl_on(lab, node, &["apply"])?;
+    }
+    poll::until("lb1 asks", PATIENCE, || {
+        let events = lbctl(lab, &["events"])?;
+        let asked = events
+            .lines()
+            .any(|line| line.contains("is asked for a certificate for") && line.contains("late.example.org"));
+        ensure!(asked, "{events}");
+        Ok(())
+    })?;
+    lab.kill_agent("lb1", nix::sys::signal::Signal::SIGKILL)?;
+    pebble.place(lab, "late.example.org", a)?;
+    poll::until("lb2 has got it", ISSUED_WITHIN, || pebble.ask(lab, "late.example.org", a).map(drop))?;
+
+    lab.start_agent("lb1")?;
+    let warning = "does not hear of certificates";
+    let told = |is_told: bool| {
+        poll::until(&format!("lb2 tells of a closed port: {is_told}"), ISSUED_WITHIN, || {
+            let status: Status = serde_json::from_str(&lbctl_on(lab, "lb2", &["-o", "json", "status"])?)?;
+            let is_there =
+                status.warnings.iter().any(|one| one.contains(warning) && one.contains("host_default"));
+            ensure!(is_there == is_told, "{:?}", status.warnings);
+            Ok(())
+        })
+    };
+    told(true)?;
+    let text = lab.agent_config("lb1")?;
+    let rule =
+        "[[firewall.rule]]\nname = \"peers\"\nallow = [\"10.80.0.0/24\", \"fd80::/64\"]\nhost = true\n";
+    lab.write_agent_config("lb1", &format!("{text}\n{rule}"))?;
+    lbctl(lab, &["apply"])?;
+    told(false)?;
+    poll::until("lb1 shows it, too", PATIENCE, || {
+        let (ours, theirs) = (kept(lab, "lb1")?, kept(lab, "lb2")?);
+        ensure!(ours == theirs && ours.len() == 4, "{ours:?} {theirs:?}");
         Ok(())
     })
 }

@@ -278,7 +278,12 @@ pub(crate) struct Download {
 impl Download {
     /// Begins; returns when the headers are in.
     pub(crate) fn begin(lab: &Lab, vip: IpAddr, path: &str, rate: &str) -> Result<Self> {
-        let url = format!("http://{}{path}", SocketAddr::new(vip, 80));
+        Self::begin_at(lab, SocketAddr::new(vip, 80), path, rate)
+    }
+
+    /// The same at another port.
+    pub(crate) fn begin_at(lab: &Lab, address: SocketAddr, path: &str, rate: &str) -> Result<Self> {
+        let url = format!("http://{address}{path}");
         let mut curl = lab.host("client").command("curl");
         curl.args(["-s", "-D", "/dev/stderr", "-o", "/dev/null", "--limit-rate", rate, "--max-time", "60"]);
         curl.args(["-w", "%{http_code} %{size_download}", &url]);

@@ -1,5 +1,7 @@
 //! The ways of forwarding beside NAT with the VIP as source, on real servers: `dsr`, `keep_source`, UDP.
 
+mod transparent;
+
 use crate::client::{
     KeptConnection, PATIENCE, client_shell, counters, flows, lbctl, lbctl_json, service_view, shell,
     stay_on_one_cpu, try_lbctl, vip_a,
@@ -344,56 +346,5 @@ fn name_servers_are_asked_in_turn_and_a_conversation_stays_with_one() -> Result<
         Ok(())
     })?;
     ensure!(SERVERS.contains(&who_is(&socket, server, 1000)?.as_str()), "it cannot be taken up again");
-    lab.down()
-}
-
-#[test]
-fn backends_of_a_proxy_see_their_clients_and_answer_by_way_of_the_node() -> Result<()> {
-    let lab = lab()?;
-    let text = lab.agent_config("lb1")?;
-    let backend = |name: &str, last: u8| {
-        let address = format!("[\"10.80.0.{last}:80\", \"[fd80::{last}]:80\"]");
-        format!("[[service.seen.backend]]\nname = \"{name}\"\naddress = {address}\n")
-    };
-    let service = "[service.seen]\nvips = [\"A\"]\nport = 83\nmode = \"tcp\"\n[service.seen.proxy]\ntransparent = true\n";
-    let backends = backend("web1", 21) + &backend("web2", 22);
-    lab.write_agent_config("lb1", &format!("{text}\n{service}{backends}"))?;
-    lbctl(&lab, &["apply"])?;
-    wait_for_slots(&lab, "seen")?;
-    let guide = follow_guide(&lab, "seen")?;
-    ensure!(guide.notes.iter().any(|note| note.contains("taken for the nodes'")), "{guide:?}");
-    for command in &guide.on_nodes {
-        shell(&lab, "lb1", command)?;
-    }
-    probe(&lab, "seen", 0)?;
-    let checksum = put_file(&lab, 32)?;
-    for vip in vip_a() {
-        let address = SocketAddr::new(vip, 83);
-        expect_turns(&ask_at(&lab, address, 20)?, &client_of(vip))?;
-        expect_download(&lab, address, &checksum)?;
-    }
-    // The node's own connections to that port go on, and what servers send for themselves.
-    shell(
-        &lab,
-        "lb1",
-        "curl -sf --max-time 3 http://10.80.0.21/healthz && curl -sf --max-time 3 'http://[fd80::21]/healthz'",
-    )?;
-    shell(&lab, "web1", "ping -c 1 -W 2 10.90.0.10 && ping -c 1 -W 2 fd90::10")?;
-
-    // A node whose agent was killed finds its rules when it is back, and one that is told to end leaves none.
-    let rules = || shell(&lab, "lb1", "ip rule; ip -6 rule");
-    ensure!(rules()?.matches("lookup 8788").count() == 4, "{}", rules()?);
-    lab.kill_agent("lb1", nix::sys::signal::Signal::SIGKILL)?;
-    lab.start_agent("lb1")?;
-    wait_for_slots(&lab, "seen")?;
-    let [vip, _] = vip_a();
-    expect_turns(&ask_at(&lab, SocketAddr::new(vip, 83), 4)?, &client_of(vip))?;
-    ensure!(rules()?.matches("lookup 8788").count() == 4, "{}", rules()?);
-    lab.write_agent_config("lb1", &text)?;
-    lbctl(&lab, &["apply"])?;
-    poll::until("no rule is left", PATIENCE, || {
-        ensure!(!rules()?.contains("8788"), "{}", rules()?);
-        Ok(())
-    })?;
     lab.down()
 }

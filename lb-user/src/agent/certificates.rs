@@ -4,22 +4,21 @@
 //! service and are of no use, or no longer good, what was read before stays in force and that is said. An agent that starts with such
 //! files serves everything else.
 
+mod judgement;
+
 use super::change::invalid;
 use super::state::Agent;
-use crate::api::{ApiError, CertificateView, EventKind, ReloadedService, TlsView};
+use crate::api::{ApiError, EventKind, ReloadedService, TlsView};
 use crate::config::{BackendTls, Config, Service, TlsTerms};
-use crate::core::certificate::CertificateFacts;
 use crate::io::proxy::{ServiceCounts, TlsClient, TlsServer};
 use crate::io::sync::read_key;
 use crate::io::tls::{self, Client, Server, Stamps, TicketSecret, TlsError};
 use crate::model::ServiceName;
+use judgement::{NotGood, certificate_view, ending, missing, not_good_now};
 use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-/// Who has that little time left is warned of.
-const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// The files of one service.
 struct Held {
@@ -33,6 +32,8 @@ struct Held {
     changing: Option<Stamps>,
     /// Why those that are there are not in force.
     trouble: Option<String>,
+    /// When the same files will be good, since 1970.
+    good_from: Option<Duration>,
 }
 
 impl Held {
@@ -67,7 +68,9 @@ impl Certificates {
         let files = tls.into_iter().flat_map(TlsTerms::files);
         let stamps = Stamps::of(files.chain(backend_tls.map(|tls| tls.ca.as_path())));
         let secret = TicketSecret::new(&self.secret, name.as_str());
-        let server = tls.map(|tls| tls::server(tls, &secret)).transpose();
+        let in_force = self.services.get(name).and_then(|held| held.server.as_ref());
+        let in_force = in_force.map_or(&[][..], |server| &server.certificates);
+        let server = tls.map(|tls| tls::server(tls, &secret, in_force)).transpose();
         let client = backend_tls.map(tls::client).transpose();
         let (server, trouble) = or_trouble(server);
         let (client, more) = or_trouble(client);
@@ -79,6 +82,7 @@ impl Certificates {
             stamps,
             changing: None,
             trouble: trouble.or(more),
+            good_from: None,
         }
     }
 
@@ -143,7 +147,8 @@ impl Certificates {
             }
             let read = self.read(&service.name, tls, backend_tls);
             let in_force = held.and_then(|held| held.server.as_ref());
-            if let Some(why) = read.trouble.or_else(|| not_good_now(read.server.as_ref()?, in_force)) {
+            let not_good = || Some(not_good_now(read.server.as_ref()?, in_force)?.why);
+            if let Some(why) = read.trouble.clone().or_else(not_good) {
                 return Err(format!("service.{}: {why}", service.name));
             }
         }
@@ -177,7 +182,7 @@ impl Certificates {
                 let end = ending(&certificate.facts, now)?;
                 Some(format!("service {name}: {}: the certificate {end}", certificate.file.display()))
             });
-            trouble.chain(ending)
+            trouble.chain(ending).chain(missing(name, held))
         })
     }
 
@@ -200,9 +205,11 @@ impl Certificates {
             return (true, "there is nothing to read".to_owned());
         };
         let read = self.read(name, held.tls.as_ref(), held.backend_tls.as_ref());
-        let why = read.trouble.clone().or_else(|| not_good_now(read.server.as_ref()?, held.server.as_ref()));
+        let unusable = |why| NotGood { why, until: None };
+        let not_good = || not_good_now(read.server.as_ref()?, held.server.as_ref());
+        let why = read.trouble.clone().map(unusable).or_else(not_good);
         let Some(held) = self.services.get_mut(name) else { return (true, String::new()) };
-        let Some(why) = why else {
+        let Some(NotGood { why, until }) = why else {
             *held = read;
             return (true, "read anew".to_owned());
         };
@@ -210,20 +217,23 @@ impl Certificates {
             if held.server.is_some() || held.client.is_some() { "; what was read before stays" } else { "" };
         let why = format!("{why}{before}");
         (held.stamps, held.changing, held.trouble) = (read.stamps, None, Some(why.clone()));
+        held.good_from = until;
         (false, why)
     }
 
-    /// Services whose files have changed and are not being written any more.
-    fn changed(&mut self) -> Vec<ServiceName> {
+    /// Services whose files have changed and are not being written any more, or have become good meanwhile.
+    fn changed(&mut self, now: Duration) -> Vec<ServiceName> {
         let mut changed = Vec::new();
         for (name, held) in &mut self.services {
-            let now = held.stamps.now();
-            if now == held.stamps {
+            let stamps = held.stamps.now();
+            if stamps == held.stamps && held.good_from.take_if(|from| *from <= now).is_some() {
+                changed.push(name.clone());
+            } else if stamps == held.stamps {
                 held.changing = None;
-            } else if held.changing.as_ref() == Some(&now) {
+            } else if held.changing.as_ref() == Some(&stamps) {
                 changed.push(name.clone());
             } else {
-                held.changing = Some(now);
+                held.changing = Some(stamps);
             }
         }
         changed
@@ -248,48 +258,6 @@ fn random() -> Vec<u8> {
 
 pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-}
-
-/// Why a certificate is not good at this time, if one is not that is not in force already: what else has changed is not to wait for it.
-fn not_good_now(server: &Server, in_force: Option<&Server>) -> Option<String> {
-    let now = now();
-    let is_in_force = |certificate: &tls::Certificate| {
-        in_force.is_some_and(|server| server.certificates.iter().any(|known| known.is_same_as(certificate)))
-    };
-    server.certificates.iter().filter(|certificate| !is_in_force(certificate)).find_map(|certificate| {
-        let facts = &certificate.facts;
-        let why = if facts.not_after < now {
-            ending(facts, now)?
-        } else if facts.not_before > now {
-            let until = facts.not_before - now;
-            format!("is not good yet, for {}", humantime::format_duration(until))
-        } else {
-            return None;
-        };
-        Some(format!("{}: the certificate {why}", certificate.file.display()))
-    })
-}
-
-/// That a certificate expires soon or has expired, in words.
-fn ending(facts: &CertificateFacts, now: Duration) -> Option<String> {
-    let time = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs() / 60 * 60));
-    match facts.not_after.checked_sub(now) {
-        None => Some(format!("expired {} ago", time(now - facts.not_after))),
-        Some(left) if left < EXPIRES_SOON => Some(format!("expires in {}", time(left))),
-        Some(_) => None,
-    }
-}
-
-fn certificate_view(certificate: &tls::Certificate) -> CertificateView {
-    let facts = &certificate.facts;
-    CertificateView {
-        file: certificate.file.clone(),
-        common_name: facts.common_name.clone(),
-        names: facts.names.clone(),
-        addresses: facts.addresses.clone(),
-        not_before_unix_seconds: facts.not_before.as_secs(),
-        not_after_unix_seconds: facts.not_after.as_secs(),
-    }
 }
 
 /// Whether the files of TLS that a configuration names can be used, if not for much longer.
@@ -323,7 +291,7 @@ impl Agent {
 
     /// Reads files that have changed.
     pub(super) fn watch_certificates(&mut self) {
-        let changed = self.certificates.changed();
+        let changed = self.certificates.changed(now());
         if !changed.is_empty() {
             self.read_certificates(changed);
         }
@@ -338,6 +306,7 @@ impl Agent {
 
     /// Reads all files again, changed or not.
     pub(super) fn reload_certificates(&mut self) -> Vec<ReloadedService> {
+        self.issuing.try_at_once();
         let all = self.certificates.services.keys().cloned().collect();
         self.read_certificates(all)
     }

@@ -220,6 +220,7 @@ impl Agent {
         files: Files,
     ) -> Result<Vec<String>, ApiError> {
         let config = adopt(&self.config, &proposed);
+        self.keep_files_for(&config);
         // What is taken back was in force, whatever its files are by now.
         if !matches!(files, Files::Known(_)) {
             self.check_certificates(&config)?;

@@ -2,15 +2,15 @@
 
 use super::state::Agent;
 use crate::api::{EventKind, ProxyView};
-use crate::config::{ProxyTerms, Service};
+use crate::config::{Config, ProxyTerms, Service};
 use crate::core::plan::{Steering, SteeringKey, name_hash};
 use crate::core::proxy::{Table, TableBackend};
 use crate::io::proxy::{
     BackendCounts, ChallengeSet, IdleTimeouts, PlannedBackend, ProxyEvent, ServicePlan, Terms, TlsClient,
     TlsServer,
 };
-use crate::model::{BackendName, Family, ServiceName, WhenDown};
-use std::collections::BTreeMap;
+use crate::model::{BackendName, Family, ServiceName, VipName, WhenDown};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,9 +64,10 @@ impl Agent {
         self.deaf = troubles;
     }
 
-    /// Where nobody listens, in words.
+    /// Where nobody listens, and what cannot work on several nodes, in words.
     pub(super) fn proxy_warnings(&self) -> impl Iterator<Item = String> + '_ {
-        self.deaf.iter().map(|(at, reason)| not_served(at, reason))
+        let torn = self.config.services.values().filter_map(|service| torn(service, &self.config));
+        self.deaf.iter().map(|(at, reason)| not_served(at, reason)).chain(torn)
     }
 
     /// Backends that did not accept a connection count as refusing.
@@ -140,6 +141,29 @@ fn not_served(at: &SocketAddr, reason: &str) -> String {
     format!("{at} is not served: {reason}; trying again")
 }
 
+/// That backends answer clients by one node, where their connections may come by several.
+fn torn(service: &Service, config: &Config) -> Option<String> {
+    let is_transparent = service.proxy.as_ref().is_some_and(|proxy| proxy.transparent);
+    let moves_with = |name: &VipName| {
+        let vip = config.vips.get(name)?;
+        Some(match &vip.vrrp {
+            Some(vrrp) => {
+                vrrp.group.as_ref().map_or_else(|| name.to_string(), |group| format!("group {group}"))
+            }
+            None => format!("node {}", vip.active_on),
+        })
+    };
+    let together: BTreeSet<String> = service.vips.iter().filter_map(moves_with).collect();
+    (is_transparent && together.len() > 1).then(|| {
+        let vips: Vec<&str> = service.vips.iter().map(VipName::as_str).collect();
+        format!(
+            "service {}: VIPs {} can be on several nodes at a time, and backends answer to transparent connections by one of them: put them into one vrrp group, or give each a service and backends of its own",
+            service.name,
+            vips.join(", ")
+        )
+    })
+}
+
 fn plan(
     service: &Service,
     family: Family,
@@ -200,5 +224,27 @@ fn terms(
         backend_tls,
         redirect: service.https_port,
         challenges: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transparent_connections_by_vips_that_move_apart_are_warned_of() {
+        let config = |vip_b: &str, transparent: bool| {
+            let text = format!(
+                "[node]\nname = \"lb1\"\ninterfaces = [\"eth0\"]\n[vip.A]\naddress = \"10.80.0.100\"\n[vip.A.vrrp]\nid = 1\n\
+                 priority = 200\ngroup = \"g\"\n[vip.B]\naddress = \"10.80.0.101\"\n[vip.B.vrrp]\nid = 2\npriority = 200\n{vip_b}\n\
+                 [service.web]\nvips = [\"A\", \"B\"]\nport = 80\nmode = \"tcp\"\n[service.web.proxy]\ntransparent = {transparent}\n"
+            );
+            Config::parse(&text, "lbctl.toml").expect("a configuration")
+        };
+        let warning = |config: Config| config.services.values().find_map(|service| torn(service, &config));
+        let told = warning(config("", true)).expect("a warning");
+        assert!(told.contains("VIPs A, B can be on several nodes"), "{told}");
+        assert_eq!(warning(config("group = \"g\"", true)), None);
+        assert_eq!(warning(config("", false)), None);
     }
 }

@@ -4,7 +4,7 @@
 
 mod shared;
 
-pub use shared::{Challenge, Item, SHARED_BYTES_MAX, Shared};
+pub use shared::{Asked, Challenge, Item, SHARED_BYTES_MAX, Shared};
 
 use std::time::Duration;
 

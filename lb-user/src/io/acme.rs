@@ -6,7 +6,7 @@
 pub mod kept;
 
 use crate::config::Acme;
-use crate::core::acme::Challenge;
+use crate::core::acme::{Asked, Challenge};
 use crate::model::AcmeChallenge;
 use instant_acme::{
     Account, AccountBuilder, AuthorizationStatus, ChallengeType, Error, Identifier, NewAccount, NewOrder,
@@ -29,8 +29,13 @@ pub enum OrderEvent {
     Challenged(Vec<Challenge>, oneshot::Sender<()>),
     /// There is a certificate: those that lead to the authority, and its key, in PEM.
     Issued(String),
-    /// There is none: why.
-    Failed(String),
+    /// There is none.
+    Failed {
+        /// Why.
+        why: String,
+        /// The authority does not know the account, or it is none: the next order needs another one.
+        is_account_dead: bool,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -51,29 +56,40 @@ enum OrderError {
     TimedOut,
 }
 
-/// Asks for a certificate for these names. All that happens is told, a failure or the certificate last.
+impl OrderError {
+    fn is_account_dead(&self) -> bool {
+        const UNKNOWN: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
+        match self {
+            Self::Account(_) => true,
+            Self::Acme(Error::Api(problem)) => problem.r#type.as_deref() == Some(UNKNOWN),
+            _ => false,
+        }
+    }
+}
+
+/// Asks for a certificate. All that happens is told, a failure or the certificate last.
 pub async fn order(
     terms: Acme,
     account: Option<String>,
-    names: Vec<String>,
-    events: mpsc::Sender<(Vec<String>, OrderEvent)>,
+    asked: Asked,
+    events: mpsc::Sender<(Asked, OrderEvent)>,
 ) {
-    let ordering = timeout(ORDERED_WITHIN, obtain(&terms, account, &names, &events));
+    let ordering = timeout(ORDERED_WITHIN, obtain(&terms, account, &asked, &events));
     let event = match ordering.await.unwrap_or(Err(OrderError::TimedOut)) {
         Ok(pem) => OrderEvent::Issued(pem),
-        Err(error) => OrderEvent::Failed(error.to_string()),
+        Err(error) => OrderEvent::Failed { is_account_dead: error.is_account_dead(), why: error.to_string() },
     };
     // An agent that is gone needs none.
-    let _ = events.send((names, event)).await;
+    let _ = events.send((asked, event)).await;
 }
 
 async fn obtain(
     terms: &Acme,
     account: Option<String>,
-    names: &[String],
-    events: &mpsc::Sender<(Vec<String>, OrderEvent)>,
+    asked: &Asked,
+    events: &mpsc::Sender<(Asked, OrderEvent)>,
 ) -> Result<String, OrderError> {
-    let tell = async |event| events.send((names.to_vec(), event)).await.map_err(|_| OrderError::Abandoned);
+    let tell = async |event| events.send((asked.clone(), event)).await.map_err(|_| OrderError::Abandoned);
     let account = match account {
         Some(kept) => builder(terms)?.from_credentials(serde_json::from_str(&kept)?).await?,
         None => {
@@ -82,7 +98,7 @@ async fn obtain(
             account
         }
     };
-    let identifiers: Vec<Identifier> = names.iter().cloned().map(Identifier::Dns).collect();
+    let identifiers: Vec<Identifier> = asked.names.iter().cloned().map(Identifier::Dns).collect();
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
     if order.state().status == OrderStatus::Pending {
         let challenges = challenges(&mut order, terms.challenge).await?;
@@ -102,7 +118,7 @@ async fn obtain(
     let polling = RetryPolicy::new().timeout(POLLED_WITHIN).backoff(1.5);
     let status = order.poll_ready(&polling).await?;
     if status != OrderStatus::Ready {
-        return Err(refusal(&mut order, &names.join(", ")).await?);
+        return Err(refusal(&mut order, &asked.to_string()).await?);
     }
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&polling).await?;

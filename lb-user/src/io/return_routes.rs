@@ -1,7 +1,10 @@
 //! Where answers go that are addressed to clients and are meant for this node: connections to backends that show the client's address.
 //!
 //! For each backend's address and port a routing rule sends what comes from there to a table of its own, that delivers everything to this host. Owns that
-//! table and the rules of its priority, also those that an earlier agent left. Never touches others, nor decides who is such a backend.
+//! table and the rules of its priority, also those that an earlier agent left; a rule stays for as long as connections are open that need
+//! it, and one that somebody took away comes back. Never touches others, nor decides who is such a backend.
+
+mod open;
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::IpProtocol;
@@ -10,12 +13,17 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage, Rule
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::debug;
 
 /// The table, and the priority of its rules: before the host's own tables, after the one of its addresses.
 const TABLE: u32 = 8788;
 const PRIORITY: u32 = 8788;
+/// How often it is looked whether rules are there that should be, and are not needed any more that are.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// The loopback interface, in every network namespace.
 const LOOPBACK_INDEX: u32 = 1;
 
@@ -28,24 +36,8 @@ pub struct ReturnRoutes {
 impl ReturnRoutes {
     /// Starts it. What went wrong comes by the channel, in words. Needs a tokio runtime.
     pub fn spawn(failed: mpsc::UnboundedSender<String>) -> Self {
-        let (wanted, mut wants) = watch::channel(BTreeSet::new());
-        let task = tokio::spawn(async move {
-            // Where none are wanted, and none were, others' routing is not even looked at.
-            let mut is_first = true;
-            loop {
-                let set: BTreeSet<SocketAddr> = wants.borrow_and_update().clone();
-                if (!is_first || !set.is_empty())
-                    && let Err(error) = follow(&set).await
-                {
-                    // An agent that is gone needs no words.
-                    let _ = failed.send(format!("answers of backends to transparent connections: {error}"));
-                }
-                is_first = false;
-                if wants.changed().await.is_err() {
-                    return;
-                }
-            }
-        });
+        let (wanted, wants) = watch::channel(BTreeSet::new());
+        let task = tokio::spawn(keep(wants, failed));
         Self { wanted, task }
     }
 
@@ -68,42 +60,95 @@ impl ReturnRoutes {
 /// # Errors
 /// The kernel refused: why.
 pub async fn remove_all() -> Result<(), rtnetlink::Error> {
-    follow(&BTreeSet::new()).await
+    follow(&BTreeSet::new(), Unwanted::Remove).await.map(drop)
 }
 
-async fn follow(wanted: &BTreeSet<SocketAddr>) -> Result<(), rtnetlink::Error> {
+/// What becomes of rules that are not wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unwanted {
+    /// They go.
+    Remove,
+    /// They stay while connections need them.
+    KeepInUse,
+}
+
+async fn keep(mut wants: watch::Receiver<BTreeSet<SocketAddr>>, failed: mpsc::UnboundedSender<String>) {
+    let mut told = None;
+    loop {
+        let set = wants.borrow_and_update().clone();
+        let is_over = wants.has_changed().is_err();
+        let unwanted = if is_over { Unwanted::Remove } else { Unwanted::KeepInUse };
+        let followed = follow(&set, unwanted).await;
+        let is_at_rest = set.is_empty() && !matches!(followed, Ok(true));
+        match followed.err().map(|error| error.to_string()) {
+            // A host without IPv6, say: where none are wanted that is nobody's trouble.
+            Some(why) if set.is_empty() => debug!(why, "rules of an earlier agent are not looked at"),
+            Some(why) if told.as_ref() != Some(&why) => {
+                // An agent that is gone needs no words.
+                let _ = failed.send(format!("answers of backends to transparent connections: {why}"));
+                told = Some(why);
+            }
+            Some(_) => {}
+            None => told = None,
+        }
+        if is_over {
+            return;
+        }
+        if is_at_rest {
+            // An end is a change, too: what is left is looked at once more.
+            let _ = wants.changed().await;
+        } else {
+            let _ = timeout(LOOKED_AT_EVERY, wants.changed()).await;
+        }
+    }
+}
+
+/// Whether rules are left that are not wanted.
+async fn follow(wanted: &BTreeSet<SocketAddr>, unwanted: Unwanted) -> Result<bool, rtnetlink::Error> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(|_| rtnetlink::Error::RequestFailed)?;
     let connection = tokio::spawn(connection);
-    let followed = follow_by(&handle, wanted).await;
+    let followed = follow_by(&handle, wanted, unwanted).await;
     connection.abort();
     followed
 }
 
-async fn follow_by(handle: &Handle, wanted: &BTreeSet<SocketAddr>) -> Result<(), rtnetlink::Error> {
-    let mut missing = wanted.clone();
+async fn follow_by(
+    handle: &Handle,
+    wanted: &BTreeSet<SocketAddr>,
+    unwanted: Unwanted,
+) -> Result<bool, rtnetlink::Error> {
+    let (mut missing, mut gone) = (wanted.clone(), Vec::new());
     for version in [IpVersion::V4, IpVersion::V6] {
         let mut rules = handle.rule().get(version).execute();
-        let mut gone = Vec::new();
         while let Some(rule) = rules.try_next().await? {
-            if rule.attributes.contains(&RuleAttribute::Priority(PRIORITY))
-                && !source(&rule).is_some_and(|source| missing.remove(&source))
-            {
+            if is_ours(&rule) && !source(&rule).is_some_and(|source| missing.remove(&source)) {
                 gone.push(rule);
             }
         }
-        for rule in gone {
+    }
+    let in_use = match unwanted {
+        Unwanted::KeepInUse if !gone.is_empty() => open::shown_to(&gone.iter().filter_map(source).collect()),
+        _ => BTreeSet::new(),
+    };
+    for rule in gone {
+        if !source(&rule).is_some_and(|source| in_use.contains(&source)) {
             handle.rule().del(rule).execute().await?;
         }
     }
     for is_v4 in [true, false] {
-        if missing.iter().any(|at| at.is_ipv4() == is_v4) {
+        if wanted.iter().chain(&in_use).any(|at| at.is_ipv4() == is_v4) {
             deliver_all(handle, is_v4).await?;
         }
     }
     for at in missing {
         add(handle, at).await?;
     }
-    Ok(())
+    Ok(!in_use.is_empty())
+}
+
+fn is_ours(rule: &RuleMessage) -> bool {
+    rule.attributes.contains(&RuleAttribute::Priority(PRIORITY))
+        && rule.attributes.contains(&RuleAttribute::Table(TABLE))
 }
 
 /// Whom a rule is about.

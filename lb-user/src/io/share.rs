@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -20,8 +20,8 @@ use tokio::time::timeout;
 const EXCHANGED_WITHIN: Duration = Duration::from_secs(3);
 /// Others may try to talk to us, too.
 const AT_ONCE: usize = 8;
-const QUESTION: &[u8] = b"lbctl certificates 1: question";
-const ANSWER: &[u8] = b"lbctl certificates 1: answer to ";
+const QUESTION: &[u8] = b"lbctl certificates 2: question";
+const ANSWER: &[u8] = b"lbctl certificates 2: answer to ";
 
 /// What another node has told, and where its answer is wanted.
 #[derive(Debug)]
@@ -87,13 +87,15 @@ async fn receive(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     if frame.len() == length { Ok(frame) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
-/// Tells a node all this one knows, and hears what that one does.
+/// Tells a node all this one knows, and hears what that one does. It comes from the address that the other one knows this node by.
 ///
 /// # Errors
 /// It is not there, or has another key.
-pub async fn exchange(peer: SocketAddr, key: ShareKey, shared: Shared) -> io::Result<Shared> {
+pub async fn exchange(from: IpAddr, peer: SocketAddr, key: ShareKey, shared: Shared) -> io::Result<Shared> {
     let exchanging = async {
-        let mut stream = TcpStream::connect(peer).await?;
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(from, 0))?;
+        let mut stream = socket.connect(peer).await?;
         let question = key.seal(QUESTION, &shared)?;
         send(&mut stream, &question).await?;
         let answer = receive(&mut stream).await?;
@@ -159,10 +161,10 @@ mod tests {
             told.answer.send(shared("theirs")).expect("a node that waits");
             told.shared
         });
-        let answer = exchange(at, key(1), shared("ours")).await.expect("an answer");
+        let answer = exchange(at.ip(), at, key(1), shared("ours")).await.expect("an answer");
         assert_eq!(answer, shared("theirs"));
         assert_eq!(answering.await.expect("no panic"), shared("ours"));
-        assert!(exchange(at, key(2), shared("ours")).await.is_err(), "another key");
+        assert!(exchange(at.ip(), at, key(2), shared("ours")).await.is_err(), "another key");
         serving.abort();
     }
 

@@ -8,7 +8,7 @@ mod challenge;
 mod names;
 mod ticket;
 
-pub use certificate::{Certificate, first_certificate};
+pub use certificate::{Certificate, first_certificate, issued};
 pub use challenge::challenge;
 pub use ticket::{ROTATED_EVERY, TicketSecret};
 
@@ -100,15 +100,17 @@ impl Stamps {
     }
 }
 
-/// Reads all files of a service's TLS.
-pub fn server(terms: &TlsTerms, secret: &TicketSecret) -> Result<Server, TlsError> {
+/// Reads all files of a service's TLS. Where a certificate of an authority is missing, one that is in force stands in for it.
+///
+/// # Errors
+/// A file is of no use.
+pub fn server(terms: &TlsTerms, secret: &TicketSecret, in_force: &[Certificate]) -> Result<Server, TlsError> {
     // Before they are read: what is written meanwhile counts as changed.
     let stamps = Stamps::of(terms.files());
     let certificates: Vec<Certificate> = terms
         .certificates
         .iter()
-        .filter_map(certificate::meant)
-        .map(|files| certificate::load(&files))
+        .filter_map(|files| certificate::meant(files, in_force).transpose())
         .collect::<Result<_, _>>()?;
     let refused = |error: rustls::Error| TlsError::Refused(error.to_string());
     let builder = ServerConfig::builder_with_provider(provider())

@@ -1,12 +1,11 @@
 //! What nodes that serve the same names tell each other: when, and what a node takes of it.
 
-use super::{Exchanged, facts, wanted};
+use super::{Exchanged, wanted};
 use crate::agent::certificates::now;
 use crate::agent::state::Agent;
-use crate::api::EventKind;
 use crate::core::acme::{Item, Shared};
-use crate::io::acme::kept;
 use crate::io::share::{exchange, serve};
+use crate::io::tls::issued;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -17,6 +16,30 @@ use tracing::debug;
 const EXCHANGED_EVERY: Duration = Duration::from_secs(30);
 /// As long as it fails.
 const TRIED_EVERY: Duration = Duration::from_secs(2);
+
+/// A peer that cannot be told for so long is warned of: an agent may be starting.
+const WARNED_AFTER: Duration = Duration::from_secs(20);
+
+/// Whether a peer hears of certificates.
+#[derive(Debug, Default)]
+pub(super) struct Hearing {
+    /// Since when it does not, and why.
+    deaf: Option<(Instant, String)>,
+}
+
+impl Hearing {
+    fn note(&mut self, failure: Option<String>) {
+        let since = self.deaf.take().map_or_else(Instant::now, |(since, _)| since);
+        self.deaf = failure.map(|why| (since, why));
+    }
+
+    pub(super) fn warning(&self, peer: SocketAddr) -> Option<String> {
+        let (_, why) = self.deaf.as_ref().filter(|(since, _)| since.elapsed() > WARNED_AFTER)?;
+        Some(format!(
+            "acme: peer {peer} does not hear of certificates: {why} (TCP; where host_default is \"deny\" there, a rule has to allow that port)"
+        ))
+    }
+}
 
 impl Agent {
     /// Opens the socket for other nodes where that failed before, and asks them for what they know when it is time.
@@ -48,16 +71,18 @@ impl Agent {
 
     /// Tells all peers what this node knows, and somebody when each of them has heard it, or cannot.
     pub(super) fn tell_peers(&self, done: Option<oneshot::Sender<()>>) {
-        let peers = self.config.sync.iter().flat_map(|sync| sync.peers.clone());
+        let peers = self.config.sync.iter();
+        let peers = peers.flat_map(|sync| sync.peers.iter().map(|peer| (sync.address.ip(), *peer)));
+        let peers: Vec<_> = peers.collect();
         let (key, shared) = (self.issuing.key.clone(), self.issuing.shared.clone());
         let to_exchanged = self.issuing.to_exchanged.clone();
         let exchanges: Vec<_> = key
             .into_iter()
-            .flat_map(|key| peers.clone().map(move |peer| (peer, key.clone())))
-            .map(|(peer, key)| {
+            .flat_map(|key| peers.iter().map(move |peer| (*peer, key.clone())))
+            .map(|((from, peer), key)| {
                 let (shared, told) = (shared.clone(), to_exchanged.clone());
                 async move {
-                    let heard = exchange(peer, key, shared).await;
+                    let heard = exchange(from, peer, key, shared).await;
                     // An agent that is gone needs none.
                     let _ = told.send(Exchanged { peer, heard }).await;
                 }
@@ -72,7 +97,8 @@ impl Agent {
 
     /// An exchange came to its end.
     pub(super) fn handle_exchanged(&mut self, Exchanged { peer, heard }: Exchanged) {
-        self.issuing.asked.insert(peer);
+        let failure = heard.as_ref().err().map(ToString::to_string);
+        self.issuing.hearing.entry(peer).or_default().note(failure);
         match heard {
             Ok(shared) => self.take_shared(shared),
             Err(error) => {
@@ -86,24 +112,20 @@ impl Agent {
     pub(super) fn take_shared(&mut self, other: Shared) {
         let Some(acme) = self.config.acme.clone() else { return };
         let wanted = wanted(&self.config);
+        let dead = self.issuing.dead_account.clone();
         let accept = |item: &Item, text: &str| match item {
-            Item::Account(directory) => *directory == acme.directory,
-            Item::Certificate(names) => wanted.contains_key(names) && facts(text).is_some(),
+            Item::Account(directory) => *directory == acme.directory && dead.as_deref() != Some(text),
+            Item::Certificate(asked) => wanted.contains_key(asked) && issued(text.as_bytes()).is_some(),
             Item::Challenge(_) => true,
         };
         let mut are_challenges_new = false;
         for item in self.issuing.shared.merge(other, now(), accept) {
-            let Some(text) = self.issuing.shared.get(&item).map(str::to_owned) else { continue };
             match item {
-                Item::Account(_) => {
-                    if let Err(error) = kept::keep_account(&acme, &text) {
-                        let message = format!("acme: another node's account cannot be kept: {error}");
-                        self.journal.record(EventKind::Warning, message);
-                    }
-                }
-                Item::Certificate(names) => {
-                    self.issuing.orders.remove(&names);
-                    self.keep_certificate(&names, &text, "came from another node");
+                Item::Account(_) => self.keep_account(&acme),
+                Item::Certificate(asked) => {
+                    // Whoever has it need not ask.
+                    self.issuing.orders.remove(&asked);
+                    self.write_certificate(&asked, "came from another node");
                 }
                 Item::Challenge(_) => are_challenges_new = true,
             }

@@ -3,6 +3,7 @@
 use super::*;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::fs;
+use std::ops::Range;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -19,8 +20,14 @@ impl Folder {
 
     /// A certificate with its key, good until that year.
     fn issue(&self, file: &str, until: i32) {
-        let mut parameters = CertificateParams::new(["web".to_owned()]).expect("a name");
-        parameters.not_after = date_time_ymd(until, 1, 1);
+        self.issue_for(&["web"], file, 1975..until);
+    }
+
+    fn issue_for(&self, names: &[&str], file: &str, good: Range<i32>) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut parameters = CertificateParams::new(names).expect("names");
+        parameters.not_before = date_time_ymd(good.start, 1, 1);
+        parameters.not_after = date_time_ymd(good.end, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = parameters.self_signed(&key).expect("a certificate");
         fs::write(self.path(file), certificate.pem() + &key.serialize_pem()).expect("written");
@@ -37,6 +44,32 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// A configuration that asks an authority for one for these names.
+    fn asking(&self, names: &str, folder: &str, directory: &str) -> Config {
+        let text = format!(
+            "[node]\nname = \"lb1\"\ninterfaces = [\"eth0\"]\n[vip.A]\naddress = \"10.80.0.100\"\n[acme]\n\
+             terms_of_service_agreed = true\nfolder = \"{}\"\ndirectory = \"https://{directory}/\"\n[service.web]\nvips = \"A\"\n\
+             port = 443\nmode = \"tls\"\n[[service.web.tls.certificate]]\nacme = [{names}]\n",
+            self.path(folder).display()
+        );
+        Config::parse(&text, "lbctl.toml").expect("a configuration")
+    }
+}
+
+/// Where a configuration keeps what it asks for.
+fn asked_file(config: &Config) -> PathBuf {
+    let terms = config.services[&web()].tls.as_ref().expect("terms");
+    let file = terms.asked_for().next().expect("a certificate").file.clone();
+    fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+    file
+}
+
+fn shown(certificates: &Certificates) -> Vec<PathBuf> {
+    let server = certificates.services[&web()].server.as_ref().expect("it is served");
+    server.certificates.iter().map(|one| one.file.clone()).collect()
+}
+
 fn web() -> ServiceName {
     "web".parse().expect("a name")
 }
@@ -47,8 +80,8 @@ fn in_force(certificates: &Certificates, config: &Config) -> TlsServer {
 
 /// Two looks: one that sees a change, one that sees that it is over.
 fn changed(certificates: &mut Certificates) -> bool {
-    certificates.changed();
-    !certificates.changed().is_empty()
+    certificates.changed(now());
+    !certificates.changed(now()).is_empty()
 }
 
 #[test]
@@ -62,8 +95,8 @@ fn files_that_changed_are_read_once_they_are_left_alone() {
     let before = in_force(&certificates, &config);
     assert!(!changed(&mut certificates));
     folder.issue("web.pem", 2041);
-    assert!(certificates.changed().is_empty(), "it may still be written");
-    assert_eq!(certificates.changed(), [web()]);
+    assert!(certificates.changed(now()).is_empty(), "it may still be written");
+    assert_eq!(certificates.changed(now()), [web()]);
     assert!(certificates.read_again(&web()).0);
     assert!(in_force(&certificates, &config) != before && !changed(&mut certificates));
     // What is of no use is told once, and changes nothing.
@@ -117,4 +150,68 @@ fn a_change_that_is_taken_back_finds_what_was_in_force_whatever_its_file_is_by_n
     certificates.follow(&without);
     certificates.follow(&old);
     assert!(in_force(&certificates, &old) == before);
+}
+
+#[test]
+fn a_certificate_of_an_authority_whose_file_is_gone_or_damaged_stays_in_force() {
+    let folder = Folder::new();
+    let config = folder.asking("\"a.org\"", "acme", "ca");
+    let file = asked_file(&config);
+    folder.issue_for(&["a.org"], file.to_str().expect("text"), 2020..2040);
+    let mut certificates = Certificates::new(&config);
+    assert_eq!(certificates.follow(&config), Vec::<String>::new());
+    for damage in [|file: &PathBuf| fs::remove_file(file), |file: &PathBuf| fs::write(file, "damaged")] {
+        damage(&file).expect("damaged");
+        certificates.read_again(&web());
+        assert_eq!(shown(&certificates), std::slice::from_ref(&file));
+    }
+    // Nor does another place, authority or list of names take it away before there is another one.
+    let mut before = file;
+    for (names, folder_name, directory) in [
+        ("\"a.org\"", "other", "ca"),
+        ("\"a.org\"", "other", "staging"),
+        ("\"a.org\", \"b.org\"", "acme", "ca"),
+    ] {
+        let config = folder.asking(names, folder_name, directory);
+        assert_eq!(certificates.check(&config), Ok(()));
+        assert_eq!(certificates.follow(&config), Vec::<String>::new());
+        assert_eq!(shown(&certificates), std::slice::from_ref(&before), "{names} {folder_name} {directory}");
+        let warnings: Vec<String> = certificates.warnings().collect();
+        assert!(warnings.iter().any(|warning| warning.ends_with("is shown meanwhile")), "{warnings:?}");
+        before = asked_file(&config);
+        folder.issue_for(&["a.org"], before.to_str().expect("text"), 2021..2041);
+        certificates.read_again(&web());
+        assert_eq!(certificates.warnings().count(), 0);
+    }
+}
+
+#[test]
+fn a_certificate_that_no_authority_has_given_out_is_told_and_one_that_has_expired_does_not_stand_in() {
+    let folder = Folder::new();
+    let config = folder.asking("\"a.org\"", "acme", "ca");
+    let old = asked_file(&config).with_file_name("old.pem");
+    folder.issue_for(&["a.org"], old.to_str().expect("text"), 2000..2001);
+    let mut certificates = Certificates::new(&config);
+    assert_eq!(certificates.check(&config), Ok(()), "it is no reason to refuse a change");
+    certificates.follow(&config);
+    assert_eq!(shown(&certificates), Vec::<PathBuf>::new());
+    let warnings: Vec<String> = certificates.warnings().collect();
+    let told = "service web: there is no certificate for a.org yet; clients that ask for them are refused";
+    assert_eq!(warnings, [told]);
+}
+
+#[test]
+fn a_file_that_is_not_good_yet_is_looked_at_again_when_it_is() {
+    let folder = Folder::new();
+    folder.issue("ca.pem", 2040);
+    folder.issue("web.pem", 2040);
+    let config = folder.config("web.pem");
+    let mut certificates = Certificates::new(&config);
+    certificates.follow(&config);
+    folder.issue_for(&["web"], "web.pem", 2100..2110);
+    let (is_good, why) = certificates.read_again(&web());
+    assert!(!is_good && why.contains("is not good yet"), "{why}");
+    let good_from = certificates.services[&web()].good_from.expect("a time");
+    assert!(certificates.changed(good_from - Duration::from_secs(1)).is_empty());
+    assert_eq!(certificates.changed(good_from), [web()]);
 }

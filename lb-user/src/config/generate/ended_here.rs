@@ -14,22 +14,21 @@ fn file() -> impl Strategy<Value = PathBuf> {
     "/etc/[abc]\\.pem".prop_map(PathBuf::from)
 }
 
-/// Where certificates are kept in all configurations.
+/// Where certificates are kept in all configurations, and who gives them out: their files have names by that.
 const ACME_FOLDER: &str = "/acme";
+const ACME_DIRECTORY: &str = "https://a/d";
 
 pub(super) fn acme() -> impl Strategy<Value = Acme> {
     // The other one wants a service that redirects.
     let challenge = Just(AcmeChallenge::TlsAlpn01);
     let contact = vec("mailto:[a-c]@d", 0..2);
-    ("https://[a-c]/d", contact, challenge, option::of(file())).prop_map(
-        |(directory, contact, challenge, ca)| Acme {
-            directory,
-            contact,
-            challenge,
-            folder: ACME_FOLDER.into(),
-            ca,
-        },
-    )
+    (contact, challenge, option::of(file())).prop_map(|(contact, challenge, ca)| Acme {
+        directory: ACME_DIRECTORY.into(),
+        contact,
+        challenge,
+        folder: ACME_FOLDER.into(),
+        ca,
+    })
 }
 
 pub(super) fn metrics() -> impl Strategy<Value = Metrics> {
@@ -49,7 +48,7 @@ fn certificate() -> impl Strategy<Value = CertificateFiles> {
     let from_files = from_files.prop_map(|(file, key)| CertificateFiles { file, key, acme: Vec::new() });
     let names = proptest::sample::subsequence(vec!["a.org".to_owned(), "b.org".to_owned()], 1..=2);
     let asked_for = names.prop_map(|acme| CertificateFiles {
-        file: acme_file(Path::new(ACME_FOLDER), &acme),
+        file: acme_file(Path::new(ACME_FOLDER), ACME_DIRECTORY, &acme),
         key: None,
         acme,
     });

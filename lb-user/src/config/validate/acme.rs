@@ -115,9 +115,9 @@ impl Validator<'_> {
         if let Some(wrong) = wrong {
             return self.complain(&path, Complaint::new(wrong).expected(expected));
         }
-        match &self.acme_folder {
-            Some(folder) => {
-                Some(CertificateFiles { file: acme_file(folder, &names), key: None, acme: names })
+        match &self.acme_kept {
+            Some((folder, directory)) => {
+                Some(CertificateFiles { file: acme_file(folder, directory, &names), key: None, acme: names })
             }
             None => {
                 let wrong = "nobody is named who gives out certificates";

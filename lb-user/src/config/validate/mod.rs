@@ -40,7 +40,7 @@ const SOCKET_PATH_LEN_MAX: usize = 107;
 
 /// Makes a configuration of a file, or tells everything that is wrong with it.
 pub(super) fn validate(source: &Source<'_>, file: &File) -> Result<Config, ConfigErrors> {
-    let mut validator = Validator { source, errors: Vec::new(), acme_folder: None };
+    let mut validator = Validator { source, errors: Vec::new(), acme_kept: None };
     let config = validator.config(file);
     ConfigErrors::check(std::mem::take(&mut validator.errors))?;
     config.ok_or_else(|| {
@@ -57,7 +57,7 @@ struct Validator<'a> {
     source: &'a Source<'a>,
     errors: Vec<ConfigError>,
     /// Where certificates are kept that an authority gives out, if one is named.
-    acme_folder: Option<PathBuf>,
+    acme_kept: Option<(PathBuf, String)>,
 }
 
 impl Validator<'_> {
@@ -88,9 +88,10 @@ impl Validator<'_> {
             None => Some(None),
         };
         // One with something wrong in it is complained of once.
-        let folder =
-            acme.as_ref().map_or_else(|| Some(PathBuf::new()), |acme| Some(acme.as_ref()?.folder.clone()));
-        self.acme_folder = folder;
+        self.acme_kept = match &acme {
+            None => Some(Default::default()),
+            Some(acme) => acme.as_ref().map(|acme| (acme.folder.clone(), acme.directory.clone())),
+        };
         let services = self.services(&file.service, &vips);
         if let Some(Some(acme)) = &acme {
             self.challenges_reach_us(acme, &services);

@@ -7,12 +7,28 @@
 use crate::model::AcmeChallenge;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 /// More than any tier has; a bound for what another node can make us keep.
 pub const SHARED_BYTES_MAX: usize = 4 << 20;
 /// Authorities ask within seconds. Clocks of nodes may differ by less than that.
-const CHALLENGE_LASTS: Duration = Duration::from_secs(15 * 60);
+const CHALLENGE_LASTS: Duration = Duration::from_secs(2 * 3600);
+
+/// A certificate that an authority is asked for. Another authority gives out another one for the same names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Asked {
+    /// Where the authority says what there is.
+    pub directory: String,
+    /// Whom it is for.
+    pub names: Vec<String>,
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(", "))
+    }
+}
 
 /// What there is to share.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -20,8 +36,8 @@ const CHALLENGE_LASTS: Duration = Duration::from_secs(15 * 60);
 pub enum Item {
     /// The account with the authority of that directory.
     Account(String),
-    /// The certificate for these names, and its key.
-    Certificate(Vec<String>),
+    /// That certificate, with those that lead from it to the authority, and its key.
+    Certificate(Asked),
     /// The answer to the challenge with that token.
     Challenge(String),
 }
@@ -82,6 +98,11 @@ impl Shared {
         let mut contents: Vec<&Content> = of_challenges.map(|(_, content)| content).collect();
         contents.sort();
         contents.into_iter().filter_map(|content| serde_json::from_str(&content.text).ok())
+    }
+
+    /// Forgets what nobody here wants any more; challenges stay, for they may be about to be asked for.
+    pub fn retain(&mut self, is_wanted: impl Fn(&Item) -> bool) {
+        self.0.retain(|item, _| matches!(item, Item::Challenge(_)) || is_wanted(item));
     }
 
     /// Forgets challenges that nobody asks for any more; whether there were any.
@@ -168,7 +189,9 @@ mod tests {
     }
 
     fn shared() -> impl Strategy<Value = Shared> {
-        let item = (0..4_u8).prop_map(|number| Item::Certificate(vec![format!("{number}.org")]));
+        let asked =
+            |number| Asked { directory: "https://ca.org/".into(), names: vec![format!("{number}.org")] };
+        let item = (0..4_u8).prop_map(move |number| Item::Certificate(asked(number)));
         vec((item, 0..4_u64, "[ab]"), 0..8).prop_map(|all| {
             let mut shared = Shared::default();
             for (item, made, text) in all {

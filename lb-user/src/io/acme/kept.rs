@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The file of an account: another authority has another.
-fn account_file(acme: &Acme) -> PathBuf {
+pub fn account_file(acme: &Acme) -> PathBuf {
     let host = acme.directory.strip_prefix("https://").unwrap_or(&acme.directory);
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || ".-".contains(letter);
     let name: String = host.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
@@ -19,15 +19,22 @@ fn account_file(acme: &Acme) -> PathBuf {
 pub fn account(acme: &Acme) -> Option<(Duration, String)> {
     let file = account_file(acme);
     let made = u64::try_from(fs::metadata(&file).ok()?.mtime()).ok()?;
-    Some((Duration::from_secs(made), fs::read_to_string(&file).ok()?))
+    let text = fs::read_to_string(&file).ok()?;
+    // One that was damaged is none.
+    let is_one = serde_json::from_str::<instant_acme::AccountCredentials>(&text).is_ok();
+    is_one.then_some((Duration::from_secs(made), text))
 }
 
-/// Keeps it.
+/// Keeps it, unless it is there already.
 ///
 /// # Errors
 /// The folder cannot be made, or not written to.
 pub fn keep_account(acme: &Acme, account: &str) -> io::Result<()> {
-    keep(&account_file(acme), account)
+    let file = account_file(acme);
+    if fs::read_to_string(&file).is_ok_and(|there| there == account) {
+        return Ok(());
+    }
+    keep(&file, account)
 }
 
 /// A certificate with its key, in PEM.
@@ -59,8 +66,10 @@ mod tests {
         let acme = Acme { directory, contact: Vec::new(), challenge, folder: folder.clone(), ca: None };
         assert_eq!(account(&acme), None);
         keep_account(&acme, "first").expect("kept");
-        keep_account(&acme, "second").expect("kept anew");
-        assert_eq!(account(&acme).expect("an account").1, "second");
+        assert_eq!(account(&acme), None, "damaged");
+        let made = r#"{"id":"https://ca/1","key_pkcs8":"AA","directory":"https://ca/dir"}"#;
+        keep_account(&acme, made).expect("kept anew");
+        assert_eq!(account(&acme).expect("an account").1, made);
         let file = folder.join("account-ca.example.org_14000_dir.json");
         let mode = |path: &Path| fs::metadata(path).expect("a file").mode() & 0o777;
         assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));

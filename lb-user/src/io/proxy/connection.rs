@@ -184,7 +184,7 @@ async fn connect(
                     }
                     Err(error) => {
                         place.backend.count_failed();
-                        note_failure(&error, backend.name_hash, context);
+                        note_failure(&error, backend.name_hash, served.terms.transparent, context);
                     }
                 }
                 if failures == served.terms.retries {
@@ -265,11 +265,13 @@ async fn wait(freed: impl Future<Output = ()>, context: &mut Context, patience: 
     timeout_at(patience, changed).await.map_err(|_| ())
 }
 
-/// A backend that does not take connections is told to whoever judges health; that this machine has no socket left is not its fault.
-fn note_failure(error: &io::Error, name_hash: u64, context: &Context) {
+/// A backend that does not take connections is told to whoever judges health; that this machine has no socket left is not its fault, nor that
+/// an answer goes another way to the client whose address it was shown.
+fn note_failure(error: &io::Error, name_hash: u64, is_transparent: bool, context: &Context) {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, TimedOut, UnexpectedEof};
     // What is not understood, or cut short, is a handshake of TLS that failed.
     let reason = match error.kind() {
+        TimedOut if is_transparent => return,
         ConnectionRefused | HostUnreachable | TimedOut => None,
         InvalidData | UnexpectedEof => Some(error.to_string()),
         _ => return,

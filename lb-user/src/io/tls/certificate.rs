@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A certificate that clients may get.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Certificate {
     pub file: PathBuf,
     /// What it says.
     pub facts: CertificateFacts,
+    /// Whether an authority is asked for it, so that it needs nobody's care.
+    pub is_asked_for: bool,
     /// For sessions.
     pub(super) key: Arc<CertifiedKey>,
 }
@@ -34,21 +37,37 @@ pub fn first_certificate(pem: &[u8]) -> Option<CertificateFacts> {
     CertificateFacts::of(&first).ok()
 }
 
-/// The files that are meant. For a certificate that an authority has not given out yet that is the best of those it gave out before: one
-/// that is for the most of its names, and of these the one that lasts longest. `None`: there is none yet.
-pub(super) fn meant(files: &CertificateFiles) -> Option<CertificateFiles> {
-    if files.acme.is_empty() || files.file.exists() {
-        return Some(files.clone());
+/// What a certificate with its key, both in this PEM, says; `None`: it is of no use.
+pub fn issued(pem: &[u8]) -> Option<CertificateFacts> {
+    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok()?;
+    let facts = CertificateFacts::of(chain.first()?).ok()?;
+    let key = PrivateKeyDer::from_pem_slice(pem).ok()?;
+    CertifiedKey::from_der(chain, key, &provider()).ok().map(|_| facts)
+}
+
+/// The certificate that is meant. For one that an authority has not given out yet, or whose file is gone or damaged, that is the best of those it
+/// gave out before, in its folder or in force: one that is for the most of its names, and of these the one that lasts longest, if it has not
+/// expired. `None`: there is none.
+pub(super) fn meant(
+    files: &CertificateFiles,
+    in_force: &[Certificate],
+) -> Result<Option<Certificate>, TlsError> {
+    if files.acme.is_empty() {
+        return load(files).map(Some);
     }
-    let kept = std::fs::read_dir(files.file.parent()?).ok()?.flatten().map(|entry| entry.path());
+    if let Ok(certificate) = load(files) {
+        return Ok(Some(certificate));
+    }
+    let kept = files.file.parent().and_then(|folder| std::fs::read_dir(folder).ok()).into_iter().flatten();
+    let kept = kept.flatten().map(|entry| entry.path());
     let kept = kept.filter(|path| path.extension().is_some_and(|extension| extension == "pem"));
-    let judged = kept.filter_map(|file| {
-        let facts = first_certificate(&std::fs::read(&file).ok()?)?;
-        let names = facts.names.iter().filter(|name| files.acme.contains(name)).count();
-        (names > 0).then_some(((names, facts.not_after), file))
+    let kept = kept.filter_map(|file| load(&CertificateFiles { file, ..files.clone() }).ok());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let judged = kept.chain(in_force.iter().filter(|known| known.is_asked_for).cloned()).filter_map(|one| {
+        let names = one.facts.names.iter().filter(|name| files.acme.contains(name)).count();
+        (names > 0 && one.facts.not_after > now).then_some(((names, one.facts.not_after), one))
     });
-    let (_, file) = judged.max()?;
-    Some(CertificateFiles { file, ..files.clone() })
+    Ok(judged.max_by_key(|(merit, _)| *merit).map(|(_, one)| one))
 }
 
 /// Reads a certificate, those that lead from it to an authority, and its key.
@@ -73,5 +92,6 @@ pub(super) fn load(files: &CertificateFiles) -> Result<Certificate, TlsError> {
         }
         other => content(key_file, other),
     })?;
-    Ok(Certificate { file: files.file.clone(), facts, key: Arc::new(key) })
+    let is_asked_for = !files.acme.is_empty();
+    Ok(Certificate { file: files.file.clone(), facts, is_asked_for, key: Arc::new(key) })
 }

@@ -125,7 +125,7 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
         folder.issue("own.pem", &["own.wild.org"], 3),
     ];
     let mut terms = folder.terms(certificates);
-    let loaded = server(&terms, &secret()).expect("loaded");
+    let loaded = server(&terms, &secret(), &[]).expect("loaded");
     let asks =
         |name: &str| handshake(&loaded.config, folder.client(), name).map(|(shown, _)| names_of(&shown));
     assert_eq!(asks("first.org").expect("served"), ["first.org"]);
@@ -140,7 +140,7 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
     };
     assert!(resolves(&loaded.config, "unknown.org") && resolves(&loaded.config, "10.0.0.1"));
     terms.unknown_name = UnknownName::Refuse;
-    let strict = server(&terms, &secret()).expect("loaded").config;
+    let strict = server(&terms, &secret(), &[]).expect("loaded").config;
     assert!(resolves(&strict, "FIRST.org") && resolves(&strict, "x.wild.org"));
     assert!(
         !resolves(&strict, "unknown.org") && !resolves(&strict, "10.0.0.1") && !resolves(&strict, "wild.org")
@@ -151,7 +151,7 @@ fn a_client_gets_the_certificate_of_the_name_it_asks_for() {
 fn a_session_goes_on_at_another_node_and_not_at_another_service() {
     let folder = Folder::new();
     let terms = folder.terms(vec![folder.issue("web.pem", &["web"], 1)]);
-    let load = |secret: &TicketSecret| server(&terms, secret).expect("loaded").config;
+    let load = |secret: &TicketSecret| server(&terms, secret, &[]).expect("loaded").config;
     let client = folder.client();
     let kind = |config: Arc<ServerConfig>| handshake(&config, client.clone(), "web").expect("served").1;
     assert_eq!(kind(load(&secret())), HandshakeKind::Full);
@@ -179,7 +179,7 @@ fn clients_must_say_who_they_are_and_the_revoked_are_refused() {
     let ca = folder.path("ca.pem");
     let mode = ClientCertificateMode::Required;
     terms.client = Some(ClientCertificates { ca: ca.clone(), crl: None, mode });
-    let config = server(&terms, &secret()).expect("loaded").config;
+    let config = server(&terms, &secret(), &[]).expect("loaded").config;
     assert!(handshake(&config, folder.client(), "web").is_err());
     let bob = with_identity(&folder, "bob.pem");
     assert!(handshake(&config, bob.clone(), "web").is_ok());
@@ -201,13 +201,13 @@ fn clients_must_say_who_they_are_and_the_revoked_are_refused() {
     folder.write("crl.pem", &list.signed_by(&folder.authority).expect("a list").pem().expect("its text"));
     let crl = Some(folder.path("crl.pem"));
     terms.client = Some(ClientCertificates { ca: ca.clone(), crl, mode });
-    let config = server(&terms, &secret()).expect("loaded").config;
+    let config = server(&terms, &secret(), &[]).expect("loaded").config;
     assert!(handshake(&config, with_identity(&folder, "alice.pem"), "web").is_ok());
     // Bob has a ticket from before: it is worth nothing any more.
     assert!(handshake(&config, bob, "web").is_err(), "the revoked is served");
 
     terms.client = Some(ClientCertificates { ca, crl: None, mode: ClientCertificateMode::Optional });
-    let config = server(&terms, &secret()).expect("loaded").config;
+    let config = server(&terms, &secret(), &[]).expect("loaded").config;
     assert!(handshake(&config, folder.client(), "web").is_ok());
 }
 
@@ -219,7 +219,7 @@ fn files_that_are_of_no_use_are_named_with_what_is_wrong() {
     folder.write("empty.pem", "");
     folder.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let load = |files: CertificateFiles| {
-        let loaded = server(&folder.terms(vec![files]), &secret());
+        let loaded = server(&folder.terms(vec![files]), &secret(), &[]);
         loaded.map(drop).map_err(|error| error.to_string()).expect_err("refused")
     };
     let file = |name: &str| CertificateFiles { file: folder.path(name), key: None, acme: Vec::new() };
@@ -237,7 +237,7 @@ fn files_that_are_of_no_use_are_named_with_what_is_wrong() {
     let wrong =
         ClientCertificates { ca: folder.path("empty.pem"), crl: None, mode: ClientCertificateMode::Required };
     let terms = TlsTerms { client: Some(wrong), ..folder.terms(vec![right]) };
-    let error = server(&terms, &secret()).map(drop).expect_err("refused").to_string();
+    let error = server(&terms, &secret(), &[]).map(drop).expect_err("refused").to_string();
     assert!(error.contains("empty.pem: there is no certificate in it"), "{error}");
 }
 

@@ -1,0 +1,93 @@
+//! What is shared and what is kept on the disk are the same: what is missing or damaged there is written again, and what cannot be
+//! written is tried again for as long as it takes.
+
+use super::wanted;
+use crate::agent::state::Agent;
+use crate::api::EventKind;
+use crate::config::{Acme, Config};
+use crate::core::acme::{Asked, Item};
+use crate::io::acme::kept;
+use crate::io::tls::{Stamps, issued};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+impl Agent {
+    pub(super) fn read_account(&mut self, acme: &Acme) {
+        if let Some((made, account)) = kept::account(acme) {
+            self.issuing.shared.put(Item::Account(acme.directory.clone()), made, account);
+        }
+    }
+
+    /// Compares what is kept with what is shared: the later one goes to where the other is.
+    pub(super) fn keep_files(&mut self, acme: &Acme, wanted: &BTreeMap<Asked, PathBuf>) {
+        let account = kept::account_file(acme);
+        self.issuing.unwritten.retain(|file, _| *file == account || wanted.values().any(|one| one == file));
+        self.keep_account(acme);
+        for (asked, file) in wanted {
+            let stamps = Stamps::of([file.as_path()]);
+            if self.issuing.kept.get(file) == Some(&stamps) {
+                continue;
+            }
+            let there = kept::certificate(file);
+            if let Some(text) = &there
+                && let Some(facts) = issued(text.as_bytes())
+            {
+                self.issuing.shared.put(Item::Certificate(asked.clone()), facts.not_before, text.clone());
+            }
+            let known = self.issuing.shared.get(&Item::Certificate(asked.clone()));
+            if known.is_some() && known != there.as_deref() {
+                self.write_certificate(asked, "is kept again");
+            } else {
+                self.issuing.kept.insert(file.clone(), stamps);
+            }
+        }
+    }
+
+    /// Files of a new configuration are there before it is in force, as far as their content is known.
+    pub(in crate::agent) fn keep_files_for(&mut self, config: &Config) {
+        for (asked, file) in wanted(config) {
+            if let Some(pem) = self.issuing.shared.get(&Item::Certificate(asked))
+                && kept::certificate(&file).is_none()
+            {
+                // It is tried again, and told of, when the configuration is in force.
+                let _ = kept::keep(&file, pem);
+            }
+        }
+    }
+
+    pub(super) fn keep_account(&mut self, acme: &Acme) {
+        if let Some(account) = self.issuing.shared.get(&Item::Account(acme.directory.clone())) {
+            let written = kept::keep_account(acme, account);
+            self.note_written(&kept::account_file(acme), written);
+        }
+    }
+
+    /// Whether it was; what was not is told once.
+    fn note_written(&mut self, file: &Path, written: io::Result<()>) -> bool {
+        let Err(error) = written else {
+            self.issuing.unwritten.remove(file);
+            return true;
+        };
+        let why = error.to_string();
+        if self.issuing.unwritten.get(file) != Some(&why) {
+            let message = format!("acme: {}: cannot be kept: {why}; tried again", file.display());
+            self.journal.record(EventKind::Warning, message);
+            self.issuing.unwritten.insert(file.to_owned(), why);
+        }
+        false
+    }
+
+    /// Writes a certificate that is shared to its file, and reads it from there.
+    pub(super) fn write_certificate(&mut self, asked: &Asked, how: &str) {
+        let Some(file) = wanted(&self.config).remove(asked) else { return };
+        let Some(pem) = self.issuing.shared.get(&Item::Certificate(asked.clone())) else { return };
+        let written = kept::keep(&file, pem);
+        if self.note_written(&file, written) {
+            self.issuing.kept.insert(file.clone(), Stamps::of([file.as_path()]));
+            let message = format!("acme: the certificate for {asked} {how}");
+            self.journal.record(EventKind::ConfigChanged, message);
+            self.read_certificates_in(&file);
+        }
+    }
+}
