@@ -21,8 +21,8 @@ pub use self::prefix::{any_source, parse_prefix};
 pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{
     AcmeChallenge, AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, ClientCertificateMode,
-    DefaultPolicy, Family, FlowStateWord, HealthState, Mode, Protocol, ProxyVersion, SchedulerKind,
-    SynCookieMode, TlsVersion, UnknownName, WhenDown,
+    Consistency, DefaultPolicy, Family, FlowStateWord, HealthState, Mode, Protocol, ProxyVersion,
+    SchedulerKind, SynCookieMode, TlsVersion, UnknownName, WhenDown,
 };
 
 /// Why a text or a number is not one of this module's values.

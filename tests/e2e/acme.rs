@@ -220,6 +220,9 @@ fn files_that_are_gone_come_back(lab: &Lab) -> Result<()> {
     for damage in ["rm -f", "truncate -s 10"] {
         client_shell(lab, &format!("{damage} {}/*", first.display()))?;
         whole(&format!("after {damage}"), &first)?;
+        // And not because it was renewed just then.
+        let events = lbctl(lab, &["events"])?;
+        ensure!(events.contains("is kept again"), "{events}");
     }
     let text = lab.agent_config("lb1")?;
     let other = first.with_file_name("elsewhere");

@@ -46,7 +46,7 @@ struct Session {
 impl Session {
     fn open(lab: &Lab) -> Result<Self> {
         let mut command = lab.host("web1").command("mariadb");
-        command.args(["--no-defaults", "--host=10.80.0.100", "--port=3306", "--user=app"]);
+        command.args(["--no-defaults", "--host=10.80.0.100", "--port=3307", "--user=app"]);
         command.args(["--password=app-password", "--connect-timeout=5", "--skip-ssl", "--skip-reconnect"]);
         command.args(["--batch", "--unbuffered", "--skip-column-names"]);
         let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("mariadb")?;
@@ -94,11 +94,11 @@ fn a_connection_outlives_its_agent(lab: &Lab) -> Result<()> {
 
 fn is_listed(lab: &Lab, nat: SocketAddr) -> Result<()> {
     let flow = poll::until("the flow is listed", PATIENCE, || {
-        let list: FlowList = lbctl_json(lab, &["flow", "list", "--service", "db"])?;
+        let list: FlowList = lbctl_json(lab, &["flow", "list", "--service", "db-primary"])?;
         list.flows.iter().find(|flow| flow.nat == nat).cloned().with_context(|| format!("{list:?}"))
     })?;
     assert_eq!(flow.client.ip().to_string(), "10.80.0.21");
-    assert_eq!(flow.vip.to_string(), "10.80.0.100:3306");
+    assert_eq!(flow.vip.to_string(), "10.80.0.100:3307");
     assert_eq!(flow.backend.to_string(), "10.80.0.31:3306");
     assert_eq!(flow.backend_name.as_ref().map(|name| name.as_str()), Some("db1"));
     assert_eq!(flow.state, "established");

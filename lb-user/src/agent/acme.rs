@@ -186,17 +186,22 @@ fn wanted(config: &Config) -> BTreeMap<Asked, PathBuf> {
 }
 
 impl Agent {
-    /// Those that this node asks for: it serves the first VIP of the first service that wants them.
+    /// Those that this node asks for: it serves the first VIP of the first service that wants them; of any such service, where nobody else could
+    /// tell it of them.
     fn wanted_here(&self) -> BTreeSet<Asked> {
-        let mut all: BTreeMap<&[String], &Service> = BTreeMap::new();
+        let mut all: BTreeMap<&[String], Vec<&Service>> = BTreeMap::new();
         for service in self.config.services.values() {
             for files in service.tls.iter().flat_map(TlsTerms::asked_for) {
-                all.entry(&files.acme).or_insert(service);
+                all.entry(&files.acme).or_default().push(service);
             }
         }
         let is_ours = |service: &Service| service.vips.first().is_some_and(|name| self.serves(name));
-        let ours: BTreeSet<&[String]> =
-            all.into_iter().filter(|(_, service)| is_ours(service)).map(|(names, _)| names).collect();
+        let is_alone = self.issuing.key.is_none();
+        let ours = all.into_iter().filter(|(_, services)| {
+            let mut deciding = services.iter().take(if is_alone { usize::MAX } else { 1 });
+            deciding.any(|service| is_ours(service))
+        });
+        let ours: BTreeSet<&[String]> = ours.map(|(names, _)| names).collect();
         let wanted = wanted(&self.config).into_keys();
         wanted.filter(|asked| ours.contains(asked.names.as_slice())).collect()
     }
@@ -234,7 +239,8 @@ impl Agent {
         });
         if issuing.terms.as_ref() != Some(acme) {
             issuing.terms = Some(acme.clone());
-            issuing.try_at_once();
+            // Those under way ask by the old terms.
+            issuing.orders.clear();
             issuing.kept.clear();
             self.read_account(acme);
         }

@@ -284,6 +284,13 @@ impl Agent {
         }
     }
 
+    /// Reads the files that the configuration names: of TLS, and with passwords.
+    pub(super) fn follow_files(&mut self) {
+        // They have been checked; what went wrong since is told with the other warnings.
+        self.certificates.follow(&self.config);
+        self.follow_databases();
+    }
+
     /// Refuses a configuration whose files are of no use.
     pub(super) fn check_certificates(&self, config: &Config) -> Result<(), ApiError> {
         self.certificates.check(config).map_err(invalid)

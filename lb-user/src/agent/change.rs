@@ -220,13 +220,13 @@ impl Agent {
         files: Files,
     ) -> Result<Vec<String>, ApiError> {
         let config = adopt(&self.config, &proposed);
-        self.keep_files_for(&config);
         // What is taken back was in force, whatever its files are by now.
         if !matches!(files, Files::Known(_)) {
             self.check_certificates(&config)?;
         }
         let ruleset = firewall::read_rules(&config, files, &self.ruleset)
             .map_err(|error| invalid(AgentError::from(error).to_string()))?;
+        self.keep_files_for(&config);
         let mut changes = words(&diff(&self.config, &config));
         changes.extend(firewall::file_changes(&self.ruleset, &ruleset));
         let waiting = words(&diff(&config, &proposed));
@@ -234,12 +234,11 @@ impl Agent {
         let old_config = std::mem::replace(&mut self.config, config);
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
-        // They have been checked; what went wrong since is told with the other warnings.
-        self.certificates.follow(&self.config);
+        self.follow_files();
         if let Err(reason) = self.steer_under(&ruleset) {
             self.config = old_config;
             self.checks.follow(&self.config, &known);
-            self.certificates.follow(&self.config);
+            self.follow_files();
             return Err(self.go_back(old_desired, &reason));
         }
         let moved = serves_otherwise(&old_desired, &self.desired);
@@ -389,7 +388,8 @@ fn service(spec: &ServiceSpec) -> Service {
         default_policy: DefaultPolicy::Allow,
         max_flows: spec.max_flows,
         at_limit: spec.at_limit,
-        proxy: spec.mode.is_served_by_agent().then(ProxyTerms::default),
+        proxy: spec.mode.is_served_by_agent().then(|| ProxyTerms::of(spec.mode)),
+        mysql: None,
         tls: None,
         backend_tls: None,
         https_port: (spec.mode == Mode::RedirectHttps).then_some(443),

@@ -2,6 +2,7 @@
 //!
 //! Reads `/proc`, and changes nothing but this process' own limits. The judging is apart from the reading.
 
+use crate::config::Node;
 use crate::model::PortRange;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
@@ -23,14 +24,19 @@ pub(super) fn allow_open_files() {
     }
 }
 
+/// All that is to be said before anything is changed.
+pub(super) fn warnings(node: &Node) -> Vec<String> {
+    router_warnings(&node.interfaces).into_iter().chain(port_warning(node.nat_ports)).collect()
+}
+
 /// Whether the node's ports are also given to this host's own connections.
-pub(super) fn port_warning(nat_ports: PortRange) -> Option<String> {
+fn port_warning(nat_ports: PortRange) -> Option<String> {
     overlap(nat_ports, &fs::read_to_string(LOCAL_PORTS).ok()?)
 }
 
 /// Which default routes turning IPv6 forwarding on for these interfaces takes away. To be asked before: the
 /// kernel does it at once.
-pub(super) fn router_warnings(interfaces: &[String]) -> Vec<String> {
+fn router_warnings(interfaces: &[String]) -> Vec<String> {
     let setting = |interface: &str, name: &str| {
         let path = Path::new("/proc/sys/net/ipv6/conf").join(interface).join(name);
         fs::read_to_string(path).ok()?.trim().parse::<i32>().ok()

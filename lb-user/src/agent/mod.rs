@@ -15,6 +15,7 @@ mod flood;
 mod host;
 mod journal;
 mod metrics;
+mod mysql;
 mod notify;
 mod probe;
 mod proxying;
@@ -137,12 +138,8 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
     host::allow_open_files();
     let interfaces = Interfaces::open()?;
-    let mut host_warnings = host::router_warnings(&config.node.interfaces);
-    host_warnings.extend(host::port_warning(config.node.nat_ports));
-    for interface in &config.node.interfaces {
-        interfaces.addresses(interface).await?;
-        enable_forwarding(interface)?;
-    }
+    let mut host_warnings = host::warnings(&config.node);
+    prepare_interfaces(&interfaces, &config).await?;
     let (dataplane, mut report) = Dataplane::load(&dataplane_options(&config))?;
     report.warnings.append(&mut host_warnings);
     let listener = uniqueness::listen(&config.control.socket, &policy)?;
@@ -169,11 +166,12 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let notifier = notify::Notifier::spawn(failed.clone());
     let return_routes = ReturnRoutes::spawn(failed);
     let (proxy, proxy_events) = spawn_proxy(listeners)?;
-    let journal = journal::Journal::new(events.clone());
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
+    let journal = journal::Journal::new(events.clone());
     let context = Context { commands, events, policy };
     let metrics = metrics::MetricsEndpoint::new(context.clone());
     let (issuing, acme_events) = acme::Issuing::new(&config);
+    let (databases, looks) = mysql::Databases::new();
     let mut agent = Agent::new(
         config_file.to_owned(),
         text,
@@ -190,12 +188,12 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         proxy,
         return_routes,
         issuing,
+        databases,
         metrics,
         journal,
     );
     agent.start(report).await?;
     new_pins.keep();
-
     let inputs = Inputs {
         commands_in,
         check_results,
@@ -208,8 +206,18 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         failures,
         proxy_events,
         acme_events,
+        looks,
     };
     serve_until_the_end(agent, inputs, context, Held { places, claim, socket, listener }).await
+}
+
+/// Interfaces must be there, and let packets through.
+async fn prepare_interfaces(interfaces: &Interfaces, config: &Config) -> Result<(), AgentError> {
+    for interface in &config.node.interfaces {
+        interfaces.addresses(interface).await?;
+        enable_forwarding(interface)?;
+    }
+    Ok(())
 }
 
 /// A proxy with a thread for each CPU.

@@ -26,6 +26,7 @@ impl Agent {
             // Without its files a service is not served: that is said where they are read.
             let tls = (self.certificates.server(service).ok()?, self.certificates.client(service).ok()?);
             let mut plan = plan(service, key.family, steering, tls);
+            plan.terms.mysql = self.mysql_plan(service, steering);
             plan.terms.challenges = self.issuing.challenges().map(ChallengeSet);
             if self.checks.are_awaited(&key.service, key.family) {
                 // An agent that has just started refuses nobody for what it does not know yet.
@@ -202,6 +203,18 @@ fn terms(
     steering: &Steering,
     (tls, backend_tls): (Option<TlsServer>, Option<TlsClient>),
 ) -> Terms {
+    Terms {
+        max_flows: steering.max_flows,
+        at_limit: steering.at_limit,
+        when_down: steering.when_down,
+        tls,
+        backend_tls,
+        ..base_terms(service)
+    }
+}
+
+/// What a service's table says of connections.
+pub(super) fn base_terms(service: &Service) -> Terms {
     let proxy: ProxyTerms = service.proxy.clone().unwrap_or_default();
     Terms {
         connect: proxy.connect_timeout,
@@ -214,16 +227,17 @@ fn terms(
         },
         retries: proxy.retries,
         max_queue: proxy.max_queue,
-        max_flows: steering.max_flows,
-        at_limit: steering.at_limit,
-        when_down: steering.when_down,
+        max_flows: service.max_flows,
+        at_limit: service.at_limit,
+        when_down: service.when_down,
         accept_proxy_from: proxy.accept_proxy_from,
         send_proxy: proxy.send_proxy,
         transparent: proxy.transparent,
-        tls,
-        backend_tls,
+        tls: None,
+        backend_tls: None,
         redirect: service.https_port,
         challenges: None,
+        mysql: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::state::Agent;
 use super::upgrade::Upgrade;
-use super::{AgentError, TICK, UniquenessError, acme, checks, sweeping, sync, track, uniqueness};
+use super::{AgentError, TICK, UniquenessError, acme, checks, mysql, sweeping, sync, track, uniqueness};
 use crate::api::server::{Context, serve};
 use crate::api::{Command, EventKind};
 use crate::config::Config;
@@ -113,6 +113,7 @@ pub(super) struct Inputs {
     pub(super) failures: mpsc::UnboundedReceiver<String>,
     pub(super) proxy_events: mpsc::Receiver<ProxyEvent>,
     pub(super) acme_events: acme::AcmeEvents,
+    pub(super) looks: mpsc::Receiver<mysql::Looked>,
 }
 
 /// What the agent is asked from outside without words.
@@ -145,6 +146,7 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs, signals: &mut Signal
             Some(words) = inputs.failures.recv() => agent.journal.record(EventKind::Warning, words),
             Some(event) = inputs.proxy_events.recv() => agent.handle_proxy_event(event),
             Some(event) = inputs.acme_events.next() => agent.handle_acme(event),
+            Some(looked) = inputs.looks.recv() => agent.handle_looked(looked),
             Some(command) = inputs.commands_in.recv() => {
                 agent.handle_command(command).await;
                 if let Some(upgrade) = agent.upgrade.take() {

@@ -6,6 +6,7 @@ use super::checks::{CheckDone, Checks};
 use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
 use super::metrics::MetricsEndpoint;
+use super::mysql::Databases;
 use super::notify::Notifier;
 use super::sweeping::{Order, Swept};
 use super::sync::Syncing;
@@ -13,7 +14,7 @@ use super::track::Tracking;
 use super::upgrade::Upgrade;
 use super::vips::Holding;
 use super::{AgentError, dataplane_options, view};
-use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind};
+use crate::api::{ApiError, Command, Confirmed, ErrorKind, EventKind, MysqlKilled};
 use crate::config::Config;
 use crate::core::flood::FloodWatch;
 use crate::core::plan::firewall::Ruleset;
@@ -76,6 +77,8 @@ pub(super) struct Agent {
     pub(super) return_routes: ReturnRoutes,
     /// Certificates that an authority is asked for.
     pub(super) issuing: Issuing,
+    /// Which backends of databases take writes.
+    pub(super) databases: Databases,
     /// The endpoint for those who collect figures.
     pub(super) metrics: MetricsEndpoint,
     /// The files of TLS that are in force.
@@ -113,6 +116,7 @@ impl Agent {
         proxy: Proxy,
         return_routes: ReturnRoutes,
         issuing: Issuing,
+        databases: Databases,
         metrics: MetricsEndpoint,
         journal: Journal,
     ) -> Self {
@@ -146,6 +150,7 @@ impl Agent {
             proxy,
             return_routes,
             issuing,
+            databases,
             metrics,
             certificates,
             backend_tls_failures: BTreeMap::new(),
@@ -183,6 +188,7 @@ impl Agent {
         let known = self.dataplane.image().clone();
         self.checks.follow(&self.config, &known);
         self.first_certificates();
+        self.follow_databases();
         let ruleset = read_rules(&self.config, Files::Read, &self.ruleset)?;
         // Also where there are none: an earlier agent may have left some.
         self.dataplane.put_rules(&ruleset)?;
@@ -258,6 +264,16 @@ impl Agent {
             Command::Upgrade(request, reply) => {
                 let begun = tokio::task::block_in_place(|| self.begin_upgrade(&request));
                 let _ = reply.send(begun);
+            }
+            Command::LookAtMysql(reply) => {
+                let _ = reply.send(Ok(self.mysql_view()));
+            }
+            Command::RouteMysql(question, reply) => {
+                let _ = reply.send(self.mysql_route(&question));
+            }
+            Command::KillMysql(service, number, reply) => {
+                let killed = self.mysql_kill(&service, number).map(|()| MysqlKilled { number });
+                let _ = reply.send(killed);
             }
             Command::ReloadCertificates(reply) => {
                 let _ = reply.send(Ok(self.reload_certificates()));

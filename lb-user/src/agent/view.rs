@@ -37,6 +37,7 @@ impl Agent {
         let own = own
             .chain(self.certificates.warnings())
             .chain(self.issuing.warnings())
+            .chain(self.databases.warnings())
             .chain(self.metrics.warning());
         own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }

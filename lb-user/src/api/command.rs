@@ -3,8 +3,9 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, HandOverRequest, HandedOver, ProbeView, ReloadedService, RuleSpec, ServicePatch, ServiceSpec,
-    Snapshot, TraceRequest, TracedPacket, UpgradeRequest, UpgradeStarted,
+    Guide, HandOverRequest, HandedOver, MysqlKilled, MysqlQuestion, MysqlRoute, MysqlView, ProbeView,
+    ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
+    UpgradeRequest, UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -45,6 +46,12 @@ pub enum Command {
     ReloadCertificates(Reply<Vec<ReloadedService>>),
     /// Let other nodes have VIPs.
     HandOver(HandOverRequest, Reply<HandedOver>),
+    /// Show services of databases.
+    LookAtMysql(Reply<Vec<MysqlView>>),
+    /// Say where a statement would run.
+    RouteMysql(MysqlQuestion, Reply<MysqlRoute>),
+    /// End a session of a database.
+    KillMysql(ServiceName, u32, Reply<MysqlKilled>),
     /// List flows.
     ListFlows(FlowFilter, Reply<FlowList>),
 }

@@ -11,6 +11,7 @@ mod error;
 mod explain;
 mod firewall;
 pub mod metrics;
+mod mysql;
 mod peer;
 mod probe;
 mod process;
@@ -31,6 +32,7 @@ pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};
 pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
+pub use mysql::{MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView, RouteCount};
 pub use probe::{Guide, ProbeView};
 pub use process::ProcessView;
 pub use sync::{SyncPeerView, SyncView};

@@ -4,6 +4,7 @@
 pub use super::peer::Policy;
 use super::peer::{Peer, Right};
 mod metrics;
+mod mysql;
 mod streams;
 
 pub use metrics::serve_metrics;
@@ -135,6 +136,7 @@ fn router(context: Context) -> Router {
         .route("/confirm", post(confirm))
         .route("/certificates/reload", post(reload_certificates))
         .route("/upgrade", post(upgrade))
+        .merge(mysql::routes())
         .route("/sync", get(sync))
         .route("/vrrp", get(vrrp))
         .route("/vrrp/failover", post(hand_over))

@@ -4,6 +4,7 @@ mod certificate;
 mod explain;
 mod firewall;
 mod flow;
+mod mysql;
 mod trace;
 mod vrrp;
 
@@ -11,6 +12,7 @@ pub(super) use certificate::CertCommand;
 pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 pub(super) use flow::FlowCommand;
+pub(super) use mysql::MysqlCommand;
 pub(super) use trace::TraceArgs;
 pub(super) use vrrp::VrrpCommand;
 
@@ -101,6 +103,9 @@ pub enum Command {
     /// Certificates of services with mode tls.
     #[command(subcommand)]
     Cert(CertCommand),
+    /// Services with mode mysql: who takes writes, and what is sent where.
+    #[command(subcommand)]
+    Mysql(MysqlCommand),
     /// Who has the VIPs, and handing them over.
     #[command(subcommand)]
     Vrrp(VrrpCommand),

@@ -7,6 +7,7 @@ mod certificate;
 mod config;
 mod explain;
 mod firewall;
+mod mysql;
 mod output;
 mod service;
 mod show;
@@ -59,6 +60,9 @@ pub enum CliError {
     /// The agent, or the way to it.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It is not clear which service is meant.
+    #[error("{0}")]
+    Which(String),
     /// A file.
     #[error("{path}: {cause}")]
     File {
@@ -119,6 +123,7 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Upgrade { drain } => upgrade::run(&client, output, drain).await,
         Command::Confirm => firewall::confirm(&client, output).await,
         Command::Sync => sync::run(&client, output).await,
+        Command::Mysql(command) => mysql::run(&client, output, command).await,
         Command::Vrrp(command) => vrrp::run(&client, output, command).await,
         Command::Explain(args) => explain::run(&client, output, args).await,
         Command::Trace(args) => trace::run(&client, output, args).await,

@@ -25,12 +25,13 @@ pub struct Acme {
 }
 
 /// The file of the certificate that an authority gives out for these names, with its key. Two lists of names have two files, and so have two
-/// authorities.
+/// authorities, whose mark is at the end of the name.
 pub fn acme_file(folder: &Path, directory: &str, names: &[String]) -> PathBuf {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    let hash = directory.bytes().chain(*b"\n").chain(names.join(",").bytes()).fold(0x811c_9dc5, step);
+    let hash = names.join(",").bytes().fold(0x811c_9dc5, step);
+    let mark = directory.bytes().fold(0x811c_9dc5, step);
     let first = names.first().map(String::as_str).unwrap_or_default();
-    folder.join(format!("{first}-{hash:08x}.pem"))
+    folder.join(format!("{first}-{hash:08x}.{mark:08x}.pem"))
 }
 
 impl fmt::Display for Acme {

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Metrics, Notify,
-    ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
+    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Metrics, MysqlTerms,
+    Notify, ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
 };
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
@@ -119,6 +119,8 @@ pub enum ServiceChange {
     Tls(Replaced<Option<TlsTerms>>),
     /// Where requests are sent.
     HttpsPort(Replaced<Option<u16>>),
+    /// Who may log in, and where statements run.
+    Mysql(Replaced<Option<MysqlTerms>>),
     /// TLS with backends.
     BackendTls(Replaced<Option<BackendTls>>),
     /// A backend that was not there, behind those that were.
@@ -238,6 +240,7 @@ fn service_step(service: &mut Service, change: ServiceChange) {
         ServiceChange::Tls(tls) => service.tls = tls.new,
         ServiceChange::BackendTls(tls) => service.backend_tls = tls.new,
         ServiceChange::HttpsPort(port) => service.https_port = port.new,
+        ServiceChange::Mysql(mysql) => service.mysql = mysql.new,
         ServiceChange::BackendAdded(backend) => backends.push(backend),
         ServiceChange::BackendRemoved(name) => backends.retain(|backend| backend.name != name),
         ServiceChange::BackendAddresses(name, addresses) => {

@@ -152,6 +152,7 @@ pub(super) struct FileService {
     pub(super) proxy: Option<FileProxy>,
     pub(super) tls: Option<FileTls>,
     pub(super) backend_tls: Option<FileBackendTls>,
+    pub(super) mysql: Option<FileMysql>,
     #[serde(default)]
     pub(super) backend: Vec<FileBackend>,
 }
@@ -170,6 +171,32 @@ pub(super) struct FileProxy {
     pub(super) accept_proxy_from: Option<OneOrMany<String>>,
     pub(super) send_proxy: Option<String>,
     pub(super) transparent: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileMysql {
+    pub(super) consistency: Option<String>,
+    pub(super) max_lag: Option<DurationText>,
+    pub(super) max_wait: Option<DurationText>,
+    pub(super) monitor: Option<FileMysqlMonitor>,
+    #[serde(default)]
+    pub(super) user: Vec<FileMysqlUser>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileMysqlMonitor {
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
+    pub(super) interval: Option<DurationText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileMysqlUser {
+    pub(super) name: Option<String>,
+    pub(super) password: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -304,8 +331,8 @@ fn translate(message: &str, path: &Path, found: Option<&str>) -> (Path, Complain
             (None, given) => format!("this is {}", type_name(given)),
         };
         let complaint = Complaint::new(given).expected(type_name(wanted));
-        let single =
-            matches!(path.last_key(), Some("backend" | "rule" | "certificate")) && wanted == "a sequence";
+        let single = matches!(path.last_key(), Some("backend" | "rule" | "certificate" | "user"))
+            && wanted == "a sequence";
         let suggestion = single.then(|| format!("write [[{path}]] with two brackets on each side"));
         return (path.clone(), complaint.suggest(suggestion));
     }

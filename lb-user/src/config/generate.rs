@@ -101,7 +101,8 @@ fn forwarding() -> impl Strategy<Value = (Mode, bool, Protocol)> {
         Just((Mode::Dsr, false)),
         Just((Mode::Tcp, false)),
         Just((Mode::Tls, false)),
-        Just((Mode::RedirectHttps, false))
+        Just((Mode::RedirectHttps, false)),
+        Just((Mode::Mysql, false))
     ];
     (modes, prop_oneof![Just(Protocol::Tcp), Just(Protocol::Udp)]).prop_map(
         |((mode, keep_source), protocol)| {
@@ -163,14 +164,19 @@ fn firewall() -> impl Strategy<Value = Firewall> {
 
 fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
     let policies = (scheduler(), when_down(), default_policy(), 0..3_u32, at_limit());
-    let forwarding =
-        (forwarding(), ended_here::proxy(), ended_here::tls(), option::of(ended_here::backend_tls()));
+    let forwarding = (
+        forwarding(),
+        ended_here::proxy(),
+        ended_here::tls(),
+        option::of(ended_here::backend_tls()),
+        ended_here::mysql(),
+    );
     let service = (option::of(health()), backends(), any::<bool>(), forwarding, policies).prop_map(
         |(
             health,
             mut backends,
             moved,
-            ((mode, keep_source, protocol), proxy, tls, backend_tls),
+            ((mode, keep_source, protocol), proxy, tls, backend_tls, mysql),
             policies,
         )| {
             if !matches!(mode, Mode::Tcp | Mode::Tls) {
@@ -194,8 +200,9 @@ fn services() -> impl Strategy<Value = BTreeMap<String, Service>> {
                 max_flows,
                 at_limit,
                 proxy: mode.is_served_by_agent().then_some(proxy),
-                tls: (mode == Mode::Tls).then_some(tls),
-                backend_tls: backend_tls.filter(|_| matches!(mode, Mode::Tcp | Mode::Tls)),
+                tls: (mode == Mode::Tls || mode == Mode::Mysql && moved).then_some(tls),
+                mysql: (mode == Mode::Mysql).then_some(mysql),
+                backend_tls: backend_tls.filter(|_| matches!(mode, Mode::Tcp | Mode::Tls | Mode::Mysql)),
                 https_port: (mode == Mode::RedirectHttps).then_some(443 + u16::from(moved)),
                 health: health.filter(|_| mode.has_backends()),
                 backends,

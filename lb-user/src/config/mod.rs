@@ -15,6 +15,7 @@ mod file;
 mod firewall;
 mod locate;
 mod metrics;
+mod mysql;
 mod proxy;
 mod sync;
 mod tls;
@@ -34,6 +35,7 @@ pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::metrics::Metrics;
+pub use self::mysql::{MysqlMonitor, MysqlTerms, MysqlUser, Secret};
 pub use self::proxy::ProxyTerms;
 pub use self::sync::{DEFAULT_SYNC_PORT, FlowSync};
 pub use self::tls::{BackendTls, CertificateFiles, ClientCertificates, TlsTerms};
@@ -210,6 +212,8 @@ pub struct Service {
     pub tls: Option<TlsTerms>,
     /// TLS with its backends: with modes `tcp` and `tls`.
     pub backend_tls: Option<BackendTls>,
+    /// Who may log in, and where statements run: with mode `mysql`.
+    pub mysql: Option<MysqlTerms>,
     /// Where requests are sent: with mode `redirect-https`.
     pub https_port: Option<u16>,
     /// How its backends are checked; without it they are always up.

@@ -1,7 +1,7 @@
 //! `[service.NAME.proxy]`: what holds for connections that end at this node and go on to a backend.
 
 use crate::config::write_list;
-use crate::model::ProxyVersion;
+use crate::model::{Mode, ProxyVersion};
 use ipnet::IpNet;
 use std::fmt;
 use std::time::Duration;
@@ -51,7 +51,21 @@ impl Default for ProxyTerms {
     }
 }
 
+/// Sessions of databases are kept for long without a word; this is what servers allow them.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(8 * 3600);
+
 impl ProxyTerms {
+    /// Those of a service without such a table.
+    pub fn of(mode: Mode) -> Self {
+        let default = Self::default();
+        match mode {
+            Mode::Mysql => {
+                Self { client_timeout: DATABASE_TIMEOUT, backend_timeout: DATABASE_TIMEOUT, ..default }
+            }
+            _ => default,
+        }
+    }
+
     /// Its durations by their keys.
     pub(in crate::config) fn timeouts(&self) -> [(&'static str, Duration); 6] {
         [

@@ -33,8 +33,8 @@ pub enum OrderEvent {
     Failed {
         /// Why.
         why: String,
-        /// The authority does not know the account, or it is none: the next order needs another one.
-        is_account_dead: bool,
+        /// The authority does not know this account, or it is none: the next order needs another one.
+        dead_account: Option<String>,
     },
 }
 
@@ -74,10 +74,13 @@ pub async fn order(
     asked: Asked,
     events: mpsc::Sender<(Asked, OrderEvent)>,
 ) {
-    let ordering = timeout(ORDERED_WITHIN, obtain(&terms, account, &asked, &events));
+    let ordering = timeout(ORDERED_WITHIN, obtain(&terms, account.clone(), &asked, &events));
     let event = match ordering.await.unwrap_or(Err(OrderError::TimedOut)) {
         Ok(pem) => OrderEvent::Issued(pem),
-        Err(error) => OrderEvent::Failed { is_account_dead: error.is_account_dead(), why: error.to_string() },
+        Err(error) => OrderEvent::Failed {
+            why: error.to_string(),
+            dead_account: account.filter(|_| error.is_account_dead()),
+        },
     };
     // An agent that is gone needs none.
     let _ = events.send((asked, event)).await;

@@ -7,6 +7,7 @@ mod account;
 mod connection;
 mod handshake;
 mod listen;
+pub mod mysql;
 mod pipe;
 mod preface;
 mod pump;
@@ -17,13 +18,14 @@ mod worker;
 
 pub use account::{BackendCounts, Ended, ServiceCounts};
 pub use pump::IdleTimeouts;
-pub use terms::{ChallengeSet, Challenges, Terms, TlsClient, TlsServer};
+pub use terms::{ChallengeSet, Challenges, MysqlPlan, Part, Terms, TlsClient, TlsServer};
 
 use crate::core::plan::SteeringKey;
 use crate::core::proxy::{Table, Tables};
 use crate::model::ServiceName;
 use account::{BackendAccount, ServiceAccount};
 use connection::Context;
+use mysql::Sessions;
 use pipe::Pipes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -76,6 +78,8 @@ pub(crate) struct Served {
     terms: Terms,
     account: Arc<ServiceAccount>,
     turns: Turns,
+    /// Where it is a service of databases.
+    sessions: Arc<Sessions>,
 }
 
 /// Turns, by the key of [`Tables`]: each name's backends take turns, and connections wait for them.
@@ -121,6 +125,7 @@ pub struct Proxy {
     workers: Vec<mpsc::UnboundedSender<Order>>,
     services: BTreeMap<SteeringKey, Running>,
     accounts: BTreeMap<ServiceName, Arc<ServiceAccount>>,
+    sessions: BTreeMap<ServiceName, Arc<Sessions>>,
     backends: BTreeMap<(u64, SocketAddr), Arc<BackendAccount>>,
     events: mpsc::Sender<ProxyEvent>,
     /// Where nobody listens although somebody should, and why.
@@ -155,6 +160,7 @@ impl Proxy {
             workers,
             services: BTreeMap::new(),
             accounts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             backends: BTreeMap::new(),
             events,
             troubles: BTreeMap::new(),
@@ -211,6 +217,7 @@ impl Proxy {
             terms: plan.terms.clone(),
             account,
             turns: turns.clone(),
+            sessions: self.sessions.entry(key.service.clone()).or_default().clone(),
         });
         match self.services.get_mut(&key) {
             Some(running) => {
@@ -229,6 +236,7 @@ impl Proxy {
     fn forget_accounts(&mut self) {
         let names: BTreeSet<&ServiceName> = self.services.keys().map(|key| &key.service).collect();
         self.accounts.retain(|name, account| names.contains(name) || Arc::strong_count(account) > 1);
+        self.sessions.retain(|name, sessions| names.contains(name) || Arc::strong_count(sessions) > 1);
         let plans = self.services.values().flat_map(|running| &running.plan.backends);
         let planned: BTreeSet<_> = plans.map(|backend| (backend.name_hash, backend.address)).collect();
         self.backends.retain(|key, account| planned.contains(key) || Arc::strong_count(account) > 1);
@@ -317,6 +325,11 @@ impl Proxy {
     /// What connections of a service did.
     pub fn service_counts(&self, service: &ServiceName) -> ServiceCounts {
         self.accounts.get(service).map(|account| account.counts()).unwrap_or_default()
+    }
+
+    /// The sessions of a service of databases.
+    pub fn sessions(&self, service: &ServiceName) -> Option<Arc<Sessions>> {
+        self.sessions.get(service).cloned()
     }
 
     /// What connections of a backend did, at that address.

@@ -29,26 +29,26 @@ const LOOPBACK_INDEX: u32 = 1;
 
 /// The task that keeps rules as they should be.
 pub struct ReturnRoutes {
-    wanted: watch::Sender<BTreeSet<SocketAddr>>,
+    wanted: watch::Sender<Wanted>,
     task: JoinHandle<()>,
 }
 
 impl ReturnRoutes {
     /// Starts it. What went wrong comes by the channel, in words. Needs a tokio runtime.
     pub fn spawn(failed: mpsc::UnboundedSender<String>) -> Self {
-        let (wanted, wants) = watch::channel(BTreeSet::new());
+        let (wanted, wants) = watch::channel(Wanted { set: BTreeSet::new(), unwanted: Unwanted::KeepInUse });
         let task = tokio::spawn(keep(wants, failed));
         Self { wanted, task }
     }
 
     /// From now on what comes from these is delivered here.
-    pub fn follow(&self, wanted: BTreeSet<SocketAddr>) {
-        self.wanted.send_if_modified(|before| std::mem::replace(before, wanted.clone()) != wanted);
+    pub fn follow(&self, set: BTreeSet<SocketAddr>) {
+        self.wanted.send_if_modified(|before| std::mem::replace(&mut before.set, set.clone()) != set);
     }
 
-    /// Takes all away, and waits for that.
+    /// Takes all away, and waits for that. Where it is dropped instead, rules stay as they are: another agent goes on with them.
     pub async fn finish(self) {
-        self.follow(BTreeSet::new());
+        self.wanted.send_replace(Wanted { set: BTreeSet::new(), unwanted: Unwanted::Remove });
         drop(self.wanted);
         // It ends as it should, or has said why not.
         let _ = self.task.await;
@@ -63,6 +63,16 @@ pub async fn remove_all() -> Result<(), rtnetlink::Error> {
     follow(&BTreeSet::new(), Unwanted::Remove).await.map(drop)
 }
 
+/// The rules that shall be.
+#[derive(Clone)]
+struct Wanted {
+    set: BTreeSet<SocketAddr>,
+    unwanted: Unwanted,
+}
+
+/// A first look that fails is tried that often where nothing is wanted.
+const LOOKS_IN_VAIN: u32 = 3;
+
 /// What becomes of rules that are not wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unwanted {
@@ -72,14 +82,17 @@ enum Unwanted {
     KeepInUse,
 }
 
-async fn keep(mut wants: watch::Receiver<BTreeSet<SocketAddr>>, failed: mpsc::UnboundedSender<String>) {
-    let mut told = None;
+async fn keep(mut wants: watch::Receiver<Wanted>, failed: mpsc::UnboundedSender<String>) {
+    let (mut told, mut failures) = (None, 0);
     loop {
-        let set = wants.borrow_and_update().clone();
-        let is_over = wants.has_changed().is_err();
-        let unwanted = if is_over { Unwanted::Remove } else { Unwanted::KeepInUse };
+        let Wanted { set, unwanted } = wants.borrow_and_update().clone();
+        if wants.has_changed().is_err() && unwanted != Unwanted::Remove {
+            return;
+        }
         let followed = follow(&set, unwanted).await;
-        let is_at_rest = set.is_empty() && !matches!(followed, Ok(true));
+        failures = if followed.is_err() { failures + 1 } else { 0 };
+        let is_settled = matches!(followed, Ok(false)) || failures >= LOOKS_IN_VAIN;
+        let is_at_rest = set.is_empty() && is_settled;
         match followed.err().map(|error| error.to_string()) {
             // A host without IPv6, say: where none are wanted that is nobody's trouble.
             Some(why) if set.is_empty() => debug!(why, "rules of an earlier agent are not looked at"),
@@ -91,11 +104,11 @@ async fn keep(mut wants: watch::Receiver<BTreeSet<SocketAddr>>, failed: mpsc::Un
             Some(_) => {}
             None => told = None,
         }
-        if is_over {
+        if unwanted == Unwanted::Remove {
             return;
         }
         if is_at_rest {
-            // An end is a change, too: what is left is looked at once more.
+            // An end is a change, too.
             let _ = wants.changed().await;
         } else {
             let _ = timeout(LOOKED_AT_EVERY, wants.changed()).await;
@@ -127,7 +140,11 @@ async fn follow_by(
         }
     }
     let in_use = match unwanted {
-        Unwanted::KeepInUse if !gone.is_empty() => open::shown_to(&gone.iter().filter_map(source).collect()),
+        Unwanted::KeepInUse if !gone.is_empty() => {
+            let unwanted = gone.iter().filter_map(source).collect();
+            // The kernel's list may be long.
+            tokio::task::spawn_blocking(move || open::shown_to(&unwanted)).await.unwrap_or_default()
+        }
         _ => BTreeSet::new(),
     };
     for rule in gone {

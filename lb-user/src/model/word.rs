@@ -47,6 +47,16 @@ macro_rules! words {
 }
 
 words! {
+    /// How recent what a replica answers has to be.
+    Consistency is a "consistency" {
+        /// A session finds what it wrote itself.
+        Session = "session",
+        /// And what all others had written before it asked.
+        Global = "global",
+        /// It may not.
+        Eventual = "eventual",
+    }
+
     /// How an authority that gives out certificates finds out whose a name is.
     AcmeChallenge is a "challenge" {
         /// It asks for a page over HTTP, at port 80: RFC 8555 §8.3.

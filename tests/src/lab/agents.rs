@@ -159,9 +159,28 @@ pub(super) fn config_text(node: &str, setup: &Setup) -> String {
     // Name servers answer over TCP, too, so a connection tells whether they live.
     text.push_str(&service("dns", both, 53, "protocol = \"udp\"\n", "type = \"tcp\"\n", &WEBS, 53));
     if setup.database {
-        text.push_str(&service("db", both, 3306, nat, "type = \"tcp\"\n", &["db1"], 3306));
+        text.push_str(&database_service(both));
+        // The primary alone, without a proxy in between.
+        text.push_str(&service("db-primary", both, 3307, nat, "type = \"tcp\"\n", &["db1"], 3306));
     }
     text
+}
+
+/// What the application writes to and reads from. Whether a server answers is found out by asking it what it is.
+fn database_service(vips: &str) -> String {
+    let backend = |name: &str| {
+        let (ipv4, ipv6) = (ipv4_of(name), ipv6_of(name));
+        format!(
+            "[[service.db.backend]]\nname = \"{name}\"\naddress = [\"{ipv4}:3306\", \"[{ipv6}]:3306\"]\n\n"
+        )
+    };
+    format!(
+        "[service.db]\nvips = [{vips}]\nport = 3306\nmode = \"mysql\"\n\n\
+         [service.db.mysql.monitor]\nuser = \"lbctl\"\npassword = \"lbctl-password\"\n\n\
+         [[service.db.mysql.user]]\nname = \"app\"\npassword = \"app-password\"\n\n{}{}",
+        backend("db1"),
+        backend("db2")
+    )
 }
 
 fn service(
@@ -229,7 +248,7 @@ mod tests {
             |database| config("lb1", database)["service"].as_table().unwrap().keys().cloned().collect();
         let with: Vec<String> = services(true);
         let without: Vec<String> = services(false);
-        assert_eq!(with, ["db", "dns", "web", "web-direct", "web-passthrough", "web-tls"]);
+        assert_eq!(with, ["db", "db-primary", "dns", "web", "web-direct", "web-passthrough", "web-tls"]);
         assert_eq!(without, ["dns", "web", "web-direct", "web-passthrough", "web-tls"]);
     }
 

@@ -188,6 +188,8 @@ pub(super) fn set_up(lab: &Lab) -> Result<()> {
 const PRIMARY_SETUP: &str = "\
     CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
     GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
+    CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
+    GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'lbctl'@'%';\n\
     CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n\
     CREATE DATABASE notes CHARACTER SET utf8mb4;\n\
     GRANT ALL ON notes.* TO 'app'@'%';\n\

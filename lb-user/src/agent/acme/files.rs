@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 
 impl Agent {
     pub(super) fn read_account(&mut self, acme: &Acme) {
-        if let Some((made, account)) = kept::account(acme) {
+        if let Some((made, account)) = kept::account(acme)
+            && self.issuing.dead_account.as_ref() != Some(&account)
+        {
             self.issuing.shared.put(Item::Account(acme.directory.clone()), made, account);
         }
     }
@@ -23,22 +25,25 @@ impl Agent {
     pub(super) fn keep_files(&mut self, acme: &Acme, wanted: &BTreeMap<Asked, PathBuf>) {
         let account = kept::account_file(acme);
         self.issuing.unwritten.retain(|file, _| *file == account || wanted.values().any(|one| one == file));
+        self.read_account(acme);
         self.keep_account(acme);
         for (asked, file) in wanted {
             let stamps = Stamps::of([file.as_path()]);
-            if self.issuing.kept.get(file) == Some(&stamps) {
+            let item = Item::Certificate(asked.clone());
+            if self.issuing.shared.get(&item).is_some() && self.issuing.kept.get(file) == Some(&stamps) {
                 continue;
             }
             let there = kept::certificate(file);
             if let Some(text) = &there
-                && let Some(facts) = issued(text.as_bytes())
+                && let Some(facts) = issued(text.as_bytes(), &asked.names)
             {
-                self.issuing.shared.put(Item::Certificate(asked.clone()), facts.not_before, text.clone());
+                self.issuing.shared.put(item.clone(), facts.not_before, text.clone());
             }
-            let known = self.issuing.shared.get(&Item::Certificate(asked.clone()));
+            let known = self.issuing.shared.get(&item);
             if known.is_some() && known != there.as_deref() {
                 self.write_certificate(asked, "is kept again");
             } else {
+                self.issuing.unwritten.remove(file);
                 self.issuing.kept.insert(file.clone(), stamps);
             }
         }

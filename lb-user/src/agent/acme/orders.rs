@@ -6,6 +6,7 @@ use crate::agent::state::Agent;
 use crate::api::EventKind;
 use crate::config::Acme;
 use crate::core::acme::{Asked, Item, again_after, renewal};
+use crate::core::certificate::CertificateFacts;
 use crate::io::acme::{OrderEvent, order};
 use crate::io::tls::first_certificate;
 use std::time::Instant;
@@ -41,7 +42,11 @@ impl Ordering {
     }
 
     fn rests(&self) -> bool {
-        self.task.is_some() || self.again.is_some_and(|again| again > Instant::now())
+        self.is_under_way() || self.again.is_some_and(|again| again > Instant::now())
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.task.as_ref().is_some_and(|task| !task.is_finished())
     }
 
     /// It came to nothing; what is said of it.
@@ -57,6 +62,11 @@ impl Ordering {
     }
 }
 
+/// Whether it is not to be renewed yet.
+fn is_in_time(facts: &CertificateFacts) -> bool {
+    renewal(facts.not_before, facts.not_after) > now()
+}
+
 impl Agent {
     /// The certificates that should be asked for now.
     fn due(&self) -> Vec<Asked> {
@@ -64,13 +74,25 @@ impl Agent {
             let rests = self.issuing.orders.get(asked).is_some_and(Ordering::rests);
             let known = self.issuing.shared.get(&Item::Certificate(asked.clone()));
             let known = known.and_then(|text| first_certificate(text.as_bytes()));
-            !rests && known.is_none_or(|facts| renewal(facts.not_before, facts.not_after) <= now())
+            !rests && known.is_none_or(|facts| !is_in_time(&facts))
         };
         self.wanted_here().into_iter().filter(is_due).collect()
     }
 
     pub(super) fn order_what_is_due(&mut self, acme: &Acme) {
-        for asked in self.due() {
+        let due = self.due();
+        // Whatever failed before, the certificate has come another way.
+        let known = |asked: &Asked| self.issuing.shared.get(&Item::Certificate(asked.clone()));
+        let is_settled = |asked: &Asked, one: &Ordering| {
+            let is_good =
+                |text: &str| first_certificate(text.as_bytes()).is_some_and(|facts| is_in_time(&facts));
+            !one.is_under_way() && known(asked).is_some_and(is_good)
+        };
+        let orders = self.issuing.orders.iter();
+        let settled = orders.filter(|(asked, one)| is_settled(asked, one)).map(|(asked, _)| asked.clone());
+        let settled: Vec<Asked> = settled.collect();
+        settled.iter().for_each(|asked| drop(self.issuing.orders.remove(asked)));
+        for asked in due {
             let message = format!("acme: {} is asked for a certificate for {asked}", acme.directory);
             self.journal.record(EventKind::ConfigChanged, message);
             let account = self.issuing.shared.get(&Item::Account(acme.directory.clone()));
@@ -104,10 +126,9 @@ impl Agent {
                 self.tell_peers(Some(can_answer));
             }
             OrderEvent::Issued(pem) => self.take_issued(asked, pem),
-            OrderEvent::Failed { why, is_account_dead } => {
-                if is_account_dead {
-                    let account = self.issuing.shared.get(&Item::Account(acme.directory));
-                    self.issuing.dead_account = account.map(str::to_owned);
+            OrderEvent::Failed { why, dead_account } => {
+                if dead_account.is_some() {
+                    self.issuing.dead_account = dead_account;
                 }
                 self.fail_order(&asked, why);
             }
@@ -121,12 +142,15 @@ impl Agent {
 
     fn take_issued(&mut self, asked: Asked, pem: String) {
         let facts = first_certificate(pem.as_bytes());
-        let made = facts.as_ref().map_or_else(now, |facts| facts.not_before);
+        let made = facts.map_or_else(now, |facts| facts.not_before);
         if self.issuing.shared.put(Item::Certificate(asked.clone()), made, pem) {
             self.write_certificate(&asked, "has been issued");
             self.tell_peers(None);
         }
-        if facts.is_none_or(|facts| renewal(facts.not_before, facts.not_after) <= now()) {
+        // Another one may have been there that is later.
+        let known = self.issuing.shared.get(&Item::Certificate(asked.clone()));
+        let known = known.and_then(|text| first_certificate(text.as_bytes()));
+        if known.is_none_or(|facts| !is_in_time(&facts)) {
             let why = "the one that was given out has to be renewed at once: is the clock right?";
             self.fail_order(&asked, why.to_owned());
         } else {

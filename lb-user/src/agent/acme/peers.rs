@@ -97,6 +97,10 @@ impl Agent {
 
     /// An exchange came to its end.
     pub(super) fn handle_exchanged(&mut self, Exchanged { peer, heard }: Exchanged) {
+        // One that began before [acme] was taken away.
+        if self.issuing.terms.is_none() {
+            return;
+        }
         let failure = heard.as_ref().err().map(ToString::to_string);
         self.issuing.hearing.entry(peer).or_default().note(failure);
         match heard {
@@ -115,7 +119,9 @@ impl Agent {
         let dead = self.issuing.dead_account.clone();
         let accept = |item: &Item, text: &str| match item {
             Item::Account(directory) => *directory == acme.directory && dead.as_deref() != Some(text),
-            Item::Certificate(asked) => wanted.contains_key(asked) && issued(text.as_bytes()).is_some(),
+            Item::Certificate(asked) => {
+                wanted.contains_key(asked) && issued(text.as_bytes(), &asked.names).is_some()
+            }
             Item::Challenge(_) => true,
         };
         let mut are_challenges_new = false;

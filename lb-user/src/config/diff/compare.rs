@@ -95,6 +95,7 @@ fn service_changes(name: &ServiceName, old: &Service, new: &Service, changes: &m
     steps.extend(replaced(&old.proxy, &new.proxy).map(ServiceChange::Proxy));
     steps.extend(replaced(&old.tls, &new.tls).map(ServiceChange::Tls));
     steps.extend(replaced(&old.backend_tls, &new.backend_tls).map(ServiceChange::BackendTls));
+    steps.extend(replaced(&old.mysql, &new.mysql).map(ServiceChange::Mysql));
     steps.extend(replaced(&old.https_port, &new.https_port).map(ServiceChange::HttpsPort));
     steps.extend(replaced(&old.health, &new.health).map(ServiceChange::Health));
     backend_changes(&old.backends, &new.backends, &mut steps);

@@ -95,6 +95,7 @@ impl Display for ServiceChange {
             }
             Self::Tls(tls) => write!(f, "tls: {} → {}", or_none(&tls.old), or_none(&tls.new)),
             Self::BackendTls(tls) => write!(f, "backend_tls: {} → {}", or_none(&tls.old), or_none(&tls.new)),
+            Self::Mysql(mysql) => write!(f, "mysql: {} → {}", or_none(&mysql.old), or_none(&mysql.new)),
             Self::HttpsPort(port) => write!(f, "https_port {} → {}", or_none(&port.old), or_none(&port.new)),
             Self::BackendAdded(backend) => write!(f, "backend {backend} added"),
             Self::BackendRemoved(name) => write!(f, "backend {name} removed"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use toml_edit::{Array, InlineTable, Key, Value};
 
 use crate::config::{
-    Backend, CertificateFiles, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, ProxyTerms,
-    RuleAction, RuleTarget, Service, Sources, TlsTerms,
+    Backend, CertificateFiles, CheckKind, DEFAULT_REFUSALS, FirewallRule, HealthCheck, MysqlTerms, MysqlUser,
+    ProxyTerms, RuleAction, RuleTarget, Service, Sources, TlsTerms,
 };
 use crate::model::{
     AdminState, AtLimit, ClientCertificateMode, DefaultPolicy, Mode, Protocol, SchedulerKind, ServiceName,
@@ -64,10 +64,13 @@ pub(in crate::config) fn service(service: &Service) -> String {
         keys.push(("https_port", i64::from(port).into()));
     }
     let mut text = format!("[service.{name}]\n{}", lines(&keys));
-    if let Some(proxy) = service.proxy.as_ref().filter(|proxy| **proxy != ProxyTerms::default()) {
+    if let Some(proxy) = service.proxy.as_ref().filter(|proxy| **proxy != ProxyTerms::of(service.mode)) {
         text.push_str(&format!("\n[service.{name}.proxy]\n{}", lines(&proxy_keys(proxy))));
     }
     text.push_str(&tls(service));
+    if let Some(mysql) = &service.mysql {
+        text.push_str(&format!("\n[service.{name}.mysql]\n{}", lines(&mysql_keys(mysql))));
+    }
     if let Some(health) = &service.health {
         text.push_str(&format!("\n[service.{name}.health]\n{}", lines(&health_keys(health))));
     }
@@ -91,6 +94,28 @@ fn tls(service: &Service) -> String {
         text.push_str(&format!("\n[service.{name}.backend_tls]\n{}", lines(&keys)));
     }
     text
+}
+
+fn mysql_keys(mysql: &MysqlTerms) -> Vec<(&'static str, Value)> {
+    let time = |duration: Duration| Value::from(humantime::format_duration(duration).to_string());
+    let mut monitor = InlineTable::new();
+    monitor.insert("user", mysql.monitor.user.as_str().into());
+    monitor.insert("password", mysql.monitor.password.text().into());
+    monitor.insert("interval", time(mysql.monitor.interval));
+    let user = |user: &MysqlUser| {
+        let mut table = InlineTable::new();
+        table.insert("name", user.name.as_str().into());
+        table.insert("password", user.password.text().into());
+        Value::from(table)
+    };
+    let users: Array = mysql.users.iter().map(user).collect();
+    vec![
+        ("consistency", mysql.consistency.as_str().into()),
+        ("max_lag", time(mysql.max_lag)),
+        ("max_wait", time(mysql.max_wait)),
+        ("monitor", monitor.into()),
+        ("user", users.into()),
+    ]
 }
 
 fn tls_keys(terms: &TlsTerms) -> Vec<(&'static str, Value)> {

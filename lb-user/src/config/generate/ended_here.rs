@@ -2,9 +2,12 @@
 
 use super::millis;
 use crate::config::{
-    Acme, BackendTls, CertificateFiles, ClientCertificates, Metrics, ProxyTerms, TlsTerms, acme_file,
+    Acme, BackendTls, CertificateFiles, ClientCertificates, Metrics, MysqlMonitor, MysqlTerms, MysqlUser,
+    ProxyTerms, Secret, TlsTerms, acme_file,
 };
-use crate::model::{AcmeChallenge, ClientCertificateMode, ProxyVersion, TlsVersion, UnknownName};
+use crate::model::{
+    AcmeChallenge, ClientCertificateMode, Consistency, ProxyVersion, TlsVersion, UnknownName,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -69,6 +72,34 @@ pub(super) fn tls() -> impl Strategy<Value = TlsTerms> {
             alpn,
             unknown_name,
             client,
+        },
+    )
+}
+
+fn secret() -> impl Strategy<Value = Secret> {
+    prop_oneof![
+        "[a-c]{1,3}".prop_map(Secret::Inline),
+        file().prop_map(Secret::File),
+        "[A-C]".prop_map(Secret::Environment),
+    ]
+}
+
+pub(super) fn mysql() -> impl Strategy<Value = MysqlTerms> {
+    let consistency =
+        prop_oneof![Just(Consistency::Session), Just(Consistency::Global), Just(Consistency::Eventual)];
+    let monitor = ("[m-o]", secret(), millis(50..53));
+    let monitor = monitor.prop_map(|(user, password, interval)| MysqlMonitor { user, password, interval });
+    let users = proptest::collection::btree_map("[a-c]", secret(), 1..3);
+    (consistency, millis(1..4), millis(0..3), monitor, users).prop_map(
+        |(consistency, max_lag, max_wait, monitor, users)| {
+            let user = |(name, password)| MysqlUser { name, password };
+            MysqlTerms {
+                consistency,
+                max_lag,
+                max_wait,
+                monitor,
+                users: users.into_iter().map(user).collect(),
+            }
         },
     )
 }

@@ -39,9 +39,9 @@ fn a_service_must_have_a_port_that_can_be_reached() {
 }
 
 #[test]
-fn what_a_later_release_brings_is_named_as_such() {
-    let later = "the mode \"mysql\" is not in this release yet; expected \"nat\", \"dsr\", \"tcp\", \"tls\" or \"redirect-https\"";
-    refused("\"nat\"", "\"mysql\"", "service.web.mode", later);
+fn words_that_are_none_are_told_with_those_there_are() {
+    let table = "missing; expected a table [service.NAME.mysql] with a monitor and at least one user";
+    refused("\"nat\"", "\"mysql\"", "service.web.mysql", table);
     let sctp = "\"sctp\" is not a protocol; expected one of tcp, udp";
     refused("protocol = \"tcp\"", "protocol = \"sctp\"", "service.web.protocol", sctp);
     let typo = "\"round_robin\" is not a scheduler; expected one of round-robin, least-connections, \

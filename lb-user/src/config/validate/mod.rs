@@ -8,6 +8,7 @@ mod acme;
 mod address;
 mod backend;
 mod firewall;
+mod mysql;
 mod proxy;
 mod scalar;
 mod service;

@@ -24,7 +24,7 @@ impl Validator<'_> {
             let suggestion = "set mode = \"tcp\", or leave the table out".to_owned();
             return self.complain_of_key(path, Complaint::new(wrong).suggest(Some(suggestion)));
         }
-        let default = ProxyTerms::default();
+        let default = ProxyTerms::of(mode);
         let Some(file) = file else { return Some(Some(default)) };
         let mut time = |key: &str, text: Option<&DurationText>, default: Duration| {
             self.duration(&path.key(key), text, default, TIMEOUT_MIN..=TIMEOUT_MAX)

@@ -37,20 +37,9 @@ impl Validator<'_> {
         }
     }
 
-    /// A mode of this release.
+    /// How a service forwards.
     pub(super) fn mode(&mut self, path: &Path, text: Option<&str>) -> Option<Mode> {
-        let mode = match text {
-            Some(text) => self.parsed(path, text)?,
-            None => Mode::Nat,
-        };
-        if matches!(mode, Mode::Nat | Mode::Dsr | Mode::Tcp | Mode::Tls | Mode::RedirectHttps) {
-            return Some(mode);
-        }
-        let wrong = format!("the mode \"{mode}\" is not in this release yet");
-        self.complain(
-            path,
-            Complaint::new(wrong).expected("\"nat\", \"dsr\", \"tcp\", \"tls\" or \"redirect-https\""),
-        )
+        text.map_or(Some(Mode::Nat), |text| self.parsed(path, text))
     }
 
     /// A whole number within limits.

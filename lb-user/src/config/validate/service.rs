@@ -73,6 +73,7 @@ impl Validator<'_> {
         let tls = mode.and_then(|mode| self.tls(&path.key("tls"), file.tls.as_ref(), mode));
         let backend_tls =
             mode.and_then(|mode| self.backend_tls(&path.key("backend_tls"), file.backend_tls.as_ref(), mode));
+        let mysql = mode.and_then(|mode| self.mysql(&path.key("mysql"), file.mysql.as_ref(), mode));
         let https_port =
             mode.and_then(|mode| self.https_port(&path.key("https_port"), file.https_port, mode));
         let backends = self.backends(&path.key("backend"), &file.backend, vips);
@@ -91,6 +92,7 @@ impl Validator<'_> {
             proxy: proxy?,
             tls: tls?,
             backend_tls: backend_tls?,
+            mysql: mysql?,
             https_port: https_port?,
             health: health?,
             backends: backends?,

@@ -20,7 +20,10 @@ impl Validator<'_> {
         mode: Mode,
     ) -> Option<Option<TlsTerms>> {
         let example = "a table [[service.NAME.tls.certificate]] with the file of a certificate";
-        if mode != Mode::Tls {
+        if mode == Mode::Mysql && file.is_none() {
+            return Some(None);
+        }
+        if !matches!(mode, Mode::Tls | Mode::Mysql) {
             let Some(_) = file else { return Some(None) };
             let wrong = format!("with mode \"{mode}\" TLS does not end at this node");
             let suggestion = "set mode = \"tls\", or leave the table out".to_owned();
@@ -137,7 +140,7 @@ impl Validator<'_> {
         mode: Mode,
     ) -> Option<Option<BackendTls>> {
         let Some(file) = file else { return Some(None) };
-        if !matches!(mode, Mode::Tcp | Mode::Tls) {
+        if !matches!(mode, Mode::Tcp | Mode::Tls | Mode::Mysql) {
             let wrong = format!("with mode \"{mode}\" this node does not connect to backends itself");
             let suggestion = "set mode = \"tcp\" or \"tls\", or leave the table out".to_owned();
             return self.complain_of_key(path, Complaint::new(wrong).suggest(Some(suggestion)));

@@ -82,9 +82,17 @@ impl Shared {
 
     /// The answer to a challenge that is about to come.
     pub fn put_challenge(&mut self, challenge: &Challenge, now: Duration) -> bool {
+        // It comes after all others for its name, whatever the clock of who made those.
+        let of_name = |content: &&Content| {
+            serde_json::from_str::<Challenge>(&content.text).is_ok_and(|known| known.name == challenge.name)
+        };
+        let of_challenges = self.0.iter().filter(|(item, _)| matches!(item, Item::Challenge(_)));
+        let last =
+            of_challenges.map(|(_, content)| content).filter(of_name).map(|one| one.stamp_milliseconds).max();
+        let after = last.map_or(Duration::ZERO, |last| Duration::from_millis(last.saturating_add(1)));
         // Of strings and a word: it cannot fail.
         let text = serde_json::to_string(challenge).unwrap_or_default();
-        self.put(Item::Challenge(challenge.token.clone()), now, text)
+        self.put(Item::Challenge(challenge.token.clone()), now.max(after), text)
     }
 
     /// What is known of an item.
@@ -173,11 +181,12 @@ mod tests {
     #[test]
     fn of_two_challenges_for_a_name_the_later_one_comes_last() {
         let mut shared = Shared::default();
-        for (token, made) in [("b", 2), ("c", 1), ("a", 3)] {
+        // The clock of the second node is behind.
+        for (token, made) in [("b", 1), ("c", 3), ("a", 2)] {
             shared.put_challenge(&challenge(token), Duration::from_millis(made));
         }
         let tokens: Vec<String> = shared.challenges().map(|challenge| challenge.token).collect();
-        assert_eq!(tokens, ["c", "b", "a"]);
+        assert_eq!(tokens, ["b", "c", "a"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod token;
 mod value;
 
 pub use super::protocol::capabilities::Flavor;
+use super::protocol::handshake::InitialHandshake;
 pub use digest::{DIGEST_TEXT_LIMIT, Digest, digest};
 pub use kind::{Access, Assignment, Isolation, Kill, Kind, PrepareSource, Rename, Scope, Target, Value};
 pub use mode::SqlMode;
@@ -39,6 +40,18 @@ pub struct Dialect {
     /// The version as one number, two digits each for minor and patch: 8.4.3 is 80403, 10.11.6 is 101106.
     /// With servers of several versions: the lowest one, because it knows the fewest built-in functions.
     pub version: u32,
+}
+
+impl Dialect {
+    /// Of the server that says this first. `5.5.5-` before the version of a MariaDB is for clients of old.
+    pub fn of(greeting: &InitialHandshake) -> Self {
+        let text = String::from_utf8_lossy(&greeting.server_version).into_owned();
+        let text = text.strip_prefix("5.5.5-").unwrap_or(&text);
+        let mut parts = text.split(|letter: char| !letter.is_ascii_digit());
+        let mut part = || parts.next().and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0).min(99);
+        let (major, minor, patch) = (part(), part(), part());
+        Self { flavor: Flavor::of(greeting), version: major * 10_000 + minor * 100 + patch }
+    }
 }
 
 /// All that changes how a text is read. The caller keeps it up to date with the session.

@@ -252,7 +252,8 @@ impl BackendAccount {
 /// A connection's place in its service and at its backend. Dropped, it is free for another.
 pub(super) struct Place {
     pub(super) backend: Arc<BackendAccount>,
-    service: Arc<ServiceAccount>,
+    /// Where it is the session that has a place in the service, its connections have none of their own.
+    service: Option<Arc<ServiceAccount>>,
 }
 
 impl Place {
@@ -269,15 +270,43 @@ impl Place {
             return None;
         }
         backend.begun.fetch_add(1, Ordering::Relaxed);
-        Some(Self { backend: backend.clone(), service: service.clone() })
+        Some(Self { backend: backend.clone(), service: Some(service.clone()) })
+    }
+
+    /// Takes one at the backend alone.
+    pub(super) fn take_beside((backend, backend_max): (&Arc<BackendAccount>, u32)) -> Option<Self> {
+        if !take_place(&backend.active, backend_max) {
+            return None;
+        }
+        backend.begun.fetch_add(1, Ordering::Relaxed);
+        Some(Self { backend: backend.clone(), service: None })
+    }
+}
+
+/// A session's place in its service. Dropped, it is free for another.
+pub(super) struct SessionPlace(Arc<ServiceAccount>);
+
+impl SessionPlace {
+    /// Takes one, unless the service has as many sessions as it may have (0: as many as come).
+    pub(super) fn take(service: &Arc<ServiceAccount>, max: u32) -> Option<Self> {
+        take_place(&service.active, max).then(|| Self(service.clone()))
+    }
+}
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.0.ring();
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.backend.active.fetch_sub(1, Ordering::Relaxed);
-        self.service.active.fetch_sub(1, Ordering::Relaxed);
-        self.service.ring();
+        if let Some(service) = &self.service {
+            service.active.fetch_sub(1, Ordering::Relaxed);
+            service.ring();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::account::{Ended, Place, ServiceAccount, Waiting};
 use super::handshake::{self, HandshakeError, TlsFacts};
+use super::mysql;
 use super::pipe::Pipes;
 use super::preface;
 use super::pump::{End, Moved, Pump, Side};
@@ -58,6 +59,9 @@ pub(super) struct Ends {
 /// is open.
 pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context, account: Arc<ServiceAccount>) {
     let pipes = context.pipes;
+    if context.service.borrow().terms.mysql.is_some() {
+        return mysql::serve(client, ends, context, account).await;
+    }
     match open(&client, ends, context).await {
         Ok(opened) => drop(tokio::spawn(exchange(client, opened, pipes, account))),
         Err(ended) => {
@@ -175,7 +179,13 @@ async fn connect(
                 drop(waiting.take());
                 let Some(backend) = served.backends.get(index) else { return Err(Ended::NoBackend) };
                 let cuts = place.backend.cuts();
-                let wanted = Wanted { client: ends.client, vip: ends.vip, tls, terms: &served.terms };
+                let wanted = Wanted {
+                    client: ends.client,
+                    vip: ends.vip,
+                    tls,
+                    terms: &served.terms,
+                    begins_tls: true,
+                };
                 match reach(backend.address, &wanted).await {
                     Ok(_) if place.backend.cuts() != cuts => return Err(Ended::Cut),
                     Ok(reached) => {
@@ -184,7 +194,9 @@ async fn connect(
                     }
                     Err(error) => {
                         place.backend.count_failed();
-                        note_failure(&error, backend.name_hash, served.terms.transparent, context);
+                        let is_shown =
+                            served.terms.transparent && ends.client.is_ipv4() == backend.address.is_ipv4();
+                        note_failure(&error, backend.name_hash, is_shown, context);
                     }
                 }
                 if failures == served.terms.retries {
@@ -267,11 +279,11 @@ async fn wait(freed: impl Future<Output = ()>, context: &mut Context, patience: 
 
 /// A backend that does not take connections is told to whoever judges health; that this machine has no socket left is not its fault, nor that
 /// an answer goes another way to the client whose address it was shown.
-fn note_failure(error: &io::Error, name_hash: u64, is_transparent: bool, context: &Context) {
+pub(super) fn note_failure(error: &io::Error, name_hash: u64, is_client_shown: bool, context: &Context) {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, TimedOut, UnexpectedEof};
     // What is not understood, or cut short, is a handshake of TLS that failed.
     let reason = match error.kind() {
-        TimedOut if is_transparent => return,
+        TimedOut if is_client_shown => return,
         ConnectionRefused | HostUnreachable | TimedOut => None,
         InvalidData | UnexpectedEof => Some(error.to_string()),
         _ => return,
@@ -363,6 +375,7 @@ mod tests {
             terms: super::super::tests::terms(),
             account: Arc::default(),
             turns: Default::default(),
+            sessions: Arc::default(),
         };
         let served = Arc::new(served);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

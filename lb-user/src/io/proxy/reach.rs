@@ -23,6 +23,8 @@ pub(super) struct Wanted<'a> {
     /// What the client's TLS is like, where it ends here.
     pub(super) tls: Option<&'a TlsFacts>,
     pub(super) terms: &'a Terms,
+    /// Whether TLS, where backends want it, begins at once; with databases it begins after the server's first words.
+    pub(super) begins_tls: bool,
 }
 
 /// A backend that took the connection.
@@ -49,7 +51,7 @@ async fn connect(address: SocketAddr, wanted: &Wanted<'_>) -> io::Result<Reached
     }
     let stream = socket.connect(address).await?;
     let header = header(wanted);
-    let Some(tls) = &wanted.terms.backend_tls else {
+    let Some(tls) = wanted.terms.backend_tls.as_ref().filter(|_| wanted.begins_tls) else {
         return Ok(Reached { stream, session: None, first: Vec::new(), unsent: header });
     };
     // In the clear: it is for whoever ends TLS there.

@@ -3,7 +3,10 @@
 //! Owns the words alone. Large parts are shared by all threads, and equal where they are one and the same.
 
 use super::IdleTimeouts;
-use crate::model::{AtLimit, ProxyVersion, WhenDown};
+use crate::core::mysql::protocol::auth::Password;
+use crate::core::mysql::protocol::handshake::InitialHandshake;
+use crate::core::mysql::sql::Dialect;
+use crate::model::{AtLimit, Consistency, ProxyVersion, WhenDown};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +47,38 @@ pub struct Terms {
     pub redirect: Option<u16>,
     /// What authorities that ask whose a name is are answered.
     pub challenges: Option<ChallengeSet>,
+    /// Sessions of databases, whose commands go to one or the other backend.
+    pub mysql: Option<Arc<MysqlPlan>>,
+}
+
+/// How sessions of databases are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlPlan {
+    /// Who may log in, by name.
+    pub users: BTreeMap<String, Password>,
+    /// How recent replicas have to be.
+    pub consistency: Consistency,
+    /// How long a read may wait for that.
+    pub max_wait: Duration,
+    /// What each backend is good for, in the order of the plan's.
+    pub parts: Vec<Part>,
+    /// What servers like these say first; `None`: none has been heard yet.
+    pub greeting: Option<InitialHandshake>,
+    /// What their statements are read as.
+    pub dialect: Dialect,
+    /// Why there is no primary, where there is none.
+    pub no_primary: String,
+}
+
+/// What a backend is good for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It takes writes.
+    Primary,
+    /// It answers reads.
+    Replica,
+    /// Neither.
+    None,
 }
 
 /// Answers to authorities that give out certificates.

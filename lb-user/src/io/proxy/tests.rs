@@ -40,6 +40,7 @@ pub(super) fn terms() -> Terms {
         backend_tls: None,
         redirect: None,
         challenges: None,
+        mysql: None,
     }
 }
 

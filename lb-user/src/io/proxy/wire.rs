@@ -42,6 +42,11 @@ impl Wire {
         Self { tcp, session }
     }
 
+    /// The socket, for TLS that begins now.
+    pub(super) fn into_socket(self) -> TcpStream {
+        self.tcp
+    }
+
     /// The socket, where what is on it is what is said: the kernel may move it.
     pub(super) fn plain(&self) -> Option<&TcpStream> {
         self.session.is_none().then_some(&self.tcp)

@@ -7,7 +7,8 @@ use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -37,17 +38,24 @@ pub fn first_certificate(pem: &[u8]) -> Option<CertificateFacts> {
     CertificateFacts::of(&first).ok()
 }
 
-/// What a certificate with its key, both in this PEM, says; `None`: it is of no use.
-pub fn issued(pem: &[u8]) -> Option<CertificateFacts> {
+/// What a certificate with its key, both in this PEM, says; `None`: it is of no use, or not for all of these names.
+pub fn issued(pem: &[u8], names: &[String]) -> Option<CertificateFacts> {
     let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok()?;
     let facts = CertificateFacts::of(chain.first()?).ok()?;
     let key = PrivateKeyDer::from_pem_slice(pem).ok()?;
-    CertifiedKey::from_der(chain, key, &provider()).ok().map(|_| facts)
+    CertifiedKey::from_der(chain, key, &provider()).ok()?;
+    let has = |name: &String| facts.names.iter().any(|one| one.eq_ignore_ascii_case(name));
+    names.iter().all(has).then_some(facts)
+}
+
+/// The part of a file's name that tells of which authority its certificate is: `NAME-HASH.MARK.pem`.
+fn authority_mark(file: &Path) -> Option<&OsStr> {
+    Path::new(file.file_stem()?).extension()
 }
 
 /// The certificate that is meant. For one that an authority has not given out yet, or whose file is gone or damaged, that is the best of those it
-/// gave out before, in its folder or in force: one that is for the most of its names, and of these the one that lasts longest, if it has not
-/// expired. `None`: there is none.
+/// gave out before, in its folder or in force: rather one of the same authority than of another, then one that is for the most of its names, and
+/// of these the one that lasts longest, if it has not expired. `None`: there is none.
 pub(super) fn meant(
     files: &CertificateFiles,
     in_force: &[Certificate],
@@ -65,7 +73,9 @@ pub(super) fn meant(
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let judged = kept.chain(in_force.iter().filter(|known| known.is_asked_for).cloned()).filter_map(|one| {
         let names = one.facts.names.iter().filter(|name| files.acme.contains(name)).count();
-        (names > 0 && one.facts.not_after > now).then_some(((names, one.facts.not_after), one))
+        let is_of_the_same = authority_mark(&one.file) == authority_mark(&files.file);
+        let merit = (is_of_the_same, names, one.facts.not_after);
+        (names > 0 && one.facts.not_after > now).then_some((merit, one))
     });
     Ok(judged.max_by_key(|(merit, _)| *merit).map(|(_, one)| one))
 }

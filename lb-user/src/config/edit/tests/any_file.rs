@@ -31,7 +31,7 @@ type Parts = (Vec<String>, Vec<(&'static str, Vec<String>)>, Vec<String>);
 fn parts(service: &Service) -> Parts {
     let mut bare = service.clone();
     bare.backends.clear();
-    (bare.health, bare.proxy, bare.tls, bare.backend_tls) = (None, None, None, None);
+    (bare.health, bare.proxy, bare.tls, bare.backend_tls, bare.mysql) = (None, None, None, None, None);
     let lines = |text: String| -> Vec<String> {
         text.lines().filter(|line| line.contains(" = ")).map(str::to_owned).collect()
     };
@@ -41,7 +41,9 @@ fn parts(service: &Service) -> Parts {
     let proxy = table(Service { proxy: service.proxy.clone(), ..bare.clone() });
     let tls = table(Service { tls: service.tls.clone(), ..bare.clone() });
     let backend_tls = table(Service { backend_tls: service.backend_tls.clone(), ..bare.clone() });
-    let tables = [("health", health), ("proxy", proxy), ("tls", tls), ("backend_tls", backend_tls)];
+    let mysql = table(Service { mysql: service.mysql.clone(), ..bare.clone() });
+    let tables =
+        [("health", health), ("proxy", proxy), ("tls", tls), ("backend_tls", backend_tls), ("mysql", mysql)];
     let tables = tables.into_iter().filter(|(_, lines)| !lines.is_empty());
     let tables = tables.collect();
     (own, tables, service.backends.iter().map(render::inline_backend).collect())

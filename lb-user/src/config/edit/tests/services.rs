@@ -16,6 +16,7 @@ fn shop() -> Service {
         proxy: None,
         tls: None,
         backend_tls: None,
+        mysql: None,
         https_port: None,
         scheduler: SchedulerKind::RoundRobin,
         when_down: WhenDown::Reset,

@@ -11,6 +11,7 @@ mod ok;
 mod phase;
 mod piece;
 mod prepared;
+mod rows;
 mod session;
 mod tracker;
 
@@ -25,6 +26,7 @@ pub use errors::ServerError;
 pub use ok::OkPacket;
 pub use piece::{Piece, RawPacket};
 pub use prepared::PreparedStatement;
+pub use rows::{TextAnswer, TextReader, TextRow};
 pub use session::{SessionChange, SessionChanges};
 pub use tracker::ResponseTracker;
 

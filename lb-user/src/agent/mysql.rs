@@ -1,0 +1,295 @@
+//! Services of databases: which of their backends takes writes, and which answer reads.
+//!
+//! Owns the tasks that ask backends, what they said last, and the passwords of users, which are read from where they are when the
+//! configuration is taken over. What follows for sessions is the proxy's to carry out.
+
+mod view;
+
+use super::proxying::base_terms;
+use super::state::Agent;
+use crate::api::EventKind;
+use crate::config::{MysqlTerms, Secret, Service};
+use crate::core::mysql::protocol::auth::Password;
+use crate::core::mysql::protocol::handshake::InitialHandshake;
+use crate::core::mysql::sql::{Dialect, Flavor};
+use crate::core::mysql::topology::{Role, Topology, Unfit};
+use crate::core::plan::Steering;
+use crate::io::proxy::mysql::{Asked, Found, Kept, look};
+use crate::io::proxy::{MysqlPlan, Part, Terms};
+use crate::model::{BackendName, ServiceName};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A backend was looked at.
+pub(super) struct Looked {
+    service: ServiceName,
+    backend: BackendName,
+    address: SocketAddr,
+    found: Result<Found, String>,
+}
+
+/// A task that looks. Dropped, it is over.
+struct Watcher {
+    address: SocketAddr,
+    /// What it asks by: with another one it is another task.
+    user: String,
+    password: Password,
+    terms: Terms,
+    interval: Duration,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One service.
+#[derive(Default)]
+struct Database {
+    users: BTreeMap<String, Password>,
+    monitor: Password,
+    /// Passwords that cannot be read.
+    troubles: Vec<String>,
+    topology: Topology<BackendName>,
+    greetings: BTreeMap<BackendName, InitialHandshake>,
+    watchers: BTreeMap<BackendName, Watcher>,
+    /// What was told last of each.
+    told: BTreeMap<BackendName, String>,
+}
+
+/// All services of databases.
+pub(super) struct Databases {
+    services: BTreeMap<ServiceName, Database>,
+    looked: mpsc::Sender<Looked>,
+}
+
+impl Databases {
+    pub(super) fn new() -> (Self, mpsc::Receiver<Looked>) {
+        let (looked, looks) = mpsc::channel(64);
+        (Self { services: BTreeMap::new(), looked }, looks)
+    }
+
+    /// What is wrong, in words.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
+        self.services.iter().flat_map(|(name, database)| {
+            let troubles = database.troubles.iter().map(move |trouble| format!("service {name}: {trouble}"));
+            let is_asked = !database.told.is_empty();
+            let none = (is_asked && database.topology.primary().is_none())
+                .then(|| format!("service {name}: no primary: {}", database.no_primary()));
+            troubles.chain(none)
+        })
+    }
+}
+
+impl Database {
+    /// Why there is no primary.
+    fn no_primary(&self) -> String {
+        let rivals: Vec<String> = self.topology.rivals().iter().map(ToString::to_string).collect();
+        match (rivals.is_empty(), self.topology.primary()) {
+            (false, _) => {
+                format!(
+                    "{} take writes, and nobody but you knows which is right: none is chosen",
+                    rivals.join(" and ")
+                )
+            }
+            (true, None) => "no backend takes writes".to_owned(),
+            (true, Some(_)) => String::new(),
+        }
+    }
+
+    fn plan(&self, terms: &MysqlTerms, steering: &Steering) -> MysqlPlan {
+        let now = Instant::now();
+        let part = |backend: &BackendName| match self.topology.role(backend, terms.max_lag, now) {
+            Role::Primary => Part::Primary,
+            Role::Replica(_) => Part::Replica,
+            Role::Unfit(_) => Part::None,
+        };
+        let of_primary = self.topology.primary().and_then(|primary| self.greetings.get(&primary));
+        let greeting = of_primary.or_else(|| self.greetings.values().next());
+        let dialects = self.greetings.values().map(Dialect::of);
+        let flavor = greeting.map_or(Flavor::MySql, Flavor::of);
+        let lowest = dialects.filter(|dialect| dialect.flavor == flavor).map(|dialect| dialect.version).min();
+        MysqlPlan {
+            users: self.users.clone(),
+            consistency: terms.consistency,
+            max_wait: terms.max_wait,
+            parts: steering.backends.keys().map(part).collect(),
+            greeting: greeting.map(|greeting| InitialHandshake {
+                // These are of one connection.
+                connection_id: 0,
+                scramble: Vec::new(),
+                ..greeting.clone()
+            }),
+            dialect: Dialect { flavor, version: lowest.unwrap_or_default() },
+            no_primary: self.no_primary(),
+        }
+    }
+
+    fn read_passwords(&mut self, terms: &MysqlTerms) {
+        self.troubles.clear();
+        self.users.clear();
+        for user in &terms.users {
+            match password(&user.password) {
+                Ok(password) => drop(self.users.insert(user.name.clone(), password)),
+                Err(why) => self.troubles.push(format!("user {} cannot log in: {why}", user.name)),
+            }
+        }
+        match password(&terms.monitor.password) {
+            Ok(password) => self.monitor = password,
+            Err(why) => self.troubles.push(format!("backends cannot be asked: {why}")),
+        }
+    }
+}
+
+/// A password from where it is.
+fn password(secret: &Secret) -> Result<Password, String> {
+    match secret {
+        Secret::Inline(text) => Ok(Password(text.clone().into_bytes())),
+        Secret::File(path) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            Ok(Password(text.trim_end_matches(['\n', '\r']).as_bytes().to_vec()))
+        }
+        Secret::Environment(name) => match std::env::var(name) {
+            Ok(text) => Ok(Password(text.into_bytes())),
+            Err(_) => Err(format!("the agent's environment has no variable {name}")),
+        },
+    }
+}
+
+/// Looks again and again. What fails is tried once more on another connection before it is told.
+async fn watch(
+    asked: Asked,
+    names: (ServiceName, BackendName),
+    interval: Duration,
+    looked: mpsc::Sender<Looked>,
+) {
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut kept = Kept::default();
+    loop {
+        tick.tick().await;
+        let found = match look(&asked, &mut kept).await {
+            Ok(found) => Ok(found),
+            Err(_) => look(&asked, &mut kept).await.map_err(|error| error.to_string()),
+        };
+        let (service, backend) = names.clone();
+        let address = asked.address;
+        if looked.send(Looked { service, backend, address, found }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What a role is, without how far exactly it is behind.
+fn role_words(role: &Role) -> String {
+    match role {
+        Role::Primary => "is the primary".to_owned(),
+        Role::Replica(_) => "is a replica".to_owned(),
+        Role::Unfit(Unfit::Behind(_)) => "answers nothing: it is too far behind".to_owned(),
+        Role::Unfit(why) => format!("answers nothing: {why}"),
+    }
+}
+
+impl Agent {
+    /// Asks the backends of the services that there are by now.
+    pub(super) fn follow_databases(&mut self) {
+        let is_one =
+            |name: &ServiceName| self.config.services.get(name).is_some_and(|one| one.mysql.is_some());
+        self.databases.services.retain(|name, _| is_one(name));
+        for service in self.config.services.values() {
+            let Some(terms) = &service.mysql else { continue };
+            let database = self.databases.services.entry(service.name.clone()).or_default();
+            database.read_passwords(terms);
+            let tls = self.certificates.client(service).unwrap_or_default();
+            let watched = Terms { backend_tls: tls, ..base_terms(service) };
+            database.follow(service, terms, &watched, &self.databases.looked);
+        }
+    }
+
+    /// How sessions of a service are served now.
+    pub(super) fn mysql_plan(&self, service: &Service, steering: &Steering) -> Option<Arc<MysqlPlan>> {
+        let database = self.databases.services.get(&service.name)?;
+        Some(Arc::new(database.plan(service.mysql.as_ref()?, steering)))
+    }
+
+    pub(super) fn handle_looked(&mut self, looked: Looked) {
+        let Some(terms) = self.config.services.get(&looked.service).and_then(|one| one.mysql.as_ref()) else {
+            return;
+        };
+        let Some(database) = self.databases.services.get_mut(&looked.service) else { return };
+        if database.watchers.get(&looked.backend).is_none_or(|watcher| watcher.address != looked.address) {
+            return;
+        }
+        let mut is_new = false;
+        let observed = looked.found.map(|found| {
+            let before = database.greetings.insert(looked.backend.clone(), found.greeting.clone());
+            let version = |greeting: &InitialHandshake| greeting.server_version.clone();
+            is_new = before.as_ref().map(version) != Some(version(&found.greeting));
+            found.observation
+        });
+        let now = Instant::now();
+        database.topology.observe(looked.backend, observed, now);
+        let mut news = Vec::new();
+        for backend in database.watchers.keys() {
+            let words = role_words(&database.topology.role(backend, terms.max_lag, now));
+            if database.told.get(backend) != Some(&words) {
+                news.push(format!("service {}: backend {backend} {words}", looked.service));
+                database.told.insert(backend.clone(), words);
+            }
+        }
+        is_new |= !news.is_empty();
+        for message in news {
+            self.journal.record(EventKind::HealthChanged, message);
+        }
+        if is_new {
+            self.follow_proxied();
+        }
+    }
+}
+
+impl Database {
+    fn follow(
+        &mut self,
+        service: &Service,
+        terms: &MysqlTerms,
+        watched: &Terms,
+        looked: &mpsc::Sender<Looked>,
+    ) {
+        let wanted: BTreeMap<&BackendName, SocketAddr> = service
+            .backends
+            .iter()
+            .filter_map(|backend| Some((&backend.name, *backend.addresses.first()?)))
+            .collect();
+        let is_wanted = |name: &BackendName| wanted.contains_key(name);
+        self.topology.retain(is_wanted);
+        self.greetings.retain(|name, _| is_wanted(name));
+        self.told.retain(|name, _| is_wanted(name));
+        let monitor = &terms.monitor;
+        self.watchers.retain(|name, watcher| {
+            wanted.get(name) == Some(&watcher.address)
+                && watcher.user == monitor.user
+                && watcher.password == self.monitor
+                && watcher.terms == *watched
+                && watcher.interval == monitor.interval
+        });
+        for (name, address) in wanted {
+            if self.watchers.contains_key(name) {
+                continue;
+            }
+            let (user, password, interval) = (monitor.user.clone(), self.monitor.clone(), monitor.interval);
+            let asked =
+                Asked { address, user: user.clone(), password: password.clone(), terms: watched.clone() };
+            let names = (service.name.clone(), name.clone());
+            let task = tokio::spawn(watch(asked, names, interval, looked.clone()));
+            let watcher = Watcher { address, user, password, terms: watched.clone(), interval, task };
+            self.watchers.insert(name.clone(), watcher);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What there is to see of services of databases, and where a statement would run.
+
+use super::super::state::Agent;
+use crate::api::{
+    ApiError, ErrorKind, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView, RouteCount,
+};
+use crate::config::Service;
+use crate::core::mysql::protocol::capabilities::Flavor;
+use crate::core::mysql::session::{Session, Target};
+use crate::core::mysql::sql::{Context, Dialect, SqlMode};
+use crate::core::mysql::topology::Role;
+use crate::model::ServiceName;
+use std::time::Instant;
+
+impl Agent {
+    /// All of them.
+    pub(in crate::agent) fn mysql_view(&self) -> Vec<MysqlView> {
+        self.config.services.values().filter_map(|service| self.database_view(service)).collect()
+    }
+
+    fn database_view(&self, service: &Service) -> Option<MysqlView> {
+        let terms = service.mysql.as_ref()?;
+        let database = self.databases.services.get(&service.name)?;
+        let now = Instant::now();
+        let node = |name, address| {
+            let observation = database.topology.observation(name);
+            let (role, lag, why) = match database.topology.role(name, terms.max_lag, now) {
+                Role::Primary => ("primary", None, None),
+                Role::Replica(lag) => ("replica", Some(lag), None),
+                Role::Unfit(why) => ("unfit", None, Some(why.to_string())),
+            };
+            let greeting = database.greetings.get(name);
+            let version =
+                greeting.map(|greeting| String::from_utf8_lossy(&greeting.server_version).into_owned());
+            MysqlNode {
+                backend: name.clone(),
+                address,
+                role: role.to_owned(),
+                lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
+                why,
+                version,
+                position: observation.map(|one| one.position.to_string()),
+                source: observation.and_then(|one| Some(one.replication.as_ref()?.source.clone())),
+            }
+        };
+        let nodes = database.watchers.iter().map(|(name, watcher)| node(name, watcher.address)).collect();
+        let sessions = self.proxy.sessions(&service.name);
+        let routes = sessions.as_ref().map(|sessions| sessions.routes()).unwrap_or_default();
+        let route = |((target, why), count): ((&str, &str), u64)| RouteCount {
+            target: target.to_owned(),
+            why: why.to_owned(),
+            count,
+        };
+        let session = |one: crate::io::proxy::mysql::SessionView| MysqlSession {
+            number: one.number,
+            user: one.user,
+            client: one.client,
+            held: one.holds.iter().map(|hold| hold.name().to_owned()).collect(),
+            primary: one.primary,
+            replica: one.replica,
+        };
+        Some(MysqlView {
+            service: service.name.clone(),
+            consistency: terms.consistency,
+            primary: database.topology.primary(),
+            no_primary: Some(database.no_primary()).filter(|why| !why.is_empty()),
+            nodes,
+            routes: routes.into_iter().map(route).collect(),
+            sessions: sessions.map(|all| all.view()).unwrap_or_default().into_iter().map(session).collect(),
+        })
+    }
+
+    /// Where a statement would run in a session that has just begun.
+    pub(in crate::agent) fn mysql_route(&self, question: &MysqlQuestion) -> Result<MysqlRoute, ApiError> {
+        let service = self.database(&question.service)?;
+        let database = self.databases.services.get(&service.name);
+        let dialects = database.into_iter().flat_map(|one| one.greetings.values()).map(Dialect::of);
+        let dialect = dialects.min_by_key(|dialect| dialect.version);
+        let dialect = dialect.unwrap_or(Dialect { flavor: Flavor::MariaDb, version: 100_600 });
+        let session = Session::new(Context { dialect, mode: SqlMode::default(), utf8: true }, None);
+        let plan = session.plan(question.sql.as_bytes());
+        let target = match plan.target {
+            Target::Primary => "primary",
+            Target::Replica => "replica",
+        };
+        Ok(MysqlRoute {
+            target: target.to_owned(),
+            why: plan.why.name().to_owned(),
+            words: plan.why.to_string(),
+        })
+    }
+
+    /// Ends a session.
+    pub(in crate::agent) fn mysql_kill(&self, service: &ServiceName, number: u32) -> Result<(), ApiError> {
+        let service = self.database(service)?;
+        let is_known = self.proxy.sessions(&service.name).is_some_and(|sessions| sessions.kill(number));
+        let none =
+            || format!("service {} has no session {number}; `lbctl mysql sessions` lists them", service.name);
+        if is_known { Ok(()) } else { Err(ApiError::new(ErrorKind::NotFound, none())) }
+    }
+
+    fn database(&self, name: &ServiceName) -> Result<&Service, ApiError> {
+        let service = self.config.services.get(name).ok_or_else(|| self.no_service(name))?;
+        let other =
+            || format!("service {name} has mode {}; this is about services with mode mysql", service.mode);
+        service.mysql.as_ref().ok_or_else(|| ApiError::new(ErrorKind::Invalid, other()))?;
+        Ok(service)
+    }
+}

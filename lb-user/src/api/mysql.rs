@@ -1,0 +1,100 @@
+//! Services of databases over the wire.
+
+use crate::model::{BackendName, Consistency, ServiceName};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+
+/// A service with mode `mysql`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlView {
+    /// Its name.
+    pub service: ServiceName,
+    /// How recent replicas have to be.
+    pub consistency: Consistency,
+    /// Who takes writes.
+    pub primary: Option<BackendName>,
+    /// Why nobody does, where that is so.
+    pub no_primary: Option<String>,
+    /// Its backends.
+    pub nodes: Vec<MysqlNode>,
+    /// How often what was sent where, and why.
+    pub routes: Vec<RouteCount>,
+    /// Its sessions.
+    pub sessions: Vec<MysqlSession>,
+}
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlNode {
+    /// Its name.
+    pub backend: BackendName,
+    /// Where it is asked.
+    pub address: SocketAddr,
+    /// `primary`, `replica` or `unfit`.
+    pub role: String,
+    /// How long ago the primary went on from what this replica has, in milliseconds.
+    pub lag_ms: Option<u64>,
+    /// Why it is unfit.
+    pub why: Option<String>,
+    /// What it calls itself.
+    pub version: Option<String>,
+    /// Which transactions it has: GTIDs.
+    pub position: Option<String>,
+    /// Where it replicates from.
+    pub source: Option<String>,
+}
+
+/// How often something was sent somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouteCount {
+    /// `primary` or `replica`.
+    pub target: String,
+    /// Why, in a word.
+    pub why: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlSession {
+    /// What `KILL` knows it by.
+    pub number: u32,
+    /// Who it is.
+    pub user: String,
+    /// Where it comes from.
+    pub client: SocketAddr,
+    /// Why nothing of it is sent to a replica, in words of their own; empty: reads are.
+    pub held: Vec<String>,
+    /// Its connection to the primary.
+    pub primary: Option<SocketAddr>,
+    /// Its connection to a replica.
+    pub replica: Option<SocketAddr>,
+}
+
+/// A statement to ask about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlQuestion {
+    /// The service.
+    pub service: ServiceName,
+    /// The text, as a client sends it.
+    pub sql: String,
+}
+
+/// Where it would run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlRoute {
+    /// `primary` or `replica`.
+    pub target: String,
+    /// Why, in a word.
+    pub why: String,
+    /// And in a sentence.
+    pub words: String,
+}
+
+/// A session was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlKilled {
+    /// Which.
+    pub number: u32,
+}

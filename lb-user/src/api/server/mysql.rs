@@ -1,0 +1,30 @@
+//! Services of databases.
+
+use super::{Answer, Context, Json, Path};
+use crate::api::{Command, MysqlKilled, MysqlQuestion, MysqlRoute, MysqlView};
+use crate::model::ServiceName;
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{get, post};
+
+pub(super) fn routes() -> Router<Context> {
+    Router::new()
+        .route("/mysql", get(view))
+        .route("/mysql/route", post(route))
+        .route("/mysql/{service}/sessions/{number}/kill", post(kill))
+}
+
+async fn view(State(context): State<Context>) -> Answer<Vec<MysqlView>> {
+    context.ask(Command::LookAtMysql).await.map(Json)
+}
+
+async fn route(State(context): State<Context>, Json(question): Json<MysqlQuestion>) -> Answer<MysqlRoute> {
+    context.ask(|reply| Command::RouteMysql(question, reply)).await.map(Json)
+}
+
+async fn kill(
+    State(context): State<Context>,
+    Path((service, number)): Path<(ServiceName, u32)>,
+) -> Answer<MysqlKilled> {
+    context.ask(|reply| Command::KillMysql(service, number, reply)).await.map(Json)
+}

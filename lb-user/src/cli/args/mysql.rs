@@ -1,0 +1,31 @@
+//! The words of `lbctl mysql`.
+
+use crate::model::ServiceName;
+use clap::Subcommand;
+
+/// Services with mode mysql.
+#[derive(Debug, Subcommand)]
+pub enum MysqlCommand {
+    /// Show who takes writes, who answers reads, and how far behind they are.
+    Nodes,
+    /// Show how often statements were sent to the primary and to replicas, and why.
+    Routes,
+    /// List sessions, and what keeps them at the primary.
+    Sessions,
+    /// Say where a statement would run, and why. Runs nothing.
+    Route {
+        /// The statement.
+        sql: String,
+        /// The service, where there are several.
+        #[arg(long)]
+        service: Option<ServiceName>,
+    },
+    /// End a session.
+    Kill {
+        /// Its number, as `lbctl mysql sessions` lists it.
+        number: u32,
+        /// The service, where there are several.
+        #[arg(long)]
+        service: Option<ServiceName>,
+    },
+}

@@ -1,0 +1,112 @@
+//! `lbctl mysql`: who takes writes, what is sent where, and why.
+
+use super::args::MysqlCommand;
+use super::output::{Output, table};
+use super::{CliError, Exit};
+use crate::api::client::Client;
+use crate::api::{MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlView};
+use crate::model::ServiceName;
+use humantime::format_duration;
+use hyper::Method;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub(super) async fn run(client: &Client, output: Output, command: MysqlCommand) -> Result<Exit, CliError> {
+    match command {
+        MysqlCommand::Nodes => show(client, output, nodes).await,
+        MysqlCommand::Routes => show(client, output, routes).await,
+        MysqlCommand::Sessions => show(client, output, sessions).await,
+        MysqlCommand::Route { sql, service } => {
+            let service = the_service(client, service).await?;
+            let question = MysqlQuestion { service, sql };
+            let route: MysqlRoute = client.send(Method::POST, "/mysql/route", &question).await?;
+            output.print(&route, |route| format!("{}: {} ({})", route.target, route.words, route.why))?;
+            Ok(Exit::Success)
+        }
+        MysqlCommand::Kill { number, service } => {
+            let service = the_service(client, service).await?;
+            let path = format!("/mysql/{service}/sessions/{number}/kill");
+            let killed: MysqlKilled = client.send(Method::POST, &path, &()).await?;
+            output.print(&killed, |killed| format!("session {} ends", killed.number))?;
+            Ok(Exit::Success)
+        }
+    }
+}
+
+async fn show(client: &Client, output: Output, text: fn(&[MysqlView]) -> String) -> Result<Exit, CliError> {
+    let views: Vec<MysqlView> = client.get("/mysql").await?;
+    output.print(&views, |views| match views.is_empty() {
+        true => "no service has mode mysql".to_owned(),
+        false => text(views),
+    })?;
+    Ok(Exit::Success)
+}
+
+/// The one that is meant: the only one, or the one that was named.
+async fn the_service(client: &Client, named: Option<ServiceName>) -> Result<ServiceName, CliError> {
+    if let Some(name) = named {
+        return Ok(name);
+    }
+    let views: Vec<MysqlView> = client.get("/mysql").await?;
+    match &views[..] {
+        [one] => Ok(one.service.clone()),
+        [] => Err(CliError::Which("no service has mode mysql".to_owned())),
+        several => {
+            let names: Vec<&str> = several.iter().map(|view| view.service.as_str()).collect();
+            Err(CliError::Which(format!("say which with --service: {}", names.join(", "))))
+        }
+    }
+}
+
+fn nodes(views: &[MysqlView]) -> String {
+    let headers = ["service", "backend", "address", "role", ">lag", "version", "position"];
+    let row = |service: &ServiceName, node: &MysqlNode| {
+        let lag = node.lag_ms.map(|lag| format_duration(Duration::from_millis(lag)).to_string());
+        vec![
+            service.to_string(),
+            node.backend.to_string(),
+            node.address.to_string(),
+            node.why.as_ref().map_or_else(|| node.role.clone(), |why| format!("{}: {why}", node.role)),
+            lag.unwrap_or_default(),
+            node.version.clone().unwrap_or_default(),
+            node.position.clone().unwrap_or_default(),
+        ]
+    };
+    let rows = views.iter().flat_map(|view| view.nodes.iter().map(move |node| row(&view.service, node)));
+    let mut text = table(&headers, rows.collect());
+    for view in views {
+        if let Some(why) = &view.no_primary {
+            text.push_str(&format!("\nservice {}: no primary: {why}", view.service));
+        }
+    }
+    text
+}
+
+fn routes(views: &[MysqlView]) -> String {
+    let rows = views.iter().flat_map(|view| {
+        let row = |route: &crate::api::RouteCount| {
+            vec![view.service.to_string(), route.target.clone(), route.why.clone(), route.count.to_string()]
+        };
+        view.routes.iter().map(row).collect::<Vec<_>>()
+    });
+    table(&["service", "sent to", "why", ">times"], rows.collect())
+}
+
+fn sessions(views: &[MysqlView]) -> String {
+    let address =
+        |address: Option<SocketAddr>| address.map(|address| address.to_string()).unwrap_or_default();
+    let rows = views.iter().flat_map(|view| {
+        let row = |one: &crate::api::MysqlSession| {
+            vec![
+                one.number.to_string(),
+                one.user.clone(),
+                one.client.to_string(),
+                address(one.primary),
+                address(one.replica),
+                one.held.join(", "),
+            ]
+        };
+        view.sessions.iter().map(row).collect::<Vec<_>>()
+    });
+    table(&[">session", "user", "client", "primary", "replica", "held by"], rows.collect())
+}

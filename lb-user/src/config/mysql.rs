@@ -1,0 +1,101 @@
+//! `[service.NAME.mysql]`: who may log in, and where statements run.
+
+use crate::model::Consistency;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A service of MySQL or MariaDB: mode `mysql`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlTerms {
+    /// How recent what a replica answers has to be.
+    pub consistency: Consistency,
+    /// A replica that is further behind answers nothing.
+    pub max_lag: Duration,
+    /// How long a read may wait until a replica is recent enough; then the primary answers it.
+    pub max_wait: Duration,
+    /// Who looks at the backends, and how often.
+    pub monitor: MysqlMonitor,
+    /// Who may log in.
+    pub users: Vec<MysqlUser>,
+}
+
+/// Who looks at backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlMonitor {
+    /// A user that all backends know.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// From one look to the next.
+    pub interval: Duration,
+}
+
+/// A user of the service, by the same name and password as at the backends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MysqlUser {
+    /// The name.
+    pub name: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// A password, or where it is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// This.
+    Inline(String),
+    /// The content of a file, without the line's end.
+    File(PathBuf),
+    /// What a variable of the agent's environment holds.
+    Environment(String),
+}
+
+impl Secret {
+    /// As a file of configuration has it.
+    pub(in crate::config) fn text(&self) -> String {
+        match self {
+            Self::Inline(password) => password.clone(),
+            Self::File(path) => format!("file:{}", path.display()),
+            Self::Environment(name) => format!("env:{name}"),
+        }
+    }
+}
+
+/// Never shows a password.
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline(_) => f.write_str("(hidden)"),
+            other => f.write_str(&other.text()),
+        }
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for MysqlTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = humantime::format_duration;
+        write!(f, "consistency {}, max_lag {}", self.consistency, time(self.max_lag))?;
+        write!(
+            f,
+            ", max_wait {}, monitor {} {}",
+            time(self.max_wait),
+            self.monitor.user,
+            self.monitor.password
+        )?;
+        write!(f, " every {}, users ", time(self.monitor.interval))?;
+        super::write_list(f, &self.users)
+    }
+}
+
+impl fmt::Display for MysqlUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.password)
+    }
+}

@@ -1,0 +1,166 @@
+//! What a statement does to a session, as far as its text says.
+//!
+//! Owns the translation from kinds of statements. Whether it came about, the session finds out.
+
+use super::super::sql::{Assignment, Isolation, Kind, Reason, Scope, Statement, Target, Value};
+use super::{Hold, Setting};
+
+/// One effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Set(Setting),
+    /// A system variable got a value that the server tells.
+    Tracked(String),
+    UnknownVariable(String),
+    Schema(String),
+    Hold(Hold),
+    Release(Hold),
+    /// The primary's connection holds something.
+    Bind,
+    AddTemporaryTable(String),
+    RemoveTemporaryTable(String),
+    RenameTable {
+        from: String,
+        to: String,
+    },
+}
+
+impl Effect {
+    /// Whether it is safer to believe in it where that is not known.
+    pub(super) fn counts_in_doubt(&self) -> bool {
+        matches!(self, Self::UnknownVariable(_) | Self::Hold(_) | Self::Bind | Self::AddTemporaryTable(_))
+    }
+}
+
+/// Variables whose values have to do with the binary log or the order of writes: what is written under them may never come to a replica, or
+/// not under the name it has here.
+const OF_WRITES: [&str; 8] = [
+    "sql_log_bin",
+    "gtid_next",
+    "gtid_domain_id",
+    "gtid_seq_no",
+    "server_id",
+    "skip_replication",
+    "pseudo_slave_mode",
+    "pseudo_replica_mode",
+];
+
+/// Variables that are used up by what comes next, or that change what a read means by what was written before.
+const OF_THE_MOMENT: [&str; 5] =
+    ["rand_seed1", "rand_seed2", "sql_auto_is_null", "pseudo_thread_id", "wsrep_sync_wait"];
+
+/// Variables of writes alone: they need not be said to a replica.
+const OF_THE_PRIMARY: [&str; 7] = [
+    "autocommit",
+    "tx_read_only",
+    "transaction_read_only",
+    "insert_id",
+    "last_insert_id",
+    "identity",
+    "completion_type",
+];
+
+/// Whether a statement runs what is not in its text.
+pub(super) fn is_opaque(one: &Statement<'_>) -> bool {
+    let by_kind = matches!(
+        one.kind,
+        Kind::Call | Kind::Do | Kind::Execute { .. } | Kind::ExecuteImmediate { .. } | Kind::Xa
+    );
+    let by_reason =
+        matches!(one.primary, Some(Reason::CallsUnknownFunction(_) | Reason::Malformed | Reason::Hint));
+    by_kind || by_reason || one.compound && !defines(one)
+}
+
+/// `CREATE PROCEDURE` and the like run nothing of what is in them.
+fn defines(one: &Statement<'_>) -> bool {
+    let first = one.text.trim_ascii_start();
+    let word = |word: &[u8]| first.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    word(b"create") || word(b"alter")
+}
+
+pub(super) fn effects(one: &Statement<'_>) -> Vec<Effect> {
+    let mut all = Vec::new();
+    if one.uses_user_lock {
+        all.push(Effect::Hold(Hold::UserLock));
+    }
+    all.extend(one.assigned_variables.iter().cloned().map(Effect::UnknownVariable));
+    match &one.kind {
+        Kind::Set(items) => all.extend(items.iter().flat_map(assignment)),
+        Kind::SetTransaction { scope: Scope::Next, .. } => all.push(Effect::Hold(Hold::NextTransaction)),
+        Kind::SetTransaction { scope: Scope::Session, isolation, access } => {
+            all.extend(isolation.map(|level| Effect::Set(isolated(level))));
+            all.extend(access.map(|_| Effect::Bind));
+        }
+        Kind::Use { schema } => all.push(Effect::Schema(schema.clone())),
+        Kind::CreateTemporaryTable { name } => all.push(Effect::AddTemporaryTable(name.to_lowercase())),
+        Kind::DropTable { names, .. } => {
+            all.extend(names.iter().map(|name| Effect::RemoveTemporaryTable(name.to_lowercase())));
+        }
+        Kind::RenameTables(renames) => all.extend(renames.iter().map(|rename| Effect::RenameTable {
+            from: rename.from.to_lowercase(),
+            to: rename.to.to_lowercase(),
+        })),
+        Kind::LockTables | Kind::FlushTablesWithLock => all.push(Effect::Hold(Hold::TableLocks)),
+        Kind::UnlockTables => all.push(Effect::Release(Hold::TableLocks)),
+        Kind::LockInstance | Kind::Backup | Kind::Xa => all.push(Effect::Hold(Hold::State)),
+        Kind::Prepare { .. } | Kind::HandlerOpen { .. } => all.push(Effect::Bind),
+        _ => {}
+    }
+    all
+}
+
+fn isolated(level: Isolation) -> Setting {
+    let level = match level {
+        Isolation::ReadUncommitted => "READ UNCOMMITTED",
+        Isolation::ReadCommitted => "READ COMMITTED",
+        Isolation::RepeatableRead => "REPEATABLE READ",
+        Isolation::Serializable => "SERIALIZABLE",
+    };
+    Setting::new("transaction_isolation", format!("SET SESSION TRANSACTION ISOLATION LEVEL {level}"))
+}
+
+fn assignment(item: &Assignment) -> Option<Effect> {
+    let sql = match &item.value {
+        Value::Literal { sql, .. } => Some(&sql[..]),
+        Value::Expression => None,
+    };
+    let set = |key: &str, before: &str, sql: &[u8], after: &str| {
+        Effect::Set(Setting::new(key, [before.as_bytes(), sql, after.as_bytes()].concat()))
+    };
+    match (&item.target, sql) {
+        (Target::UserVariable(name), Some(sql)) => {
+            let quoted = name.replace('`', "``");
+            Some(set(&format!("@{name}"), &format!("SET @`{quoted}` = "), sql, ""))
+        }
+        (Target::UserVariable(name), None) => Some(Effect::UnknownVariable(name.clone())),
+        (Target::Session(name), sql) => variable(name, sql, &item.value),
+        (Target::Names { collation }, Some(sql)) => {
+            let after =
+                collation.as_ref().map_or_else(String::new, |collation| format!(" COLLATE {collation}"));
+            Some(set("names", "SET NAMES ", sql, &after))
+        }
+        (Target::CharacterSet, Some(sql)) => Some(set("names", "SET CHARACTER SET ", sql, "")),
+        (Target::Names { .. } | Target::CharacterSet | Target::Role | Target::Other, _) => {
+            Some(Effect::Hold(Hold::State))
+        }
+        (Target::Global(_) | Target::Persist(_), _) => None,
+        (Target::Password | Target::DefaultRole | Target::ResourceGroup, _) => None,
+    }
+}
+
+fn variable(name: &str, sql: Option<&[u8]>, value: &Value) -> Option<Effect> {
+    if OF_THE_PRIMARY.contains(&name) {
+        return (name != "autocommit").then_some(Effect::Bind);
+    }
+    let is_off =
+        matches!(value, Value::Literal { text, .. } if matches!(text.as_str(), "0" | "off" | "false"));
+    let is_of_the_moment = OF_THE_MOMENT.contains(&name) && !(name == "sql_auto_is_null" && is_off);
+    let is_tracker = name.starts_with("session_track_");
+    // A name with a dot is that of a component or a structured variable.
+    if OF_WRITES.contains(&name) || is_of_the_moment || is_tracker || name.contains('.') {
+        return Some(Effect::Hold(Hold::State));
+    }
+    let Some(sql) = sql else { return Some(Effect::Tracked(name.to_owned())) };
+    let before = format!("SET SESSION {name} = ");
+    Some(Effect::Set(Setting::new(name, [before.as_bytes(), sql].concat())))
+}

@@ -1,0 +1,88 @@
+//! What was set in a session and can be said again on another connection.
+//!
+//! Owns their order, and which of them a connection knows. What is set anew takes the place of what it was before, at the end.
+
+use std::collections::BTreeMap;
+
+/// One setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// What is set: `@name` of a user variable, else a word.
+    key: String,
+    /// The statement.
+    sql: Vec<u8>,
+}
+
+impl Setting {
+    pub(super) fn new(key: impl Into<String>, sql: impl Into<Vec<u8>>) -> Self {
+        Self { key: key.into(), sql: sql.into() }
+    }
+
+    /// A system variable with the value that the primary told.
+    pub(super) fn tracked(name: &str, value: &[u8]) -> Self {
+        let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let mut sql = format!("SET SESSION {name} = ").into_bytes();
+        if is_number {
+            sql.extend_from_slice(value);
+        } else {
+            // Names of modes, collations, zones: a quote in one is doubled, which every sql_mode understands.
+            sql.push(b'\'');
+            for byte in value {
+                if *byte == b'\'' {
+                    sql.push(b'\'');
+                }
+                sql.push(*byte);
+            }
+            sql.push(b'\'');
+        }
+        Self { key: name.to_owned(), sql }
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The statement that says it.
+    pub fn sql(&self) -> &[u8] {
+        &self.sql
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    in_order: BTreeMap<u64, Setting>,
+    places: BTreeMap<String, u64>,
+    last: u64,
+}
+
+impl Settings {
+    pub(super) fn set(&mut self, setting: Setting) {
+        self.remove(&setting.key);
+        self.last = self.last.saturating_add(1);
+        self.places.insert(setting.key.clone(), self.last);
+        self.in_order.insert(self.last, setting);
+    }
+
+    pub(super) fn remove(&mut self, key: &str) {
+        if let Some(place) = self.places.remove(key) {
+            self.in_order.remove(&place);
+        }
+    }
+
+    pub(super) fn remove_all(&mut self, is_meant: impl Fn(&str) -> bool) {
+        self.in_order.retain(|_, setting| !is_meant(&setting.key));
+        self.places.retain(|key, _| !is_meant(key));
+    }
+
+    pub(super) fn contains(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
+
+    pub(super) fn after(&self, known: u64) -> (Vec<&Setting>, u64) {
+        if known == self.last {
+            return (Vec::new(), known);
+        }
+        (self.in_order.range(known.saturating_add(1)..).map(|(_, setting)| setting).collect(), self.last)
+    }
+}

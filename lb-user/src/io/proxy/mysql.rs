@@ -1,0 +1,125 @@
+//! Sessions of databases: the client's on one side, and on the other one connection to the primary and one to a replica.
+//!
+//! Owns the sockets and the order of things on them. Where a command runs is decided by [`crate::core::mysql::session`]; which backend is the
+//! primary, the agent says.
+
+mod backends;
+mod channel;
+mod link;
+mod login;
+mod logins;
+mod monitor;
+mod prepared;
+mod relay;
+mod session;
+mod sessions;
+
+pub use link::LinkError;
+pub use monitor::{Asked, Found, Kept, look};
+pub use sessions::{Routes, SessionView, Sessions};
+
+use super::Served;
+use super::account::{Ended, ServiceAccount, SessionPlace};
+use super::connection::{Context, Ends, reset};
+use super::preface;
+use super::terms::MysqlPlan;
+use crate::core::mysql::protocol::capabilities::Capabilities;
+use crate::core::mysql::protocol::packet::frame;
+use crate::core::mysql::protocol::response::ServerError;
+use login::LoginError;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+/// Serves a client from its greeting to its end.
+pub(super) async fn serve(
+    tcp: TcpStream,
+    mut ends: Ends,
+    mut context: Context,
+    account: Arc<ServiceAccount>,
+) {
+    let mut rest = Vec::new();
+    let ended = match who_connects(&tcp, &mut rest, &mut ends, &context).await {
+        Ok(()) => begin(tcp, rest, ends, &mut context).await,
+        Err(ended) => {
+            reset(&tcp);
+            ended
+        }
+    };
+    account.count_end(ended);
+}
+
+/// Reads a PROXY header where one has to come first.
+async fn who_connects(
+    tcp: &TcpStream,
+    rest: &mut Vec<u8>,
+    ends: &mut Ends,
+    context: &Context,
+) -> Result<(), Ended> {
+    let served = context.service.borrow().clone();
+    let patience = Instant::now() + served.terms.handshake;
+    if served.terms.accept_proxy_from.iter().any(|prefix| prefix.contains(&ends.client.ip())) {
+        let header = preface::header(tcp, rest, patience).await.map_err(|_| Ended::BadHandshake)?;
+        if let Some((source, destination)) = header.addresses {
+            *ends = Ends { client: source, vip: destination };
+        }
+    }
+    Ok(())
+}
+
+async fn begin(tcp: TcpStream, rest: Vec<u8>, ends: Ends, context: &mut Context) -> Ended {
+    let served = context.service.borrow_and_update().clone();
+    let patience = Instant::now() + served.terms.handshake;
+    let Some((served, plan)) = with_greeting(served, context, patience).await else {
+        refuse(&tcp, "no backend of this service has been heard of yet");
+        return Ended::NoBackend;
+    };
+    let Some(place) = SessionPlace::take(&served.account, served.terms.max_flows) else {
+        refuse(&tcp, "the service has as many sessions as it may have");
+        return Ended::NoRoom;
+    };
+    let Some(sample) = &plan.greeting else { return Ended::NoBackend };
+    let number = served.sessions.number();
+    let login = login::accept(tcp, rest, (ends, number), (&served.terms, &plan, sample));
+    let client = match timeout_at(patience, login).await {
+        Ok(Ok(client)) => client,
+        Ok(Err(error)) => {
+            debug!(client = %ends.client, %error, "no session");
+            return match error {
+                LoginError::Tls(_) => Ended::TlsFailed,
+                LoginError::Io(_) | LoginError::Refused(_) => Ended::BadHandshake,
+            };
+        }
+        Err(_) => return Ended::BadHandshake,
+    };
+    let registered = served.sessions.begin(number, client.identity.user.clone(), ends.client);
+    let running = session::Running::new(client, (served, plan), ends, registered, context);
+    let ended = Box::pin(running.run()).await;
+    drop(place);
+    ended
+}
+
+/// The service as it is now, once it is known what servers it has.
+async fn with_greeting(
+    mut served: Arc<Served>,
+    context: &mut Context,
+    patience: Instant,
+) -> Option<(Arc<Served>, Arc<MysqlPlan>)> {
+    loop {
+        if let Some(plan) = served.terms.mysql.clone().filter(|plan| plan.greeting.is_some()) {
+            return Some((served, plan));
+        }
+        timeout_at(patience, context.service.changed()).await.ok()?.ok()?;
+        served = context.service.borrow_and_update().clone();
+    }
+}
+
+/// Tells a client that nothing comes of it, before anything was agreed on.
+fn refuse(tcp: &TcpStream, message: &str) {
+    let error = ServerError::Other { code: 1040, sql_state: *b"08004", message };
+    // Whether it arrives is the client's concern.
+    if tcp.try_write(&frame(0, &error.packet().encode(Capabilities::default()))).is_err() {
+        reset(tcp);
+    }
+}

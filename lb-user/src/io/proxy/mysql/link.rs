@@ -1,0 +1,230 @@
+//! One connection to a backend: the login there, the proxy's own questions, and what the connection knows of the session.
+//!
+//! Owns the socket and the ids that the server gave prepared statements. What is sent on it, the session decides.
+
+use super::super::account::Place;
+use super::super::handshake;
+use super::super::reach::{Wanted, reach};
+use super::super::terms::{Terms, TlsClient};
+use super::super::wire::Wire;
+use super::channel::Channel;
+use crate::core::mysql::protocol::auth::{BackendAuth, BackendAuthError, BackendStep, Login, Password};
+use crate::core::mysql::protocol::capabilities::{
+    BackendCapabilitiesError, Capabilities, Flavor, backend_capabilities,
+};
+use crate::core::mysql::protocol::command::{Command, Query};
+use crate::core::mysql::protocol::gtid::GtidPosition;
+use crate::core::mysql::protocol::handshake::{HandshakeError as PacketError, InitialHandshake};
+use crate::core::mysql::protocol::packet::frame;
+use crate::core::mysql::protocol::response::{
+    ErrPacket, OkPacket, ResponseError, TextAnswer, TextReader, TextRow,
+};
+use rustls::pki_types::ServerName;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+
+/// The longest packet that servers are told to send.
+const PACKET_BYTES_MAX: u32 = 1 << 30;
+
+/// Why a backend is of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It was not understood.
+    #[error(transparent)]
+    Packet(#[from] PacketError),
+    /// Nor was this.
+    #[error(transparent)]
+    Response(#[from] ResponseError),
+    /// It cannot do what its client was promised.
+    #[error(transparent)]
+    Capabilities(#[from] BackendCapabilitiesError),
+    /// There is no way to prove the password.
+    #[error(transparent)]
+    Auth(#[from] BackendAuthError),
+    /// It refused, in these words.
+    #[error("{}", String::from_utf8_lossy(&.0.message))]
+    Refused(ErrPacket),
+    /// TLS came to nothing.
+    #[error("no TLS with it: {0}")]
+    Tls(String),
+    /// It has no TLS, and shall have.
+    #[error("it offers no TLS")]
+    NoTls,
+}
+
+/// As whom, and how.
+#[derive(Clone)]
+pub(super) struct Who<'a> {
+    pub(super) user: &'a str,
+    pub(super) password: &'a Password,
+    pub(super) schema: Option<&'a [u8]>,
+    pub(super) capabilities: Capabilities,
+    pub(super) collation: u8,
+    pub(super) attributes: Option<&'a [u8]>,
+}
+
+/// A statement as this connection knows it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    pub(super) id: u32,
+    /// The types of its parameters have been sent, so many times by the session.
+    pub(super) types: u64,
+}
+
+/// A connection that is logged in.
+pub(super) struct Link {
+    pub(super) channel: Channel,
+    pub(super) capabilities: Capabilities,
+    pub(super) flavor: Flavor,
+    pub(super) address: SocketAddr,
+    /// The server's number of it.
+    pub(super) thread: u32,
+    pub(super) place: Option<Place>,
+    /// The settings of the session that it knows.
+    pub(super) settings: u64,
+    pub(super) schema: Option<Vec<u8>>,
+    /// Statements by the session's ids.
+    pub(super) statements: BTreeMap<u32, Known>,
+    /// What the server had when it was last waited for.
+    pub(super) reached: GtidPosition,
+    /// What it said at the end of the login.
+    pub(super) welcome: OkPacket,
+    /// What it said first.
+    pub(super) greeting: InitialHandshake,
+}
+
+impl Link {
+    /// Connects and logs in.
+    pub(super) async fn open(
+        address: SocketAddr,
+        (client, vip): (SocketAddr, SocketAddr),
+        terms: &Terms,
+        who: &Who<'_>,
+    ) -> Result<Self, LinkError> {
+        let reached = reach(address, &Wanted { client, vip, tls: None, terms, begins_tls: false }).await?;
+        let mut channel = Channel::new(Wire::new(reached.stream, None), reached.first);
+        channel.send(&reached.unsent).await?;
+        let login = log_in(channel, address, terms.backend_tls.as_ref(), who);
+        let login = tokio::time::timeout(terms.connect.max(terms.handshake), login);
+        login.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
+    /// Says something of the proxy's own, and reads the answer.
+    pub(super) async fn ask(&mut self, sql: &[u8]) -> Result<TextAnswer, LinkError> {
+        self.channel.send(&frame(0, &Query::encode(sql, self.capabilities))).await?;
+        let mut reader = TextReader::new(self.capabilities);
+        loop {
+            let message = self.channel.message().await?;
+            if let Some(answer) = reader.packet(&message.payload)? {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// The same; a refusal is an error.
+    pub(super) async fn tell(&mut self, sql: &[u8]) -> Result<Vec<TextRow>, LinkError> {
+        match self.ask(sql).await? {
+            TextAnswer::Ok(_) => Ok(Vec::new()),
+            TextAnswer::Rows(rows) => Ok(rows),
+            TextAnswer::Err(error) => Err(LinkError::Refused(error)),
+        }
+    }
+
+    /// A command with a simple answer.
+    pub(super) async fn command(&mut self, payload: &[u8]) -> Result<(), LinkError> {
+        self.channel.send(&frame(0, payload)).await?;
+        let message = self.channel.message().await?;
+        match message.payload.first() {
+            Some(&ErrPacket::MARKER) => {
+                Err(LinkError::Refused(ErrPacket::parse(&message.payload).map_err(ResponseError::from)?))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves in good order, if that goes at once.
+    pub(super) async fn quit(mut self) {
+        // The server finds out in any case.
+        let _ = self.channel.send(&frame(0, &[Command::Quit.byte()])).await;
+    }
+}
+
+async fn log_in(
+    mut channel: Channel,
+    address: SocketAddr,
+    tls: Option<&TlsClient>,
+    who: &Who<'_>,
+) -> Result<Link, LinkError> {
+    let first = channel.message().await?;
+    if first.payload.first() == Some(&ErrPacket::MARKER) {
+        // Before anything was agreed on: too many connections, say.
+        return Err(LinkError::Refused(ErrPacket::parse(&first.payload).map_err(ResponseError::from)?));
+    }
+    let greeting = InitialHandshake::parse(&first.payload)?;
+    let capabilities =
+        backend_capabilities(who.capabilities, &greeting, tls.is_some(), who.schema.is_some())?;
+    let login = Login {
+        user: who.user.as_bytes().to_vec(),
+        password: who.password.clone(),
+        database: who.schema.map(<[u8]>::to_vec),
+        capabilities,
+        max_packet: PACKET_BYTES_MAX,
+        collation: who.collation,
+        attributes: who.attributes.map(<[u8]>::to_vec),
+        private: tls.is_some(),
+        clear_allowed: false,
+        server_key: None,
+        key_request_allowed: true,
+    };
+    let mut sequence = first.sequence.wrapping_add(1);
+    if let Some(tls) = tls {
+        if !greeting.capabilities.contains(Capabilities::SSL) {
+            return Err(LinkError::NoTls);
+        }
+        channel.send(&frame(sequence, &BackendAuth::ssl_request(&login))).await?;
+        channel = begin_tls(channel, address, tls).await?;
+        sequence = sequence.wrapping_add(1);
+    }
+    let (mut auth, response) = BackendAuth::start(&greeting, login)?;
+    channel.send(&frame(sequence, &response)).await?;
+    let welcome = loop {
+        let message = channel.message().await?;
+        match auth.packet(&message.payload)? {
+            BackendStep::Send(payload) => {
+                channel.send(&frame(message.sequence.wrapping_add(1), &payload)).await?;
+            }
+            BackendStep::Wait => {}
+            BackendStep::Ready(ok) => break ok,
+            BackendStep::Refused(error) => return Err(LinkError::Refused(error)),
+        }
+    };
+    let flavor = Flavor::of(&greeting);
+    Ok(Link {
+        channel,
+        capabilities,
+        flavor,
+        address,
+        thread: greeting.connection_id,
+        place: None,
+        settings: 0,
+        schema: who.schema.map(<[u8]>::to_vec),
+        statements: BTreeMap::new(),
+        reached: GtidPosition::empty(flavor),
+        welcome,
+        greeting,
+    })
+}
+
+async fn begin_tls(channel: Channel, address: SocketAddr, tls: &TlsClient) -> Result<Channel, LinkError> {
+    let (wire, _) = channel.into_parts();
+    let tcp = wire.into_socket();
+    let name = tls.server_name.clone().unwrap_or_else(|| ServerName::from(address.ip()));
+    let established = handshake::connect(&tcp, tls.config.clone(), name)
+        .await
+        .map_err(|error| LinkError::Tls(error.to_string()))?;
+    Ok(Channel::new(Wire::new(tcp, Some(established.session)), established.first))
+}

@@ -1,0 +1,232 @@
+//! Prepared statements of the binary protocol: the session's ids, and each server's own.
+//!
+//! Owns the texts and the types of their parameters, which clients send once. Every statement is prepared at the primary when the client says so,
+//! and on any other connection when it runs there first.
+
+use super::super::account::Ended;
+use super::link::{Known, Link, LinkError};
+use super::session::{Request, Running};
+use crate::core::mysql::protocol::capabilities::Capabilities;
+use crate::core::mysql::protocol::command::{
+    BulkExecute, Command, Execute, LAST_PREPARED, StatementText, put_statement_id, statement_id,
+};
+use crate::core::mysql::protocol::packet::frame;
+use crate::core::mysql::protocol::response::{ErrPacket, Piece, ResponseTracker, ServerError};
+use crate::core::mysql::session::{Plan, Target, Why};
+use crate::core::mysql::sql::Context;
+use std::collections::BTreeMap;
+
+/// One.
+struct Prepared {
+    sql: Vec<u8>,
+    /// How its text is read.
+    context: Context,
+    parameters: u16,
+    /// The types of its parameters as they were sent last, and for how many.
+    types: (Vec<u8>, usize),
+    /// How often they were sent.
+    version: u64,
+    /// A part of a parameter was sent to the primary by itself.
+    has_long_data: bool,
+}
+
+/// All of a session.
+#[derive(Default)]
+pub(super) struct Statements {
+    all: BTreeMap<u32, Prepared>,
+    last: u32,
+    capabilities: Capabilities,
+}
+
+impl Statements {
+    /// The payload for a server, which knows the statement then.
+    pub(super) async fn request(
+        &mut self,
+        link: &mut Link,
+        id: u32,
+        payload: &[u8],
+    ) -> Result<Vec<u8>, LinkError> {
+        let Some(prepared) = self.all.get(&id) else { return Ok(payload.to_vec()) };
+        let known = match link.statements.get(&id) {
+            Some(known) => *known,
+            None => {
+                let known = Known { id: prepare(link, &prepared.sql).await?, types: 0 };
+                link.statements.insert(id, known);
+                known
+            }
+        };
+        let mut payload = payload.to_vec();
+        let knows_types = known.types == prepared.version;
+        let (types, count) = &prepared.types;
+        let with_types = match Command::of(&payload) {
+            _ if knows_types || prepared.version == 0 => None,
+            Some(Command::StmtExecute) => Execute::parse(&payload, prepared.parameters, self.capabilities)
+                .and_then(|execute| execute.with_types(&payload, types, *count))
+                .ok(),
+            Some(Command::StmtBulkExecute) => BulkExecute::parse(&payload, prepared.parameters)
+                .and_then(|execute| execute.with_types(&payload, types))
+                .ok(),
+            _ => None,
+        };
+        if let Some(complete) = with_types {
+            payload = complete;
+            link.statements.insert(id, Known { types: prepared.version, ..known });
+        }
+        put_statement_id(&mut payload, known.id);
+        Ok(payload)
+    }
+}
+
+/// Prepares a text at a server, for its id.
+async fn prepare(link: &mut Link, sql: &[u8]) -> Result<u32, LinkError> {
+    let command = StatementText { command: Command::StmtPrepare, text: sql };
+    link.channel.send(&frame(0, &command.encode())).await?;
+    let mut tracker = ResponseTracker::new(Command::StmtPrepare, link.capabilities);
+    let mut found: Option<Result<u32, ErrPacket>> = None;
+    while !tracker.is_done() {
+        if link.channel.unread().is_empty() {
+            link.channel.fill().await?;
+        }
+        let unread = link.channel.unread();
+        let mut rest = unread;
+        while let Some(piece) = tracker.next_piece(&mut rest)? {
+            match piece {
+                Piece::Prepared(statement, _) => found = Some(Ok(statement.id)),
+                Piece::Err(error, _) => found = Some(Err(error)),
+                _ => {}
+            }
+        }
+        let used = unread.len().saturating_sub(rest.len());
+        link.channel.consume(used);
+    }
+    match found {
+        Some(Ok(id)) => Ok(id),
+        Some(Err(error)) => Err(LinkError::Refused(error)),
+        None => Err(LinkError::Io(std::io::ErrorKind::InvalidData.into())),
+    }
+}
+
+impl Running {
+    /// `COM_STMT_PREPARE`.
+    pub(super) async fn prepare(&mut self, payload: &[u8]) -> Result<(), Ended> {
+        let Ok(text) = StatementText::parse(payload) else {
+            return self.refuse(&ServerError::MalformedPacket.packet()).await;
+        };
+        let (context, id) = (self.session.context(), self.statements.last.wrapping_add(1).max(1));
+        self.registered.sessions.count(Target::Primary, &Why::Command);
+        let prepared = self
+            .on_primary(Request::Plain(payload), Command::StmtPrepare, &Plan::command(), Some(id))
+            .await?;
+        let Some(prepared) = prepared else { return Ok(()) };
+        self.statements.capabilities = self.client.capabilities;
+        self.statements.last = id;
+        if let Some(link) = &mut self.primary {
+            link.statements.insert(id, Known { id: prepared.id, types: 0 });
+        }
+        let statement = Prepared {
+            sql: text.text.to_vec(),
+            context,
+            parameters: prepared.parameters,
+            types: (Vec::new(), 0),
+            version: 0,
+            has_long_data: false,
+        };
+        self.statements.all.insert(id, statement);
+        Ok(())
+    }
+
+    /// A command that names a statement.
+    pub(super) async fn statement(&mut self, command: Command, payload: &[u8]) -> Result<(), Ended> {
+        let named = statement_id(payload).unwrap_or_default();
+        let id = if named == LAST_PREPARED { self.statements.last } else { named };
+        let Some(prepared) = self.statements.all.get_mut(&id) else {
+            if command.has_response() {
+                let command = match command {
+                    Command::StmtReset => "mysqld_stmt_reset",
+                    Command::StmtFetch => "mysqld_stmt_fetch",
+                    _ => "mysqld_stmt_execute",
+                };
+                return self.refuse(&ServerError::UnknownStatement { id: named, command }.packet()).await;
+            }
+            return Ok(());
+        };
+        let request = Request::OfStatement(id, payload);
+        match command {
+            Command::StmtSendLongData => {
+                prepared.has_long_data = true;
+                self.send_long_data(id, payload).await
+            }
+            Command::StmtExecute | Command::StmtBulkExecute => {
+                let has_long_data = std::mem::take(&mut prepared.has_long_data);
+                let is_cursor = match prepared.take_types(command, payload, self.client.capabilities) {
+                    Ok(is_cursor) => is_cursor,
+                    Err(()) => return self.refuse(&ServerError::MalformedPacket.packet()).await,
+                };
+                let (sql, context) = (prepared.sql.clone(), prepared.context);
+                let mut plan = self.session.plan_in(&sql, &context);
+                if plan.target == Target::Replica && (has_long_data || is_cursor) {
+                    (plan.target, plan.why) = (Target::Primary, Why::Cursor);
+                }
+                // A cursor belongs to its connection, and so do parts of parameters.
+                plan.is_read &= !(has_long_data || is_cursor);
+                self.perform(request, command, plan).await
+            }
+            _ => {
+                prepared.has_long_data = false;
+                self.perform(request, command, Plan::command()).await
+            }
+        }
+    }
+
+    /// It has no answer; what is wrong is told with the execution.
+    async fn send_long_data(&mut self, id: u32, payload: &[u8]) -> Result<(), Ended> {
+        if let Ok(()) = self.ensure_primary().await?
+            && let Some(link) = &mut self.primary
+            && let Ok(payload) = self.statements.request(link, id, payload).await
+        {
+            // One that is lost is found out with the execution.
+            let _ = link.channel.send(&frame(0, &payload)).await;
+        }
+        Ok(())
+    }
+
+    /// `COM_STMT_CLOSE`, which has no answer.
+    pub(super) async fn close_statement(&mut self, payload: &[u8]) -> Result<(), Ended> {
+        let Some(id) = statement_id(payload) else { return Ok(()) };
+        self.statements.all.remove(&id);
+        for link in [&mut self.primary, &mut self.replica].into_iter().flatten() {
+            if let Some(known) = link.statements.remove(&id) {
+                let mut payload = payload.to_vec();
+                put_statement_id(&mut payload, known.id);
+                // One that is lost has forgotten it.
+                let _ = link.channel.send(&frame(0, &payload)).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Prepared {
+    /// Keeps the types of parameters that come with an execution; whether it asks for a cursor.
+    fn take_types(
+        &mut self,
+        command: Command,
+        payload: &[u8],
+        capabilities: Capabilities,
+    ) -> Result<bool, ()> {
+        if command == Command::StmtBulkExecute {
+            let bulk = BulkExecute::parse(payload, self.parameters).map_err(drop)?;
+            if let Some(types) = payload.get(bulk.types.clone()).filter(|types| !types.is_empty()) {
+                self.types = (types.to_vec(), usize::from(self.parameters));
+                self.version = self.version.saturating_add(1);
+            }
+            return Ok(false);
+        }
+        let execute = Execute::parse(payload, self.parameters, capabilities).map_err(drop)?;
+        if let Some(types) = execute.types_of(payload) {
+            self.types = (types.to_vec(), execute.parameters);
+            self.version = self.version.saturating_add(1);
+        }
+        Ok(execute.wants_cursor())
+    }
+}
