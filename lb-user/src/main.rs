@@ -4,6 +4,7 @@ use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
 use lb_user::config::Config;
+use lb_user::tui;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -38,6 +39,18 @@ fn main() -> ExitCode {
             Ok(()) => Exit::Success.into(),
             Err(error) => failed(&format!("{error:#}"), Exit::Failure),
         },
+        Command::Tui(args) => {
+            // The socket that is named, as for all commands; `--node` names several.
+            let named = args.nodes.is_empty().then(|| cli.socket.as_ref()).flatten();
+            let named = named.map(|socket| std::path::absolute(socket).unwrap_or_else(|_| socket.clone()));
+            let nodes = named
+                .map_or_else(|| args.nodes.clone(), |socket| vec![socket.to_string_lossy().into_owned()]);
+            match runtime.block_on(tui::run(tui::Options { nodes, may_write: args.write })) {
+                Ok(()) => Exit::Success.into(),
+                Err(error @ tui::TuiError::Client(_)) => failed(&error.to_string(), Exit::NoAgent),
+                Err(error) => failed(&error.to_string(), Exit::Failure),
+            }
+        }
         _ => match runtime.block_on(cli::run(cli)) {
             Ok(exit) => exit.into(),
             Err(error) => failed(&error.to_string(), error.exit()),

@@ -5,6 +5,7 @@ mod explain;
 mod firewall;
 mod flow;
 mod trace;
+mod tui;
 mod vrrp;
 
 pub(super) use certificate::CertCommand;
@@ -12,6 +13,7 @@ pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 pub(super) use flow::FlowCommand;
 pub(super) use trace::TraceArgs;
+pub(super) use tui::TuiArgs;
 pub(super) use vrrp::VrrpCommand;
 
 use crate::model::{
@@ -87,6 +89,8 @@ pub enum Command {
     },
     /// Make a change stay that was made with --confirm-within.
     Confirm,
+    /// Watch nodes in the terminal, side by side; read-only without --write. `?` lists the keys.
+    Tui(TuiArgs),
     /// Show the agent, its interfaces, VIPs and tables.
     Status,
     /// Services.
