@@ -192,11 +192,11 @@ fn hints(app: &App) -> &'static str {
     match (app.screen, app.may_write) {
         (Screen::Overview, _) => "? help  q leave  n node  f freeze",
         (Screen::Backends, true) => {
-            "d drain  r ready  m maint  w weight  Enter details  / filter  s sort  ? help"
+            "? help  d drain  r ready  m maint  w weight  Enter details  / filter  s sort"
         }
         (Screen::Vrrp, true) => {
-            "F failover  Enter details  / filter  s sort  n node  f freeze  ? help  q leave"
+            "? help  q leave  F failover  Enter details  / filter  s sort  n node  f freeze"
         }
-        _ => "Enter details  / filter  s sort  n node  f freeze  ? help  q leave",
+        _ => "? help  q leave  Enter details  / filter  s sort  n node  f freeze",
     }
 }

@@ -138,7 +138,7 @@ pub(super) const BINDINGS: &[Binding] = &[
     bind(&[Char('r')], "r", Command::Ready, "make the backend ready"),
     bind(&[Char('m')], "m", Command::Maint, "take the backend into maintenance"),
     bind(&[Char('w')], "w", Command::Weight, "set the backend's weight"),
-    bind(&[Char('F')], "F", Command::Failover, "hand the VIP over to another node (screen 6)"),
+    bind(&[Char('F')], "F", Command::Failover, "hand the VIP over to another node; on screen 6"),
     bind(&[Char('?')], "?", Command::Help, "this help"),
     bind(&[Esc], "Esc", Command::Back, "back; ends a filter"),
     bind(&[Char('q')], "q, Ctrl-C", Command::Leave, "leave"),

@@ -21,7 +21,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &App, body: Rect) {
     match &app.mode {
         Mode::Confirm(question) => show(frame, app, body, width, " sure? ", ask(app, question, inner), 0),
         Mode::Details(id, line) => show(frame, app, body, width, " details ", details(app, id, inner), *line),
-        Mode::Help(line) => show(frame, app, body, width, " help ", help(app), *line),
+        Mode::Help(line) => show(frame, app, body, width, " help ", help(app, inner), *line),
         Mode::Table | Mode::Filter | Mode::Weight { .. } => {}
     }
 }
@@ -62,21 +62,24 @@ fn label(words: &str) -> Piece {
     (format!("{words:<LABEL_WIDTH$}"), Tone::Quiet)
 }
 
-fn help(app: &App) -> Vec<Vec<Piece>> {
-    let mut lines: Vec<Vec<Piece>> = Vec::new();
-    for binding in BINDINGS {
+fn help(app: &App, width: usize) -> Vec<Vec<Piece>> {
+    let keys = BINDINGS.iter().map(|binding| {
         let needs = if binding.command.writes() && !app.may_write { " (with --write)" } else { "" };
-        lines.push(vec![label(binding.shown), (format!("{}{needs}", binding.does), Tone::Plain)]);
-    }
-    lines.push(Vec::new());
-    for (letters, words) in LETTERS {
-        lines.push(vec![label(letters), ((*words).to_owned(), Tone::Plain)]);
+        (binding.shown, format!("{}{needs}", binding.does))
+    });
+    let letters = LETTERS.iter().map(|(what, words)| (*what, (*words).to_owned()));
+    let gap = std::iter::once(("", String::new()));
+    let mut lines = Vec::new();
+    for (what, words) in keys.chain(gap).chain(letters) {
+        for (number, part) in wrap(&words, width - LABEL_WIDTH).into_iter().enumerate() {
+            lines.push(vec![label(if number == 0 { what } else { "" }), (part, Tone::Plain)]);
+        }
     }
     lines
 }
 
 const LETTERS: &[(&str, &str)] = &[
-    ("health", "U up, D down, P some addresses up and some down, ? not known"),
+    ("health", "U up, D down, P degraded (some addresses up, some down), ? unknown"),
     ("state", "R ready, N drain (no new flows), M maintenance"),
     ("VRRP", "A Active, B Backup, I Initialize"),
     ("flow", "S embryonic, E established, H half-closed, C closed"),

@@ -8,7 +8,7 @@ use super::super::look::{self, Look, Tone};
 use super::panel::{peer_name, peer_state, peer_troubles};
 use super::{Piece, line_of, put, wrap};
 use crate::api::{BackendView, Snapshot, VipView};
-use crate::model::{AdminState, BackendHealth};
+use crate::model::{AdminState, BackendHealth, ServiceName};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::Block;
@@ -17,6 +17,8 @@ use ratatui::widgets::Block;
 const NODE_WIDTH_MIN: u16 = 30;
 const LABEL_WIDTH: usize = 10;
 const VALUE_WIDTH: usize = 11;
+const NAME_WIDTH: usize = 7;
+const SERVICE_WIDTH: usize = 15;
 
 pub(super) fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let nodes: Vec<&Node> = app.in_scope().map(|(_, node)| node).collect();
@@ -73,7 +75,28 @@ fn glance(node: &Node, look: Look, width: usize) -> Vec<Vec<Piece>> {
     if snapshot.status.runtime_changes {
         lines.push(vec![("has changes that its file has not".to_owned(), Tone::Doubtful)]);
     }
+    lines.push(Vec::new());
+    lines.extend(busiest(node, snapshot, look, width));
     lines
+}
+
+/// Services with their traffic, the busiest first.
+fn busiest(node: &Node, snapshot: &Snapshot, look: Look, width: usize) -> Vec<Vec<Piece>> {
+    let mut services: Vec<_> =
+        snapshot.services.iter().map(|one| (node.history.service(one).bits, &one.name)).collect();
+    services.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    let room = width.saturating_sub(SERVICE_WIDTH + VALUE_WIDTH + 2);
+    let line = |(bits, name)| {
+        let name: &ServiceName = name;
+        let spark = look.spark(node.history.service_bits(name), room);
+        let value = look::bits(f64::round(bits));
+        vec![
+            (format!("{:<SERVICE_WIDTH$} ", look.fit(name.as_str(), SERVICE_WIDTH)), Tone::Plain),
+            (format!("{value:>VALUE_WIDTH$} "), Tone::Plain),
+            (spark, Tone::Good),
+        ]
+    };
+    services.into_iter().map(line).collect()
 }
 
 fn label(words: &str) -> Piece {
@@ -141,7 +164,7 @@ fn backends(snapshot: &Snapshot) -> Vec<Piece> {
 
 /// Who serves it, by family where VRRP decides.
 fn vip_line(vip: &VipView, snapshot: &Snapshot) -> Vec<Piece> {
-    let mut pieces = vec![label("VIP"), (format!("{} ", vip.name), Tone::Plain)];
+    let mut pieces = vec![label("VIP"), (format!("{:<NAME_WIDTH$} ", vip.name.as_str()), Tone::Plain)];
     let routers = snapshot.vrrp.routers.iter().filter(|router| router.vip == vip.name);
     let mut states: Vec<(&str, Tone)> = routers.map(|router| look::router(&router.state)).collect();
     states.dedup();
@@ -159,7 +182,7 @@ fn table_line(snapshot: &Snapshot, look: Look) -> Option<Vec<Piece>> {
     let part = table.entries? as f64 / table.capacity.max(1) as f64;
     let tone = if part > 0.9 { Tone::Bad } else { Tone::Good };
     let percent = format!(" {:.0} % of {}", part * 100.0, table.capacity);
-    Some(vec![label("flow table"), (look.bar(part, 8), tone), (percent, Tone::Plain)])
+    Some(vec![label("table"), (look.bar(part, 8), tone), (percent, Tone::Plain)])
 }
 
 fn process(node: &Node, snapshot: &Snapshot) -> Vec<Piece> {

@@ -6,7 +6,6 @@ use super::super::app::{App, Node};
 use super::super::look::{self, Tone};
 use super::Piece;
 use crate::api::{SyncPeerView, SyncView};
-use crate::model::DefaultPolicy;
 
 const REASONS_MAX: usize = 8;
 const BAR_WIDTH: usize = 12;
@@ -79,12 +78,16 @@ fn policies(node: &Node) -> Vec<Vec<Piece>> {
     let Some(seen) = &node.seen else { return Vec::new() };
     let firewall = &seen.firewall;
     let denying: Vec<&str> = firewall.denying_services.iter().map(|name| name.as_str()).collect();
-    let denying = match (firewall.host_default, denying.is_empty()) {
-        (DefaultPolicy::Allow, true) => "no rule: allowed".to_owned(),
-        (DefaultPolicy::Deny, true) => "no rule: denied to the host, allowed to services".to_owned(),
-        (host, false) => format!("no rule: denied to {}, {host} to the host", denying.join(", ")),
+    let services = match denying.is_empty() {
+        true => "allow for services".to_owned(),
+        false => format!("deny for {}", denying.join(", ")),
     };
-    let words = format!("{}: {} prefixes; {denying}", node.name(), firewall.prefixes);
+    let host = firewall.host_default;
+    let words = format!(
+        "{}: {} prefixes; by default {services}, {host} for the host",
+        node.name(),
+        firewall.prefixes
+    );
     let mut lines = vec![title(words)];
     if let Some(seconds) = firewall.confirm_within_seconds {
         let words = format!("{}: a change is taken back in {seconds} s: `lbctl confirm`", node.name());

@@ -123,7 +123,7 @@ fn a_weight_is_typed_checked_and_confirmed() {
 #[test]
 fn a_vip_is_handed_over_by_the_node_that_has_it() {
     let mut app = app(true, UNICODE);
-    press_all(&mut app, "6/B IPv4 lb2↵F");
+    press_all(&mut app, "6/Active IPv4 lb2↵F");
     let Effect::Act(nodes, Action::HandOver(vip)) = press_all(&mut app, "y") else { panic!() };
     assert_eq!((nodes, vip.as_str()), (vec![1], "B"));
     press_all(&mut app, "⎋/Backup lb1↵F");
