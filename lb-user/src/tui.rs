@@ -19,7 +19,7 @@ use feed::News;
 use look::Look;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as TerminalEvent, KeyEventKind};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -38,6 +38,9 @@ pub enum TuiError {
     /// There is nobody to look at.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It was started into a pipe or a file.
+    #[error("`lbctl tui` needs a terminal for its input and output; `lbctl status` and others print")]
+    NoTerminal,
     /// The terminal.
     #[error("the terminal: {0}")]
     Terminal(#[from] io::Error),
@@ -59,6 +62,9 @@ type Inputs = mpsc::UnboundedSender<Input>;
 /// No agent is found, or the terminal is gone.
 pub async fn run(options: Options) -> Result<(), TuiError> {
     let clients = clients(&options.nodes)?;
+    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+        return Err(TuiError::NoTerminal);
+    }
     let app = App::new(clients.iter().map(feed::label).collect(), options.may_write, Look::of_environment());
     // What comes in is taken in at once and whole, so nothing piles up.
     let (inputs, incoming) = mpsc::unbounded_channel();

@@ -55,6 +55,9 @@ fn glance(node: &Node, look: Look, width: usize) -> Vec<Vec<Piece>> {
     if let Some(lost) = &node.lost {
         let words = wrap(&format!("gone: {}", lost.why), width);
         lines.extend(words.into_iter().take(3).map(|line| vec![(line, Tone::Bad)]));
+        if node.seen.is_some() {
+            lines.push(vec![("how it was then:".to_owned(), Tone::Doubtful)]);
+        }
     }
     let Some(snapshot) = node.snapshot() else { return lines };
     lines.extend(figures(node, look, width));
