@@ -40,12 +40,9 @@ fn main() -> ExitCode {
             Err(error) => failed(&format!("{error:#}"), Exit::Failure),
         },
         Command::Tui(args) => {
-            // The socket that is named, as for all commands; `--node` names several.
-            let named = args.nodes.is_empty().then(|| cli.socket.as_ref()).flatten();
-            let named = named.map(|socket| std::path::absolute(socket).unwrap_or_else(|_| socket.clone()));
-            let nodes = named
-                .map_or_else(|| args.nodes.clone(), |socket| vec![socket.to_string_lossy().into_owned()]);
-            match runtime.block_on(tui::run(tui::Options { nodes, may_write: args.write })) {
+            let nodes = args.nodes.clone();
+            let options = tui::Options { socket: cli.socket.clone(), nodes, may_write: args.write };
+            match runtime.block_on(tui::run(options)) {
                 Ok(()) => Exit::Success.into(),
                 Err(error @ tui::TuiError::Client(_)) => failed(&error.to_string(), Exit::NoAgent),
                 Err(error) => failed(&error.to_string(), Exit::Failure),

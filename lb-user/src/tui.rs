@@ -20,14 +20,17 @@ use look::Look;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as TerminalEvent, KeyEventKind};
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 /// How it was started.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The agents' sockets, or their names among those that are found; empty are all that are found.
+    /// The agents' sockets, or their names among those that are found.
     pub nodes: Vec<String>,
+    /// Where no nodes are named: the one agent's socket; without it, all that are found.
+    pub socket: Option<PathBuf>,
     /// Whether keys may change things.
     pub may_write: bool,
 }
@@ -61,7 +64,7 @@ type Inputs = mpsc::UnboundedSender<Input>;
 /// # Errors
 /// No agent is found, or the terminal is gone.
 pub async fn run(options: Options) -> Result<(), TuiError> {
-    let clients = clients(&options.nodes)?;
+    let clients = clients(&options)?;
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(TuiError::NoTerminal);
     }
@@ -162,11 +165,12 @@ fn end_by_signal(inputs: Inputs) -> io::Result<()> {
     Ok(())
 }
 
-fn clients(nodes: &[String]) -> Result<Vec<Client>, ClientError> {
-    if nodes.is_empty() {
-        return Client::find_all();
+fn clients(options: &Options) -> Result<Vec<Client>, ClientError> {
+    match (&options.nodes[..], &options.socket) {
+        ([], None) => Client::find_all(),
+        ([], socket) => Ok(vec![Client::find(socket.clone())?]),
+        (nodes, _) => Ok(nodes.iter().map(|node| Client::named(node)).collect()),
     }
-    Ok(nodes.iter().map(|node| Client::named(node)).collect())
 }
 
 #[cfg(test)]

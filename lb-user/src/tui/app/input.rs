@@ -121,18 +121,20 @@ impl App {
         let Some(row) = self.chosen() else {
             return self.complain("there is no line to do that with");
         };
-        if self.nodes().get(row.node).is_some_and(|node| node.lost.is_some()) {
+        // What is done is done to what is now, also where what is shown is frozen.
+        let Some(node) = self.nodes.get(row.node) else { return };
+        if node.lost.is_some() {
             return self.complain("its agent does not answer");
         }
         match (command, row.subject) {
             (Command::Failover, Subject::Router(vip, family)) => {
-                let routers = self.nodes()[row.node].snapshot().map(|snapshot| &snapshot.vrrp.routers);
+                let routers = node.snapshot().map(|snapshot| &snapshot.vrrp.routers);
                 let mut routers = routers.into_iter().flatten();
                 let is_active = routers.any(|one| one.vip == vip && one.family == family && one.active);
                 if is_active {
                     self.confirm(row.node, Action::HandOver(vip));
                 } else {
-                    self.complain(format!("VIP {vip} is not Active on {}", self.nodes()[row.node].name()));
+                    self.complain(format!("VIP {vip} is not Active on {}", node.name()));
                 }
             }
             (Command::Failover, _) => {
@@ -146,7 +148,9 @@ impl App {
     }
 
     fn ask_for_backend(&mut self, command: Command, node: usize, path: BackendPath) {
-        let Some((state, now)) = backend(&self.nodes()[node], &path) else { return };
+        let Some((state, now)) = self.nodes.get(node).and_then(|node| backend(node, &path)) else {
+            return self.complain("it is not there any more");
+        };
         let wanted = match command {
             Command::Drain => AdminState::Drain,
             Command::Ready => AdminState::Ready,
@@ -174,7 +178,7 @@ impl App {
     /// The nodes that have that backend and whose agents answer.
     fn everywhere(&self, path: &BackendPath) -> Vec<usize> {
         let has = |node: &Node| node.lost.is_none() && backend(node, path).is_some();
-        self.nodes().iter().enumerate().filter(|(_, node)| has(node)).map(|(index, _)| index).collect()
+        self.nodes.iter().enumerate().filter(|(_, node)| has(node)).map(|(index, _)| index).collect()
     }
 }
 
