@@ -199,3 +199,14 @@ impl Client {
         ClientError::Protocol { socket: self.socket.clone(), reason: error.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_socket_among_the_others_and_a_path_is_itself() {
+        assert_eq!(Client::named("lb1").socket(), Path::new("/run/lbctl/lb1.sock"));
+        assert_eq!(Client::named("./lb2.sock").socket(), Path::new("./lb2.sock"));
+    }
+}

@@ -47,7 +47,7 @@ pub(super) fn table(app: &App) -> Table {
             let flows = node.flows.iter().flat_map(|list| &list.flows);
             flows.map(|flow| row(index, flow_row(flow))).collect()
         }),
-        Screen::Firewall => build(app, RULES, "no rules: all connections are let in", |node, index| {
+        Screen::Firewall => build(app, RULES, "no rules", |node, index| {
             let rules = node.seen.iter().flat_map(|seen| &seen.firewall.rules);
             rules.enumerate().map(|(place, rule)| row(index, rule_row(place, rule))).collect()
         }),
