@@ -1,7 +1,15 @@
 //! What news do: what is shown, what is frozen, and how a node goes and comes back.
 
 use super::*;
+use crate::api::Command;
+use crate::api::client::Client;
+use crate::api::server::{Context, Policy, serve};
+use crate::tui::feed;
 use crate::tui::look::Tone;
+use std::path::Path;
+use tokio::net::UnixListener;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinSet;
 
 fn happened(sequence: u64, at_unix_ms: u64) -> Event {
     let mut event = recorded(0).events.remove(0);
@@ -95,4 +103,55 @@ fn counters_that_begin_anew_make_no_rates() {
     app.hear(News::Seen(0, Box::new(seen)));
     assert_eq!(app.nodes()[0].history.new_flows.back(), Some(&0));
     assert_eq!(app.nodes()[0].history.bits.back(), Some(&0));
+}
+
+/// An agent that says what was recorded of lb1, for as long as this is kept.
+fn serve_recorded(socket: &Path) -> JoinSet<()> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let policy = Policy { group: Some(nix::unistd::getgid()), others_may_read: true };
+    let (commands, mut asked) = mpsc::channel(8);
+    let context = Context { commands, events: broadcast::channel(8).0, policy };
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move { serve(listener, context).await.expect("it serves") });
+    tasks.spawn(async move {
+        let Recorded { snapshot, firewall, flows, .. } = recorded(0);
+        while let Some(command) = asked.recv().await {
+            // Whoever has left needs no answer.
+            match command {
+                Command::Look(reply) => drop(reply.send(Ok(snapshot.clone()))),
+                Command::LookAtFirewall(reply) => drop(reply.send(Ok(firewall.clone()))),
+                Command::ListFlows(_, reply) => drop(reply.send(Ok(flows.clone()))),
+                _ => {}
+            }
+        }
+    });
+    tasks
+}
+
+/// Waits for news like that.
+async fn expect(news: &mut mpsc::UnboundedReceiver<News>, what: &str, is_it: fn(&News) -> bool) {
+    let wait = async { while !is_it(&news.recv().await.expect("news go on")) {} };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.unwrap_or_else(|_| panic!("no news: {what}"));
+}
+
+#[tokio::test]
+async fn an_agent_is_asked_on_until_it_is_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("lb1.sock");
+    let client = Client::named(socket.to_str().expect("a path"));
+    assert_eq!(feed::label(&client), "lb1");
+    let (inputs, mut news) = mpsc::unbounded_channel();
+    let wants = feed::spawn(&[client], &inputs, |news| news);
+    expect(&mut news, "nobody is there", |news| matches!(news, News::Lost(0, ..))).await;
+    for _ in 0..2 {
+        let mut agent = serve_recorded(&socket);
+        expect(&mut news, "it is there", |news| matches!(news, News::Seen(0, _))).await;
+        // Flows come only where they are wanted.
+        wants.send_replace(Some(crate::tui::app::Scope::All));
+        expect(&mut news, "its flows", |news| matches!(news, News::Flows(0, _))).await;
+        wants.send_replace(None);
+        agent.shutdown().await;
+        std::fs::remove_file(&socket).expect("the socket was there");
+        expect(&mut news, "it is gone", |news| matches!(news, News::Lost(0, ..))).await;
+    }
 }
