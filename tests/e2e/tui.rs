@@ -30,11 +30,10 @@ impl Terminal {
         let terminal = Self { server, folder: tempfile::tempdir()? };
         let lbctl = lab.setup().lbctl.as_ref().context("no lbctl")?;
         let mut tmux = terminal.tmux();
-        // The pane stays when its program has ended, to be looked at.
-        tmux.args(["start-server", ";", "set-option", "-g", "remain-on-exit", "on", ";"]);
         tmux.args(["new-session", "-d", "-x", "120", "-y", "40"]);
-        // tmux itself does not always tell how a program ended.
-        tmux.args(["sh", "-c", "\"$0\" \"$@\"; echo \"exit code $?\""]).arg(lbctl).args(arguments);
+        // tmux does not always tell how a program ended, so a shell does, and stays for the screen to be looked at.
+        let script = "\"$0\" \"$@\"; echo \"exit code $?\"; exec cat";
+        tmux.args(["sh", "-c", script]).arg(lbctl).args(arguments);
         programs::run(&mut tmux)?;
         Ok(terminal)
     }
