@@ -1,5 +1,5 @@
 //! lbctl's userspace: configuration, the sans-IO core, the shells around it, the agent, its control API,
-//! and the command line.
+//! the command line and the terminal UI.
 //!
 //! `docs/ARCHITECTURE.md` has the map and the rules between these rooms; `cargo xtask tidy` checks them.
 
@@ -10,3 +10,4 @@ pub mod config;
 pub mod core;
 pub mod io;
 pub mod model;
+pub mod tui;

@@ -4,6 +4,7 @@ use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
 use lb_user::config::Config;
+use lb_user::tui;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal;
 use std::path::Path;
@@ -38,6 +39,15 @@ fn main() -> ExitCode {
             Ok(()) => Exit::Success.into(),
             Err(error) => failed(&format!("{error:#}"), Exit::Failure),
         },
+        Command::Tui(args) => {
+            let nodes = args.nodes.clone();
+            let options = tui::Options { socket: cli.socket.clone(), nodes, may_write: args.write };
+            match runtime.block_on(tui::run(options)) {
+                Ok(()) => Exit::Success.into(),
+                Err(error @ tui::TuiError::Client(_)) => failed(&error.to_string(), Exit::NoAgent),
+                Err(error) => failed(&error.to_string(), Exit::Failure),
+            }
+        }
         _ => match runtime.block_on(cli::run(cli)) {
             Ok(exit) => exit.into(),
             Err(error) => failed(&error.to_string(), error.exit()),

@@ -25,5 +25,6 @@ mod trace;
 mod tracking;
 mod traffic;
 mod transfers;
+mod tui;
 mod upgrade;
 mod vrrp;

@@ -31,6 +31,7 @@ const TESTS: &[Package] = &[
     Package::program("keepalived", "keepalived").with_service("keepalived"),
     Package::program("pebble", "pebble"),
     Package::program("prometheus", "promtool").with_service("prometheus"),
+    Package::program("tmux", "tmux"),
     // For libFuzzer.
     Package::program("g++", "c++"),
 ];

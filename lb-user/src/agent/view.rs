@@ -278,6 +278,7 @@ fn views(counters: &[Counter]) -> Vec<CounterView> {
         name: counter.name.to_owned(),
         count: counter.count,
         description: counter.description.to_owned(),
+        dropped: counter.dropped,
     };
     counters.iter().map(view).collect()
 }

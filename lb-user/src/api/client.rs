@@ -58,13 +58,34 @@ impl Client {
         if let Some(socket) = socket {
             return Ok(Self { socket });
         }
+        Self::find_all()?.into_iter().next().ok_or(ClientError::NoSocket)
+    }
+
+    /// Clients of all agents whose sockets are found: the default one first, then by name.
+    pub fn find_all() -> Result<Vec<Self>, ClientError> {
+        // Who may not list the folder may still open the default socket in it.
+        let entries = std::fs::read_dir(SOCKET_DIR).into_iter().flatten();
+        let paths = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let is_other = |path: &PathBuf| path != Path::new(DEFAULT_SOCKET);
+        let mut sockets: Vec<PathBuf> = paths
+            .filter(|path| path.extension().is_some_and(|end| end == "sock") && is_other(path))
+            .collect();
+        sockets.sort();
         if Path::new(DEFAULT_SOCKET).exists() {
-            return Ok(Self { socket: DEFAULT_SOCKET.into() });
+            sockets.insert(0, DEFAULT_SOCKET.into());
         }
-        let entries = std::fs::read_dir(SOCKET_DIR).map_err(|_| ClientError::NoSocket)?;
-        let sockets = entries.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        let first = sockets.filter(|path| path.extension().is_some_and(|end| end == "sock")).min();
-        first.map(|socket| Self { socket }).ok_or(ClientError::NoSocket)
+        if sockets.is_empty() {
+            return Err(ClientError::NoSocket);
+        }
+        Ok(sockets.into_iter().map(|socket| Self { socket }).collect())
+    }
+
+    /// A client of the agent whose socket has this name among those that are found, or this path.
+    pub fn named(node: &str) -> Self {
+        let is_path = node.contains('/');
+        let socket =
+            if is_path { PathBuf::from(node) } else { Path::new(SOCKET_DIR).join(format!("{node}.sock")) };
+        Self { socket }
     }
 
     /// The socket it talks to.
@@ -176,5 +197,16 @@ impl Client {
 
     fn protocol(&self, error: &dyn std::fmt::Display) -> ClientError {
         ClientError::Protocol { socket: self.socket.clone(), reason: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_socket_among_the_others_and_a_path_is_itself() {
+        assert_eq!(Client::named("lb1").socket(), Path::new("/run/lbctl/lb1.sock"));
+        assert_eq!(Client::named("./lb2.sock").socket(), Path::new("./lb2.sock"));
     }
 }

@@ -114,6 +114,7 @@ pub async fn serve(listener: UnixListener, context: Context) -> std::io::Result<
 
 fn router(context: Context) -> Router {
     let v1 = Router::new()
+        .route("/snapshot", get(snapshot))
         .route("/status", get(status))
         .route("/services", get(services).post(add_service))
         .route("/services/{service}", get(service).patch(set_service).delete(remove_service))
@@ -181,6 +182,10 @@ async fn no_such_method(request: Request) -> ApiError {
 
 async fn nothing_here(request: Request) -> ApiError {
     ApiError::not_found(format!("there is no {} {}; see docs/api.md", request.method(), request.uri().path()))
+}
+
+async fn snapshot(State(context): State<Context>) -> Answer<Snapshot> {
+    context.look().await.map(Json)
 }
 
 async fn status(State(context): State<Context>) -> Answer<Status> {

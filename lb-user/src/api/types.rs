@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-/// Everything the agent shows, as of one moment.
+/// `GET /v1/snapshot`: everything the agent shows, as of one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The agent and its node.
@@ -326,6 +326,9 @@ pub struct CounterView {
     pub count: u64,
     /// What it counts.
     pub description: String,
+    /// Of an outcome: whether these packets were dropped.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 /// `GET /v1/counters`.

@@ -6,6 +6,7 @@ mod firewall;
 mod flow;
 mod mysql;
 mod trace;
+mod tui;
 mod vrrp;
 
 pub(super) use certificate::CertCommand;
@@ -14,6 +15,7 @@ pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand
 pub(super) use flow::FlowCommand;
 pub(super) use mysql::MysqlCommand;
 pub(super) use trace::TraceArgs;
+pub(super) use tui::TuiArgs;
 pub(super) use vrrp::VrrpCommand;
 
 use crate::model::{
@@ -89,6 +91,8 @@ pub enum Command {
     },
     /// Make a change stay that was made with --confirm-within.
     Confirm,
+    /// Watch nodes in the terminal, side by side; read-only without --write. `?` lists the keys.
+    Tui(TuiArgs),
     /// Show the agent, its interfaces, VIPs and tables.
     Status,
     /// Services.

@@ -130,7 +130,9 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Firewall(command) => firewall::run(&client, output, command).await,
         // Handled above, or by main before it came here.
         Command::Completions { .. } | Command::Man { .. } => Ok(Exit::Success),
-        Command::Agent { .. } | Command::Check { .. } | Command::Detach { .. } => Ok(Exit::Usage),
+        Command::Agent { .. } | Command::Check { .. } | Command::Detach { .. } | Command::Tui(_) => {
+            Ok(Exit::Usage)
+        }
     }
 }
 

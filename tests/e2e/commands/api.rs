@@ -2,7 +2,7 @@
 
 use crate::client::{Said, web_lab, whole};
 use anyhow::{Context as _, Result, ensure};
-use lb_user::api::{ApiError, ApplyReport, BackendView, ErrorKind, ServiceView, Status};
+use lb_user::api::{ApiError, ApplyReport, BackendView, ErrorKind, ServiceView, Snapshot, Status};
 use lbctl_tests::lab::Lab;
 use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
@@ -86,6 +86,8 @@ fn looks_and_changes_are_answered(lab: &Lab) -> Result<()> {
     let services: Vec<ServiceView> = get(lab, "/v1/services")?;
     let names: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["dns", "web", "web-direct", "web-passthrough", "web-tls"]);
+    let snapshot: Snapshot = get(lab, "/v1/snapshot")?;
+    assert_eq!((&snapshot.status.node, snapshot.services.len()), (&status.node, services.len()));
     let file = lab.agent_config("lb1")?;
 
     let runtime_only = format!("{WEB1}?runtime_only=true");

@@ -5,7 +5,7 @@ use super::{Dataplane, DataplaneError};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, PerCpuArray, PerCpuValues};
 use lb_ebpf::abi::BackendStats;
-use lb_ebpf::outcome::{Occurrence, Outcome};
+use lb_ebpf::outcome::{Occurrence, Outcome, Verdict};
 
 /// One counter, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Counter {
     pub description: &'static str,
     /// Packets, or times.
     pub count: u64,
+    /// Whether it counts packets that were dropped.
+    pub dropped: bool,
 }
 
 /// All counters, summed over CPUs.
@@ -43,12 +45,18 @@ impl Dataplane {
         for (index, outcome) in Outcome::ALL.iter().enumerate() {
             let count = sum(&outcomes, index, "OUTCOMES")?;
             let description = outcome.description().trim();
-            counters.outcomes.push(Counter { name: outcome.name(), description, count });
+            let dropped = outcome.verdict() == Verdict::Drop;
+            counters.outcomes.push(Counter { name: outcome.name(), description, count, dropped });
         }
         for (index, occurrence) in Occurrence::ALL.iter().enumerate() {
             let count = sum(&occurrences, index, "OCCURRENCES")?;
             let description = occurrence.description().trim();
-            counters.occurrences.push(Counter { name: occurrence.name(), description, count });
+            counters.occurrences.push(Counter {
+                name: occurrence.name(),
+                description,
+                count,
+                dropped: false,
+            });
         }
         Ok(counters)
     }

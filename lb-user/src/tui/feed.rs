@@ -1,0 +1,115 @@
+//! News of agents: asked for once a second, events as they happen.
+//!
+//! Owns the tasks that ask. An agent that does not answer is asked again, for as long as it takes. Decides nothing.
+
+use super::app::Scope;
+use crate::api::client::{Client, ClientError};
+use crate::api::{Event, FirewallView, FlowList, Snapshot};
+use hyper::Method;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+/// An agent that hangs keeps its socket open and says nothing.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// What a node shows.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) snapshot: Snapshot,
+    pub(super) firewall: FirewallView,
+    /// When it was asked for.
+    pub(super) at: Instant,
+}
+
+/// Something that is news; the number is the node's.
+#[derive(Debug)]
+pub(super) enum News {
+    /// This is how it is now.
+    Seen(usize, Box<Seen>),
+    /// It does not answer: why, and since when that is known.
+    Lost(usize, String, Instant),
+    /// Something happened there. After a new connection what is known already comes again.
+    Happened(usize, Event),
+    /// Flows, where they were wanted.
+    Flows(usize, FlowList),
+    /// What became of something the user wanted.
+    Done(usize, Result<String, String>),
+}
+
+/// Where news go.
+type Inputs<I> = mpsc::UnboundedSender<I>;
+
+/// A node's name until it has said its own.
+pub(super) fn label(client: &Client) -> String {
+    client.socket().file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+/// Starts asking. Flows are asked for while they are wanted of a node.
+pub(super) fn spawn<I: Send + 'static>(
+    clients: &[Client],
+    inputs: &Inputs<I>,
+    wrap: fn(News) -> I,
+) -> watch::Sender<Option<Scope>> {
+    let (wants, wanted) = watch::channel(None);
+    for (node, client) in clients.iter().enumerate() {
+        tokio::spawn(look(node, client.clone(), inputs.clone(), wrap, wanted.clone()));
+        tokio::spawn(follow(node, client.clone(), inputs.clone(), wrap));
+    }
+    wants
+}
+
+async fn look<I: Send>(
+    node: usize,
+    client: Client,
+    inputs: Inputs<I>,
+    wrap: fn(News) -> I,
+    mut flows: watch::Receiver<Option<Scope>>,
+) {
+    let mut tick = tokio::time::interval(ASKED_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        // Who turns to the flows does not wait for the next second.
+        tokio::select! {
+            _ = tick.tick() => {}
+            changed = flows.changed() => if changed.is_err() { return },
+        }
+        let at = Instant::now();
+        let news = match in_time(ask(&client, at)).await {
+            Ok(seen) => News::Seen(node, Box::new(seen)),
+            Err(why) => News::Lost(node, why, at),
+        };
+        if inputs.send(wrap(news)).is_err() {
+            return;
+        }
+        let wants_flows = flows.borrow_and_update().is_some_and(|scope| scope.has(node));
+        if wants_flows && let Ok(list) = in_time(client.get("/flows?limit=500")).await {
+            // The next look finds out that nobody listens.
+            let _ = inputs.send(wrap(News::Flows(node, list)));
+        }
+    }
+}
+
+async fn ask(client: &Client, at: Instant) -> Result<Seen, ClientError> {
+    Ok(Seen { snapshot: client.get("/snapshot").await?, firewall: client.get("/firewall").await?, at })
+}
+
+/// An answer, or in words why there is none.
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, String> {
+    match tokio::time::timeout(ANSWERS_WITHIN, answer).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("its agent does not answer within {} s", ANSWERS_WITHIN.as_secs())),
+    }
+}
+
+async fn follow<I: Send + 'static>(node: usize, client: Client, inputs: Inputs<I>, wrap: fn(News) -> I) {
+    while !inputs.is_closed() {
+        let told = client.lines::<()>(Method::GET, "/events?follow=true", None, |line| {
+            let event: Option<Event> = serde_json::from_str(line).ok();
+            event.is_none_or(|event| inputs.send(wrap(News::Happened(node, event))).is_ok())
+        });
+        // Why it ended is told by whoever looks.
+        let _ = told.await;
+        tokio::time::sleep(ASKED_EVERY).await;
+    }
+}
