@@ -15,6 +15,7 @@ mod limits;
 mod metrics;
 mod modes;
 mod moves;
+mod mysql;
 mod packets;
 mod path_mtu;
 mod proxy;

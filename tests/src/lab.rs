@@ -226,6 +226,11 @@ impl Lab {
         self.end_process(web, nginx::PROCESS, signal)
     }
 
+    /// Runs statements as the administrator of the server on `db`; what they print, without headings.
+    pub fn database_query(&self, db: &str, sql: &str) -> Result<String> {
+        mariadb::administer(db, sql)
+    }
+
     /// Starts MariaDB on `db` (`db1` or `db2`) with the data it has, and waits until it answers.
     pub fn start_database(&self, db: &str) -> Result<()> {
         mariadb::start(self, db)?;

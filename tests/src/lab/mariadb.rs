@@ -3,8 +3,9 @@
 //! Tuned to start fast and stay small, not to be durable: the data is thrown away with the lab.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -220,6 +221,22 @@ fn check_replication(status: &str) -> Result<()> {
     }
     let errors = [field("Last_IO_Error"), field("Last_SQL_Error")].join(" ");
     bail!("the replica is {}: {}", field("Slave_IO_Running"), errors.trim())
+}
+
+/// Runs a script, with `DELIMITER` where it is wanted.
+pub(super) fn administer(db: &str, sql: &str) -> Result<String> {
+    let mut child = client(db)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("starting mariadb")?;
+    child.stdin.take().context("its input")?.write_all(sql.as_bytes()).context("writing to mariadb")?;
+    let output = child.wait_with_output().context("waiting for mariadb")?;
+    if !output.status.success() {
+        bail!("{db}: {}: {sql}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn query(db: &str, sql: &str) -> Result<String> {

@@ -6,17 +6,17 @@
 //! sends anything, nor chooses among replicas.
 
 mod effect;
+mod ran;
 mod settings;
 mod why;
 
 pub use settings::Setting;
 pub use why::{Hold, Why};
 
-use super::protocol::capabilities::Flavor;
 use super::protocol::gtid::GtidPosition;
-use super::protocol::response::{SessionChange, SessionChanges};
+use super::protocol::response::SessionChanges;
 use super::protocol::status::StatusFlags;
-use super::sql::{Context, Kill, Kind, SqlMode, Statement, statements};
+use super::sql::{Context, Kill, Kind, PrepareSource, Reason, SqlMode, Statement, statements};
 use effect::{Effect, effects};
 use settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,6 +105,8 @@ pub struct Session {
     is_bound: bool,
     schema: Option<Vec<u8>>,
     written: GtidPosition,
+    /// What `PREPARE` made of literals.
+    texts: BTreeMap<String, Vec<u8>>,
 }
 
 impl Session {
@@ -121,6 +123,7 @@ impl Session {
             last: Target::Primary,
             is_bound: false,
             schema,
+            texts: BTreeMap::new(),
         }
     }
 
@@ -187,10 +190,31 @@ impl Session {
             target,
             why,
             is_read,
-            effects: found.iter().flat_map(effects).collect(),
-            is_opaque: found.iter().any(effect::is_opaque),
+            effects: found.iter().flat_map(|one| self.effects(one, context)).collect(),
+            is_opaque: found.iter().any(|one| self.is_opaque(one, context)),
             only_sets: found.iter().all(|one| matches!(one.kind, Kind::Set(_) | Kind::SetTransaction { .. })),
             are_several: found.len() > 1,
+        }
+    }
+
+    /// The text that a statement runs which was prepared by name, or is a string.
+    fn text<'a>(&'a self, one: &'a Statement<'_>) -> Option<&'a [u8]> {
+        match &one.kind {
+            Kind::Execute { name, .. } => self.texts.get(name).map(Vec::as_slice),
+            Kind::ExecuteImmediate { source: PrepareSource::Literal(text) } => Some(text),
+            _ => None,
+        }
+    }
+
+    fn effects(&self, one: &Statement<'_>, context: &Context) -> Vec<Effect> {
+        let inner = self.text(one).map(|text| statements(text, context));
+        effects(one).into_iter().chain(inner.iter().flatten().flat_map(effects)).collect()
+    }
+
+    fn is_opaque(&self, one: &Statement<'_>, context: &Context) -> bool {
+        match self.text(one) {
+            Some(text) => statements(text, context).iter().any(effect::is_opaque),
+            None => effect::is_opaque(one),
         }
     }
 
@@ -219,6 +243,9 @@ impl Session {
         if let Some(reason) = &one.primary {
             return Some(Why::Statement(reason.clone()));
         }
+        if matches!(one.kind, Kind::Begin { .. } | Kind::Commit { .. } | Kind::Rollback { .. }) {
+            return Some(Why::Statement(Reason::Transaction));
+        }
         if one.kind != Kind::Read {
             return Some(Why::Setting);
         }
@@ -237,158 +264,6 @@ impl Session {
     /// Something of it could not be said again on a replica: it stays with the primary.
     pub fn stay_with_primary(&mut self) {
         self.holds.insert(Hold::State);
-    }
-
-    /// A replica has run something.
-    pub fn replica_ran(&mut self) {
-        self.last = Target::Replica;
-    }
-
-    /// The primary has run something.
-    pub fn primary_ran(&mut self, plan: &Plan, outcome: &Outcome) {
-        self.last = Target::Primary;
-        let mut has_state_changed = false;
-        for change in outcome.changes.iter().flat_map(SessionChanges::iter) {
-            match change {
-                SessionChange::Schema(name) => self.schema = Some(name.to_vec()),
-                SessionChange::StateChange(changed) => has_state_changed |= changed,
-                SessionChange::Gtids(text) => self.has_written(text),
-                SessionChange::SystemVariable { name, value } => self.take_variable(plan, name, value),
-                _ => {}
-            }
-        }
-        self.follow_effects(plan, outcome);
-        if plan.is_opaque {
-            self.lose_all_variables();
-            // What it did to the session was told, or may not have been.
-            if has_state_changed || outcome.hides_changes || !outcome.is_ok {
-                self.holds.insert(Hold::State);
-            }
-        } else if has_state_changed && plan.effects.is_empty() {
-            // A trigger, say.
-            self.lose_all_variables();
-        }
-        self.follow_status(plan, outcome.status);
-    }
-
-    fn follow_status(&mut self, plan: &Plan, status: Option<StatusFlags>) {
-        let Some(status) = status else { return };
-        let mut hold = |hold, is_held| match is_held {
-            true => drop(self.holds.insert(hold)),
-            false => drop(self.holds.remove(&hold)),
-        };
-        let in_transaction = status.contains(StatusFlags::IN_TRANSACTION);
-        hold(Hold::Transaction, in_transaction);
-        hold(Hold::Autocommit, !status.contains(StatusFlags::AUTOCOMMIT));
-        if !plan.only_sets && !in_transaction {
-            // What was set for the next transaction was used up, if there was one.
-            hold(Hold::NextTransaction, false);
-        }
-    }
-
-    /// The position that a server gave its last transaction of this session.
-    pub fn has_written(&mut self, gtids: &[u8]) {
-        if let Ok(position) = GtidPosition::parse(self.context.dialect.flavor, gtids)
-            && self.written.merge(&position).is_ok()
-        {
-            return;
-        }
-        // How far it has written is not known any more: no replica can be waited for.
-        self.holds.insert(Hold::Position);
-    }
-
-    fn take_variable(&mut self, plan: &Plan, name: &[u8], value: &[u8]) {
-        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
-        let text = String::from_utf8_lossy(value);
-        match name.as_str() {
-            "last_gtid" if self.context.dialect.flavor == Flavor::MariaDb => self.has_written(value),
-            "sql_mode" => self.context.mode = SqlMode::parse(&text),
-            "character_set_client" => self.context.utf8 = text.to_ascii_lowercase().starts_with("utf8"),
-            _ => {}
-        }
-        if plan.effects.contains(&Effect::Tracked(name.clone())) {
-            self.settings.set(Setting::tracked(&name, value));
-        }
-    }
-
-    fn follow_effects(&mut self, plan: &Plan, outcome: &Outcome) {
-        for effect in &plan.effects {
-            // Of several statements some may have run.
-            if outcome.is_ok || plan.are_several && effect.counts_in_doubt() {
-                self.follow_effect(effect, outcome);
-            } else {
-                self.doubt(effect);
-            }
-        }
-        if !outcome.is_ok && plan.are_several && !plan.effects.is_empty() {
-            self.holds.insert(Hold::State);
-        }
-    }
-
-    fn follow_effect(&mut self, effect: &Effect, outcome: &Outcome) {
-        match effect {
-            Effect::Set(setting) => {
-                if let Some(name) = setting.key().strip_prefix('@') {
-                    self.unknown_variables.remove(name);
-                }
-                self.settings.set(setting.clone());
-            }
-            Effect::Tracked(name) => {
-                let is_told = |changes: &SessionChanges| changes.system_variable(name).is_some();
-                if !outcome.changes.iter().any(is_told) {
-                    self.holds.insert(Hold::State);
-                }
-            }
-            Effect::UnknownVariable(name) => self.lose_variable(name),
-            Effect::Schema(name) => {
-                let is_told = |change: SessionChange<'_>| matches!(change, SessionChange::Schema(_));
-                if !outcome.changes.iter().flat_map(SessionChanges::iter).any(is_told) {
-                    self.schema = Some(name.clone().into_bytes());
-                }
-            }
-            Effect::Hold(hold) => drop(self.holds.insert(*hold)),
-            Effect::Release(hold) => drop(self.holds.remove(hold)),
-            Effect::Bind => self.is_bound = true,
-            Effect::AddTemporaryTable(name) => {
-                let count = self.temporary_tables.entry(name.clone()).or_default();
-                *count = count.saturating_add(1);
-            }
-            Effect::RemoveTemporaryTable(name) => {
-                if let Some(count) = self.temporary_tables.get_mut(name) {
-                    *count = count.saturating_sub(1);
-                }
-                self.temporary_tables.retain(|_, count| *count > 0);
-            }
-            Effect::RenameTable { from, to } => {
-                if self.temporary_tables.contains_key(from) {
-                    self.temporary_tables.insert(to.clone(), 1);
-                }
-            }
-        }
-    }
-
-    /// It may have come about although the statement failed.
-    fn doubt(&mut self, effect: &Effect) {
-        match effect {
-            Effect::Set(setting) => {
-                if let Some(name) = setting.key().strip_prefix('@') {
-                    self.lose_variable(name);
-                }
-            }
-            Effect::UnknownVariable(name) => self.lose_variable(name),
-            Effect::Hold(Hold::UserLock) => drop(self.holds.insert(Hold::UserLock)),
-            _ => {}
-        }
-    }
-
-    fn lose_all_variables(&mut self) {
-        self.settings.remove_all(|key| key.starts_with('@'));
-        self.are_all_variables_unknown = true;
-    }
-
-    fn lose_variable(&mut self, name: &str) {
-        self.settings.remove(&format!("@{name}"));
-        self.unknown_variables.insert(name.to_owned());
     }
 }
 

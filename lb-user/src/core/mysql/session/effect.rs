@@ -2,7 +2,9 @@
 //!
 //! Owns the translation from kinds of statements. Whether it came about, the session finds out.
 
-use super::super::sql::{Assignment, Isolation, Kind, Reason, Scope, Statement, Target, Value};
+use super::super::sql::{
+    Assignment, Isolation, Kind, PrepareSource, Reason, Scope, Statement, Target, Value,
+};
 use super::{Hold, Setting};
 
 /// One effect.
@@ -17,6 +19,11 @@ pub(super) enum Effect {
     Release(Hold),
     /// The primary's connection holds something.
     Bind,
+    /// `PREPARE`; the text, where it is in the statement.
+    Prepare {
+        name: String,
+        text: Option<Vec<u8>>,
+    },
     AddTemporaryTable(String),
     RemoveTemporaryTable(String),
     RenameTable {
@@ -103,7 +110,14 @@ pub(super) fn effects(one: &Statement<'_>) -> Vec<Effect> {
         Kind::LockTables | Kind::FlushTablesWithLock => all.push(Effect::Hold(Hold::TableLocks)),
         Kind::UnlockTables => all.push(Effect::Release(Hold::TableLocks)),
         Kind::LockInstance | Kind::Backup | Kind::Xa => all.push(Effect::Hold(Hold::State)),
-        Kind::Prepare { .. } | Kind::HandlerOpen { .. } => all.push(Effect::Bind),
+        Kind::Prepare { name, source } => {
+            let text = match source {
+                PrepareSource::Literal(text) => Some(text.clone()),
+                _ => None,
+            };
+            all.extend([Effect::Bind, Effect::Prepare { name: name.clone(), text }]);
+        }
+        Kind::HandlerOpen { .. } => all.push(Effect::Bind),
         _ => {}
     }
     all

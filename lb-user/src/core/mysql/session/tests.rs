@@ -2,6 +2,7 @@
 
 use super::super::sql::{Dialect, Flavor};
 use super::*;
+use crate::core::mysql::protocol::response::SessionChange;
 
 fn mariadb() -> Session {
     let dialect = Dialect { flavor: Flavor::MariaDb, version: 101_106 };
@@ -108,6 +109,23 @@ fn user_variables_are_read_where_their_value_is_known() {
         ("SELECT 1", "R read"),
         ("SELECT @b", "P user_variable"),
     ]);
+}
+
+#[test]
+fn what_was_prepared_from_a_literal_is_known_when_it_runs() {
+    let state = |session: &mut Session, sql: &str| {
+        let plan = session.plan(sql.as_bytes());
+        let mut changes = SessionChanges::default();
+        changes.push(&SessionChange::StateChange(true));
+        session.primary_ran(&plan, &Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) });
+    };
+    let mut session = mariadb();
+    state(&mut session, "PREPARE p FROM 'SET @a = 1'");
+    state(&mut session, "EXECUTE p");
+    assert_eq!(run(&mut session, "SELECT @a"), "R read");
+    state(&mut session, "PREPARE p FROM @text");
+    state(&mut session, "EXECUTE p");
+    assert_eq!(run(&mut session, "SELECT 1"), "P session_state");
 }
 
 #[test]

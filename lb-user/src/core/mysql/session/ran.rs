@@ -1,0 +1,171 @@
+//! What a session is like after something has run.
+//!
+//! Owns the doubts: what may have come about although a statement failed, or because one ran what is not in its text.
+
+use super::effect::Effect;
+use super::{Hold, Outcome, Plan, Session, Setting, Target};
+use crate::core::mysql::protocol::capabilities::Flavor;
+use crate::core::mysql::protocol::gtid::GtidPosition;
+use crate::core::mysql::protocol::response::{SessionChange, SessionChanges};
+use crate::core::mysql::protocol::status::StatusFlags;
+use crate::core::mysql::sql::SqlMode;
+
+impl Session {
+    /// A replica has run something.
+    pub fn replica_ran(&mut self) {
+        self.last = Target::Replica;
+    }
+
+    /// The primary has run something.
+    pub fn primary_ran(&mut self, plan: &Plan, outcome: &Outcome) {
+        self.last = Target::Primary;
+        let mut has_state_changed = false;
+        for change in outcome.changes.iter().flat_map(SessionChanges::iter) {
+            match change {
+                SessionChange::Schema(name) => self.schema = Some(name.to_vec()),
+                SessionChange::StateChange(changed) => has_state_changed |= changed,
+                SessionChange::Gtids(text) => self.has_written(text),
+                SessionChange::SystemVariable { name, value } => self.take_variable(plan, name, value),
+                _ => {}
+            }
+        }
+        self.follow_effects(plan, outcome);
+        if plan.is_opaque {
+            self.lose_all_variables();
+            // What it did to the session was told, or may not have been.
+            if has_state_changed || outcome.hides_changes || !outcome.is_ok {
+                self.holds.insert(Hold::State);
+            }
+        } else if has_state_changed && plan.effects.is_empty() {
+            // A trigger, say.
+            self.lose_all_variables();
+        }
+        self.follow_status(plan, outcome.status);
+    }
+
+    fn follow_status(&mut self, plan: &Plan, status: Option<StatusFlags>) {
+        let Some(status) = status else { return };
+        let mut hold = |hold, is_held| match is_held {
+            true => drop(self.holds.insert(hold)),
+            false => drop(self.holds.remove(&hold)),
+        };
+        let in_transaction = status.contains(StatusFlags::IN_TRANSACTION);
+        hold(Hold::Transaction, in_transaction);
+        hold(Hold::Autocommit, !status.contains(StatusFlags::AUTOCOMMIT));
+        if !plan.only_sets && !in_transaction {
+            // What was set for the next transaction was used up, if there was one.
+            hold(Hold::NextTransaction, false);
+        }
+    }
+
+    /// The position that a server gave its last transaction of this session.
+    pub fn has_written(&mut self, gtids: &[u8]) {
+        if let Ok(position) = GtidPosition::parse(self.context.dialect.flavor, gtids)
+            && self.written.merge(&position).is_ok()
+        {
+            return;
+        }
+        // How far it has written is not known any more: no replica can be waited for.
+        self.holds.insert(Hold::Position);
+    }
+
+    fn take_variable(&mut self, plan: &Plan, name: &[u8], value: &[u8]) {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        let text = String::from_utf8_lossy(value);
+        match name.as_str() {
+            "last_gtid" if self.context.dialect.flavor == Flavor::MariaDb => self.has_written(value),
+            "sql_mode" => self.context.mode = SqlMode::parse(&text),
+            "character_set_client" => self.context.utf8 = text.to_ascii_lowercase().starts_with("utf8"),
+            _ => {}
+        }
+        if plan.effects.contains(&Effect::Tracked(name.clone())) {
+            self.settings.set(Setting::tracked(&name, value));
+        }
+    }
+
+    fn follow_effects(&mut self, plan: &Plan, outcome: &Outcome) {
+        for effect in &plan.effects {
+            // Of several statements some may have run.
+            if outcome.is_ok || plan.are_several && effect.counts_in_doubt() {
+                self.follow_effect(effect, outcome);
+            } else {
+                self.doubt(effect);
+            }
+        }
+        if !outcome.is_ok && plan.are_several && !plan.effects.is_empty() {
+            self.holds.insert(Hold::State);
+        }
+    }
+
+    fn follow_effect(&mut self, effect: &Effect, outcome: &Outcome) {
+        match effect {
+            Effect::Set(setting) => {
+                if let Some(name) = setting.key().strip_prefix('@') {
+                    self.unknown_variables.remove(name);
+                }
+                self.settings.set(setting.clone());
+            }
+            Effect::Tracked(name) => {
+                let is_told = |changes: &SessionChanges| changes.system_variable(name).is_some();
+                if !outcome.changes.iter().any(is_told) {
+                    self.holds.insert(Hold::State);
+                }
+            }
+            Effect::UnknownVariable(name) => self.lose_variable(name),
+            Effect::Schema(name) => {
+                let is_told = |change: SessionChange<'_>| matches!(change, SessionChange::Schema(_));
+                if !outcome.changes.iter().flat_map(SessionChanges::iter).any(is_told) {
+                    self.schema = Some(name.clone().into_bytes());
+                }
+            }
+            Effect::Hold(hold) => drop(self.holds.insert(*hold)),
+            Effect::Release(hold) => drop(self.holds.remove(hold)),
+            Effect::Bind => self.is_bound = true,
+            Effect::Prepare { name, text: Some(text) } => {
+                self.texts.insert(name.clone(), text.clone());
+            }
+            Effect::Prepare { name, text: None } => drop(self.texts.remove(name)),
+            Effect::AddTemporaryTable(name) => {
+                let count = self.temporary_tables.entry(name.clone()).or_default();
+                *count = count.saturating_add(1);
+            }
+            Effect::RemoveTemporaryTable(name) => {
+                if let Some(count) = self.temporary_tables.get_mut(name) {
+                    *count = count.saturating_sub(1);
+                }
+                self.temporary_tables.retain(|_, count| *count > 0);
+            }
+            Effect::RenameTable { from, to } => {
+                if self.temporary_tables.contains_key(from) {
+                    self.temporary_tables.insert(to.clone(), 1);
+                }
+            }
+        }
+    }
+
+    /// It may have come about although the statement failed.
+    fn doubt(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Set(setting) => {
+                if let Some(name) = setting.key().strip_prefix('@') {
+                    self.lose_variable(name);
+                }
+            }
+            Effect::UnknownVariable(name) => self.lose_variable(name),
+            Effect::Hold(Hold::UserLock) => drop(self.holds.insert(Hold::UserLock)),
+            // One that fails leaves none of that name.
+            Effect::Prepare { name, .. } => drop(self.texts.remove(name)),
+            _ => {}
+        }
+    }
+
+    fn lose_all_variables(&mut self) {
+        self.settings.remove_all(|key| key.starts_with('@'));
+        self.are_all_variables_unknown = true;
+    }
+
+    fn lose_variable(&mut self, name: &str) {
+        self.settings.remove(&format!("@{name}"));
+        self.unknown_variables.insert(name.to_owned());
+    }
+}
