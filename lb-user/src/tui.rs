@@ -1,6 +1,6 @@
 //! `lbctl tui`: what the agents of one or several nodes do, as it happens.
 //!
-//! Keys and news come in, [`app::App`] alone changes by them, and [`draw`] shows it. Owns the terminal while it runs.
+//! Keys and news come in, `app::App` alone changes by them, and `draw` shows it. Owns the terminal while it runs.
 //! Talks to agents through the API client only; changes nothing unless it was started with `--write`.
 
 mod action;

@@ -30,10 +30,13 @@ fn a_note_is_seen_elsewhere(lab: &Lab, writing: &SocketAddr, reading: &SocketAdd
     ensure!(status == "201", "{answer}");
     let note: Value = serde_json::from_str(note)?;
     ensure!(note["text"] == text.as_str() && note["id"].as_u64() > Some(0), "{note}");
-    let list = client_shell(lab, &format!("curl -sS --fail --max-time 10 http://{reading}/api/notes"))?;
-    let list: Value = serde_json::from_str(&list)?;
-    ensure!(list["notes"][0] == note, "read through {reading}: {list}, not first {note}");
-    Ok(())
+    // Another session reads it, at a replica that is a moment behind.
+    poll::until("the note is read elsewhere", PATIENCE, || {
+        let list = client_shell(lab, &format!("curl -sS --fail --max-time 10 http://{reading}/api/notes"))?;
+        let list: Value = serde_json::from_str(&list)?;
+        ensure!(list["notes"][0] == note, "read through {reading}: {list}, not first {note}");
+        Ok(())
+    })
 }
 
 /// A MariaDB client on web1 with one connection through VIP A; it does not connect again when it loses that.

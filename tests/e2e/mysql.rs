@@ -9,6 +9,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+mod clients;
 mod failures;
 
 const STATEMENTS: &str = include_str!("mysql/statements.txt");

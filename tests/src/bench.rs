@@ -32,11 +32,12 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
         "flood" => flood::run()?,
         "proxy" => proxy::run()?,
         "tls" => proxy::run_tls()?,
+        "mysql" => proxy::run_mysql()?,
         "failover" => [failover::run()?, failover::connections::run()?].concat(),
         "failover-blackout" => failover::run()?,
         "failover-connections" => failover::connections::run()?,
         other => bail!(
-            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood, proxy, failover, and its \
+            "there is no benchmark {other:?}; there are: xdp, its halves xdp-packets and xdp-traffic, firewall, flood, proxy, tls, mysql, failover, and its \
              halves failover-blackout and failover-connections"
         ),
     };

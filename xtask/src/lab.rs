@@ -39,17 +39,19 @@ const BENCH: &[Package] = &[
     Package::program("haproxy", "haproxy").with_service("haproxy"),
     Package::program("wrk", "wrk"),
     Package::program("nftables", "nft"),
+    Package::program("sysbench", "sysbench"),
     Package::named("libnginx-mod-stream"),
     Package::program("keepalived", "keepalived").with_service("keepalived"),
 ];
 
 /// The benchmarks there are.
-const BENCHMARKS: [(&str, &str); 6] = [
+const BENCHMARKS: [(&str, &str); 7] = [
     ("xdp", "ns per packet of the XDP program; requests, connections and CPU in the lab against HAProxy"),
     ("firewall", "what rules cost; drops a second against nftables and an empty program; changes of rules"),
     ("flood", "floods of SYNs, ACKs, fragments, ICMP errors and pings, against HAProxy"),
     ("tls", "the end of TLS against HAProxy and nginx: handshakes, requests, bulk, memory"),
     ("proxy", "the userspace proxy against HAProxy, nginx's stream module and no proxy at all"),
+    ("mysql", "sessions of databases with sysbench, against HAProxy and the primary itself"),
     (
         "failover",
         "for how long a VIP is silent when its node goes, and connections lost, against keepalived and HAProxy",

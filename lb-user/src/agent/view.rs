@@ -27,7 +27,8 @@ impl Agent {
         let counters = self.dataplane.counters()?;
         let counters =
             CountersView { outcomes: views(&counters.outcomes), occurrences: views(&counters.occurrences) };
-        Ok(Snapshot { status, services, counters, vrrp: self.vrrp_view(), sync: self.sync_view() })
+        let (vrrp, sync, mysql) = (self.vrrp_view(), self.sync_view(), self.mysql_view());
+        Ok(Snapshot { status, services, counters, vrrp, sync, mysql })
     }
 
     fn all_warnings(&self, tables: &[TableView]) -> Vec<String> {

@@ -2,6 +2,7 @@
 //!
 //! Owns their names and labels, which are part of the API: `docs/metrics.md` lists them. Never asks anybody for anything.
 
+mod databases;
 mod families;
 mod text;
 
@@ -22,6 +23,7 @@ pub fn render(snapshot: &Snapshot, firewall: &FirewallView) -> String {
     families::firewall(&mut text, firewall);
     families::vrrp(&mut text, &snapshot.vrrp);
     families::sync(&mut text, &snapshot.sync);
+    databases::databases(&mut text, &snapshot.mysql);
     text.finish()
 }
 

@@ -23,6 +23,9 @@ pub struct Snapshot {
     pub vrrp: super::VrrpView,
     /// Sharing of flows.
     pub sync: super::SyncView,
+    /// Services of databases.
+    #[serde(default)]
+    pub mysql: Vec<super::MysqlView>,
 }
 
 /// `GET /v1/status`.

@@ -74,9 +74,9 @@ fn check_names_file_line_path_and_way_out(lab: &Lab, file: &Path, original: &str
             "10: service.web.backend[1].weight: 257 is too large; expected a whole number from 0 to 256",
         ),
         (
-            original.replacen("mode = \"nat\"", "mode = \"mysql\"", 1),
+            original.replacen("mode = \"nat\"", "mode = \"mysqll\"", 1),
             line_of(original, "mode = \"nat\"")?,
-            "8: service.web.mode: the mode \"mysql\" is not in this release yet; expected \"nat\", \"dsr\", \"tcp\", \"tls\" or \"redirect-https\"",
+            "8: service.web.mode: \"mysqll\" is not a mode; expected one of nat, dsr, tcp, tls, redirect-https, mysql; did you mean \"mysql\"?",
         ),
         (
             original.replacen("vips = [\"A\", \"B\"]", "vips = [\"a\", \"B\"]", 1),

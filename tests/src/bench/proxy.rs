@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+mod mysql;
 mod tls;
 
 const ROUNDS: usize = 5;
@@ -295,6 +296,11 @@ fn measure(lab: &Lab) -> Result<Vec<Row>> {
 /// Runs the benchmark. It needs root.
 pub fn run() -> Result<Vec<Row>> {
     super::in_lab(measure)
+}
+
+/// The same for sessions of databases. It needs root.
+pub fn run_mysql() -> Result<Vec<Row>> {
+    mysql::run()
 }
 
 /// The same for TLS that ends at the node. It needs root.

@@ -1,0 +1,129 @@
+//! Clients of other kinds: prepared statements of the binary protocol, TLS, refused logins, and a file of the client's.
+
+use super::{administer, lab, routes, run, view};
+use crate::client::{PATIENCE, client_shell, lbctl};
+use anyhow::{Context as _, Result, ensure};
+use lbctl_tests::lab::{Lab, poll};
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder, Value};
+
+fn options() -> Opts {
+    let builder = OptsBuilder::default().ip_or_hostname("10.80.0.100").tcp_port(3306).prefer_socket(false);
+    builder.user(Some("app")).pass(Some("app-password")).db_name(Some("notes")).into()
+}
+
+/// Does something with one connection from web1.
+fn with_connection<T: Send>(lab: &Lab, work: impl AsyncFnOnce(&mut Conn) -> Result<T> + Send) -> Result<T> {
+    lab.host("web1").inside(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut connection = Conn::new(options()).await?;
+            let found = work(&mut connection).await?;
+            connection.disconnect().await?;
+            Ok(found)
+        })
+    })?
+}
+
+fn replica_reads(lab: &Lab) -> Result<u64> {
+    Ok(routes(lab)?.get(&("replica".to_owned(), "read".to_owned())).copied().unwrap_or_default())
+}
+
+#[test]
+fn prepared_statements_run_at_replicas_with_the_types_that_were_sent_once() -> Result<()> {
+    let lab = lab()?;
+    administer(&lab, "db1", "CREATE TABLE notes.b (id INT PRIMARY KEY, name VARCHAR(50), data LONGBLOB)")?;
+    let before = replica_reads(&lab)?;
+    with_connection(&lab, async |connection| {
+        let insert = connection.prep("INSERT INTO b (id, name, data) VALUES (?, ?, ?)").await?;
+        let select = connection.prep("SELECT name, LENGTH(data), ? + 1 FROM b WHERE id = ?").await?;
+        for id in 0..50_i32 {
+            let data = vec![b'x'; 1000 * usize::try_from(id)?];
+            connection.exec_drop(&insert, (id, format!("name {id}"), data)).await?;
+            // The types of the second parameter differ from time to time.
+            let text = Value::from(format!("{id}"));
+            let first = if id % 2 == 0 { Value::from(i64::from(id)) } else { text };
+            let row: Option<(String, i64, f64)> = connection.exec_first(&select, (first, id)).await?;
+            let expected = (format!("name {id}"), 1000 * i64::from(id), f64::from(id) + 1.0);
+            ensure!(row.as_ref() == Some(&expected), "{row:?}, expected {expected:?}");
+        }
+        // In a transaction the same statement runs at the primary, and sees what is not committed.
+        connection.query_drop("BEGIN").await?;
+        connection.exec_drop(&insert, (1000, "uncommitted", b"abc".as_slice())).await?;
+        let row: Option<(String, i64, f64)> = connection.exec_first(&select, (1, 1000)).await?;
+        ensure!(row == Some(("uncommitted".to_owned(), 3, 2.0)), "{row:?}");
+        connection.query_drop("ROLLBACK").await?;
+        let gone: Option<(String, i64, f64)> = connection.exec_first(&select, (1, 1000)).await?;
+        ensure!(gone.is_none(), "{gone:?}");
+        connection.close(select).await?;
+        // A statement that is an error is one, and the session goes on.
+        ensure!(connection.prep("SELECT nothing FROM nowhere").await.is_err());
+        // The session begins anew, on the same connection.
+        connection.query_drop("SET @kept = 1").await?;
+        ensure!(connection.reset().await?, "it is not reset");
+        let kept: Option<Option<i64>> = connection.query_first("SELECT @kept").await?;
+        ensure!(kept == Some(None), "{kept:?}");
+        // More than one packet of the protocol has room for.
+        let long = "y".repeat(17 << 20);
+        let length: Option<u64> = connection.query_first(format!("SELECT LENGTH('{long}')")).await?;
+        ensure!(length == Some(17 << 20), "{length:?}");
+        let back: Option<String> = connection.query_first("SELECT REPEAT('z', 17 * 1024 * 1024)").await?;
+        ensure!(back.map(|text| text.len()) == Some(17 << 20));
+        Ok(())
+    })?;
+    let reads = replica_reads(&lab)? - before;
+    ensure!(reads >= 50, "{reads} reads at a replica");
+    lab.down()
+}
+
+#[test]
+fn clients_log_in_with_tls_and_without_and_are_refused_as_servers_do() -> Result<()> {
+    let lab = lab()?;
+    let certificate = lab.agent_config("lb1")?;
+    let line = |key: &str| {
+        let lines = certificate
+            .lines()
+            .find(|line| line.starts_with(&format!("{key} = \"")) && line.contains(".pem"));
+        lines.map(str::to_owned).with_context(|| format!("no {key} in {certificate}"))
+    };
+    let table = format!("\n[[service.db.tls.certificate]]\n{}\n{}\n", line("file")?, line("key")?);
+    lab.write_agent_config("lb1", &format!("{certificate}{table}"))?;
+    lbctl(&lab, &["apply"])?;
+    let mariadb = |more: &str| {
+        let command = "mariadb --no-defaults --host=10.80.0.100 --user=app --batch --skip-column-names";
+        client_shell(&lab, &format!("{command} {more} notes 2>&1 || true"))
+    };
+    let ca = lab.ca_certificate();
+    let tls = format!("--password=app-password --ssl-ca={} --ssl-verify-server-cert", ca.display());
+    poll::until("TLS is offered", PATIENCE, || {
+        let said = mariadb(&format!("{tls} -e 'SELECT 1; \\s'"))?;
+        ensure!(said.starts_with('1') && said.contains("SSL:\t\t\tCipher in use is TLS"), "{said}");
+        Ok(())
+    })?;
+    ensure!(mariadb("--password=app-password --skip-ssl -e 'SELECT 2'")? == "2");
+    for (wrong, expected) in [
+        (
+            "--password=wrong --skip-ssl -e 'SELECT 1'",
+            "ERROR 1045 (28000): Access denied for user 'app'@'10.90.0.10' (using password: YES)",
+        ),
+        (
+            "--user=nobody --password=x --skip-ssl -e 'SELECT 1'",
+            "Access denied for user 'nobody'@'10.90.0.10'",
+        ),
+        ("--password=app-password --skip-ssl -D nowhere -e 'SELECT 1'", "ERROR 1044 (42000)"),
+    ] {
+        let said = mariadb(wrong)?;
+        ensure!(said.contains(expected), "{wrong}: {said}");
+    }
+    ensure!(view(&lab)?.sessions.iter().all(|one| one.user == "app"), "a refused login has a session");
+
+    // A file of the client's goes to the primary.
+    administer(&lab, "db1", "CREATE TABLE notes.f (id INT); SET GLOBAL local_infile = 1")?;
+    let script = "printf '1\\n2\\n3\\n' >/tmp/lbctl-e2e-infile && mariadb --no-defaults --host=10.80.0.100 --user=app \
+                  --password=app-password --skip-ssl --local-infile=1 --skip-column-names notes -e \
+                  \"LOAD DATA LOCAL INFILE '/tmp/lbctl-e2e-infile' INTO TABLE f; SELECT SUM(id) FROM f\"; \
+                  code=$?; rm -f /tmp/lbctl-e2e-infile; exit $code";
+    ensure!(client_shell(&lab, script)? == "6", "the file did not arrive");
+    ensure!(run(&lab, 3306, &[], "SELECT COUNT(*) FROM f;;")?.trim() == "3");
+    lab.down()
+}
