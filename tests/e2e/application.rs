@@ -78,6 +78,11 @@ impl Session {
 }
 
 fn a_connection_outlives_its_agent(lab: &Lab) -> Result<()> {
+    let primary: SocketAddr = "10.80.0.100:3307".parse()?;
+    poll::until("the primary alone is reached", PATIENCE, || {
+        lab.host("web1").inside(|| std::net::TcpStream::connect(primary).map(drop))??;
+        Ok(())
+    })?;
     let mut session = Session::open(lab)?;
     let connection = session.ask("SELECT CONNECTION_ID()")?;
     ensure!(connection.parse::<u64>().is_ok(), "{connection}");

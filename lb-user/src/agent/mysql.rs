@@ -108,6 +108,7 @@ impl Database {
         let part = |backend: &BackendName| match self.topology.role(backend, terms.max_lag, now) {
             Role::Primary => Part::Primary,
             Role::Replica(_) => Part::Replica,
+            Role::Unfit(Unfit::Silent(_)) => Part::Silent,
             Role::Unfit(_) => Part::None,
         };
         let of_primary = self.topology.primary().and_then(|primary| self.greetings.get(&primary));

@@ -52,6 +52,14 @@ impl Client {
         self.lines.recv_timeout(patience).with_context(|| format!("no answer to {sql}"))
     }
 
+    /// What a statement is refused with.
+    pub(super) fn error_of(&mut self, sql: &str) -> Result<String> {
+        writeln!(self.input, "{sql};")?;
+        self.input.flush()?;
+        let mut lines = std::iter::from_fn(|| self.lines.recv_timeout(2 * PATIENCE).ok());
+        lines.find(|line| line.contains("ERROR")).with_context(|| format!("no error of {sql}"))
+    }
+
     pub(super) fn close(self) -> Result<()> {
         let Self { mut child, input, .. } = self;
         drop(input);
@@ -90,9 +98,16 @@ fn a_replica_that_stops_or_falls_behind_costs_no_answer_and_no_stale_one() -> Re
     administer(&lab, "db2", "START SLAVE")?;
     wait_for(&lab, [("db1", "primary"), ("db2", "replica")])?;
     (0..20).try_for_each(|_| write_and_read(&mut client))?;
-    // It dies while it is asked, and comes back.
+    // It hangs: whoever waits for it is answered by the primary once nobody hears of it.
     let mut other = Client::open(&lab)?;
     ensure!(other.ask("SELECT 'warm'")? == "warm");
+    lab.kill_database("db2", Signal::SIGSTOP)?;
+    let answered = other.ask_within("SELECT 'waited'", 2 * PATIENCE);
+    lab.kill_database("db2", Signal::SIGCONT)?;
+    ensure!(answered? == "waited");
+    wait_for(&lab, [("db1", "primary"), ("db2", "replica")])?;
+    // It dies while it is asked, and comes back.
+    ensure!(other.ask("SELECT 'again'")? == "again");
     lab.kill_database("db2", Signal::SIGKILL)?;
     ensure!(other.ask("SELECT 'on'")? == "on", "the read was not answered by the primary");
     (0..20).try_for_each(|_| write_and_read(&mut client))?;

@@ -77,8 +77,10 @@ pub enum Part {
     Primary,
     /// It answers reads.
     Replica,
-    /// Neither.
+    /// Neither, now.
     None,
+    /// It does not answer at all.
+    Silent,
 }
 
 /// Answers to authorities that give out certificates.

@@ -15,20 +15,23 @@ use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
 use crate::core::mysql::protocol::command::{Command, StatementText};
 use crate::core::mysql::protocol::gtid::GtidPosition;
 use crate::core::mysql::protocol::response::{ErrPacket, ServerError};
-use crate::core::mysql::session::Why;
+use crate::core::mysql::session::{Target, Why};
 use crate::core::proxy::{Ask, Choice};
 use crate::model::Consistency;
 use futures_util::FutureExt as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
 /// Where no replica could be connected to, none is tried again before.
 const REPLICA_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A primary that could not be connected to is tried again after that.
 const PRIMARY_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// For the proxy's own questions.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// Nothing of it is written on such a connection, whatever a function does that seemed to read.
 const PROTECTION: &[u8] = b"SET SESSION TRANSACTION READ ONLY";
 
@@ -65,6 +68,11 @@ impl Running {
     pub(super) async fn ensure_primary(&mut self) -> Result<Result<(), ErrPacket>, Ended> {
         self.refresh();
         let is_portable = self.session.is_portable();
+        if self.primary.is_none() && !is_portable {
+            // What it had there is lost.
+            self.refuse(&ServerError::ConnectionKilled.packet()).await?;
+            return Err(Ended::BackendReset);
+        }
         if let Some(link) = &mut self.primary {
             // A server says nothing unasked but that it leaves.
             let is_alive = link.channel.fill().now_or_never().is_none();
@@ -170,7 +178,9 @@ impl Running {
         if self.replica.is_none() {
             self.connect_replica().await?;
         }
-        match self.catch_up().await {
+        let limit = self.plan.max_wait.saturating_add(ANSWERED_WITHIN);
+        let caught_up = timeout(limit, self.catch_up()).await;
+        match caught_up.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Why::ReplicaBehind),
             Err(LinkError::Refused(error)) => {
@@ -260,9 +270,14 @@ impl Running {
             Flavor::MySql => b"SELECT @@global.gtid_executed",
             Flavor::MariaDb => b"SELECT @@last_gtid",
         };
-        match link.tell(question).await.ok().and_then(first_value) {
-            Some(position) => self.session.has_written(&position),
-            None => self.session.has_written(b"?"),
+        let told = timeout(ANSWERED_WITHIN, link.tell(question)).await;
+        match told {
+            Ok(Ok(rows)) => self.session.has_written(&first_value(rows).unwrap_or_else(|| b"?".to_vec())),
+            // In the midst of an answer the connection is of no more use.
+            Ok(Err(_)) | Err(_) => {
+                self.primary = None;
+                self.session.has_written(b"?");
+            }
         }
     }
 
@@ -276,8 +291,14 @@ impl Running {
             Flavor::MySql => b"SELECT @@global.gtid_executed",
             Flavor::MariaDb => b"SELECT @@global.gtid_binlog_pos",
         };
-        let position = link.tell(question).await.ok().and_then(first_value)?;
-        GtidPosition::parse(link.flavor, &position).ok()
+        let flavor = link.flavor;
+        match timeout(ANSWERED_WITHIN, link.tell(question)).await {
+            Ok(Ok(rows)) => GtidPosition::parse(flavor, &first_value(rows)?).ok(),
+            Ok(Err(_)) | Err(_) => {
+                self.primary = None;
+                None
+            }
+        }
     }
 }
 
@@ -305,6 +326,36 @@ async fn wait_for(link: &mut Link, position: &GtidPosition, max_wait: Duration) 
         Flavor::MariaDb => format!("SELECT MASTER_GTID_WAIT('{position}', {seconds:.3})"),
     };
     Ok(link.tell(question.as_bytes()).await.map(first_value)?.as_deref() == Some(b"0"))
+}
+
+/// A backend that does not answer any more, not even those who ask what it is: it would be waited for in vain. A primary is waited for until
+/// there is another one.
+pub(super) struct Gone {
+    pub(super) service: watch::Receiver<Arc<Served>>,
+    pub(super) address: SocketAddr,
+    pub(super) target: Target,
+}
+
+impl Gone {
+    /// Until that is so.
+    pub(super) async fn wait(&mut self) {
+        loop {
+            let is_gone = {
+                let served = self.service.borrow_and_update();
+                let place = served.backends.iter().position(|backend| backend.address == self.address);
+                let parts = served.terms.mysql.as_ref().map(|plan| &plan.parts);
+                let part = place.and_then(|place| parts?.get(place)).copied().unwrap_or(Part::None);
+                let has_another = parts.is_some_and(|parts| parts.contains(&Part::Primary));
+                part == Part::Silent && (self.target == Target::Replica || has_another)
+            };
+            if is_gone {
+                return;
+            }
+            if self.service.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }
 
 /// Ends what a connection runs, by another one of the same user.

@@ -13,8 +13,10 @@ use std::task::Poll;
 const READ_BYTES: usize = 64 * 1024;
 /// A buffer that has grown over this is not kept.
 const KEPT_BYTES: usize = 4 * 1024;
-/// The longest payload: what servers allow at most.
-const PAYLOAD_BYTES_MAX: usize = 1 << 30;
+/// The longest message: what servers allow at most.
+const MESSAGE_BYTES_MAX: usize = 1 << 30;
+/// The longest one of somebody who has not proved who he is.
+const STRANGERS_BYTES_MAX: usize = 64 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
@@ -31,11 +33,22 @@ pub(super) struct Channel {
     wire: Wire,
     inbox: Vec<u8>,
     used: usize,
+    message_bytes_max: usize,
 }
 
 impl Channel {
     pub(super) fn new(wire: Wire, first: Vec<u8>) -> Self {
-        Self { wire, inbox: first, used: 0 }
+        Self { wire, inbox: first, used: 0, message_bytes_max: MESSAGE_BYTES_MAX }
+    }
+
+    /// Of somebody who has not proved who he is.
+    pub(super) fn of_a_stranger(wire: Wire, first: Vec<u8>) -> Self {
+        Self { message_bytes_max: STRANGERS_BYTES_MAX, ..Self::new(wire, first) }
+    }
+
+    /// He has.
+    pub(super) fn trust(&mut self) {
+        self.message_bytes_max = MESSAGE_BYTES_MAX;
     }
 
     /// What was read and is not used.
@@ -112,7 +125,7 @@ impl Channel {
             let Some(header) = Header::parse(rest) else { return Ok(None) };
             let packet = HEADER_LENGTH.saturating_add(header.length);
             bytes = bytes.saturating_add(packet);
-            if bytes > PAYLOAD_BYTES_MAX {
+            if bytes > self.message_bytes_max {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet is too long"));
             }
             let Some(after) = rest.get(packet..) else { return Ok(None) };

@@ -106,7 +106,7 @@ pub(super) async fn accept(
         status: StatusFlags::AUTOCOMMIT,
         auth_plugin: plugin.name().into(),
     };
-    let mut channel = Channel::new(Wire::new(tcp, None), first);
+    let mut channel = Channel::of_a_stranger(Wire::new(tcp, None), first);
     channel.send(&frame(0, &greeting.encode())).await?;
     let mut message = channel.message().await?;
     let mut is_private = false;
@@ -138,6 +138,7 @@ pub(super) async fn accept(
         identity: identity(user, response),
     };
     client.identity.password = client.prove(auth, step, ends).await?;
+    client.channel.trust();
     Ok(client)
 }
 
@@ -156,7 +157,7 @@ async fn begin_tls(channel: Channel, terms: &Terms) -> Result<Channel, LoginErro
     let (wire, rest) = channel.into_parts();
     let tcp = wire.into_socket();
     let established = handshake::accept(&tcp, &rest, &tls.0, None).await?;
-    Ok(Channel::new(Wire::new(tcp, Some(established.session)), established.first))
+    Ok(Channel::of_a_stranger(Wire::new(tcp, Some(established.session)), established.first))
 }
 
 impl Client {

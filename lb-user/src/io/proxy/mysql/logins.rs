@@ -51,7 +51,8 @@ impl Running {
             let error = ServerError::Other { code: 1095, sql_state: *b"HY000", message: &message };
             return self.refuse(&error.packet()).await;
         }
-        entry.cancel.notify_one();
+        // Whoever runs nothing has nothing to end.
+        entry.cancel.notify_waiters();
         if what == Kill::Connection {
             entry.kill.notify_one();
         }

@@ -2,7 +2,7 @@
 //!
 //! Owns the way of the bytes, and what of a response the session has to know. Rows are passed on unread.
 
-use super::backends::Killer;
+use super::backends::{Gone, Killer};
 use super::channel::Channel;
 use super::link::Link;
 use super::login::Client;
@@ -76,6 +76,7 @@ pub(super) async fn relay(
     client: &mut Client,
     manner: Manner,
     (cancel, killer): (&Notify, &Killer),
+    mut gone: Gone,
 ) -> io::Result<Relayed> {
     let mut tracker = ResponseTracker::new(manner.command, link.capabilities);
     let outcome = Outcome { is_ok: true, ..Outcome::default() };
@@ -87,6 +88,7 @@ pub(super) async fn relay(
                 tokio::select! {
                     biased;
                     filled = link.channel.fill() => break filled,
+                    () = gone.wait() => break Err(io::ErrorKind::HostUnreachable.into()),
                     () = cancel.notified() => {}
                 }
                 killer.kill_query(link.address, link.thread).await;

@@ -6,7 +6,7 @@ use super::super::Served;
 use super::super::account::{BackendAccount, Ended};
 use super::super::connection::{Context, Ends};
 use super::super::terms::MysqlPlan;
-use super::backends::Killer;
+use super::backends::{Gone, Killer};
 use super::channel::Message;
 use super::link::Link;
 use super::login::Client;
@@ -43,6 +43,9 @@ pub(super) struct Running {
     pub(super) must_ask_position: bool,
     pub(super) registered: Registered,
 }
+
+/// Errors of statements that were ended: by `KILL QUERY`, and by the time they may take (MariaDB, MySQL).
+const ENDED: [u16; 3] = [1317, 1969, 3024];
 
 /// What is sent.
 #[derive(Clone, Copy)]
@@ -242,6 +245,12 @@ impl Running {
                 self.session.replica_ran();
                 Ok(None)
             }
+            // Somebody ended it, or its time was over: that is the answer.
+            Relayed::Refused(error) if ENDED.contains(&error.code) => {
+                self.refuse(&error).await?;
+                self.session.replica_ran();
+                Ok(None)
+            }
             Relayed::Refused(_) => Ok(Some(Why::ReplicaRefused)),
             Relayed::Lost => {
                 self.lose_replica();
@@ -334,7 +343,8 @@ impl Running {
         }
         let entry = self.registered.entry().clone();
         let killer = Killer::of(&self.ends, &self.served, &self.client);
-        let relayed = relay(link, &mut self.client, manner, (&entry.cancel, &killer));
+        let gone = Gone { service: self.context.service.clone(), address: link.address, target };
+        let relayed = relay(link, &mut self.client, manner, (&entry.cancel, &killer), gone);
         relayed.await.map_err(|_| Ended::ClientReset)
     }
 }

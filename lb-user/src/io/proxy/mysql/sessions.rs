@@ -21,7 +21,7 @@ pub(super) struct Entry {
     pub(super) client: SocketAddr,
     /// Rung when it has to end.
     pub(super) kill: Notify,
-    /// Rung when what it runs has to end.
+    /// Rung for whoever waits: what it runs has to end.
     pub(super) cancel: Notify,
     state: Mutex<State>,
 }
