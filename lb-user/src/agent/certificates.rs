@@ -179,7 +179,7 @@ impl Certificates {
             let trouble = held.trouble.iter().map(move |why| format!("service {name}: {why}"));
             let certificates = held.server.iter().flat_map(|server| &server.certificates);
             let ending = certificates.filter_map(move |certificate| {
-                let end = ending(&certificate.facts, now)?;
+                let end = ending(certificate, now)?;
                 Some(format!("service {name}: {}: the certificate {end}", certificate.file.display()))
             });
             trouble.chain(ending).chain(missing(name, held))

@@ -5,12 +5,11 @@
 use super::{Held, now};
 use crate::api::CertificateView;
 use crate::config::TlsTerms;
-use crate::core::certificate::CertificateFacts;
 use crate::io::tls::{self, Server};
 use crate::model::ServiceName;
 use std::time::Duration;
 
-/// Who has that little time left is warned of, or a quarter of its time where that is less.
+/// Who has that little time left is warned of; of one that an authority is asked for, a quarter of its time where that is less.
 const EXPIRES_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 /// The certificates that no authority has given out yet, in words.
@@ -45,7 +44,7 @@ pub(super) fn not_good_now(server: &Server, in_force: Option<&Server>) -> Option
     judged.into_iter().find_map(|certificate| {
         let facts = &certificate.facts;
         let (why, until) = if facts.not_after < now {
-            (ending(facts, now)?, None)
+            (ending(certificate, now)?, None)
         } else if facts.not_before > now {
             let until = facts.not_before - now;
             let why = format!("is not good yet, for {}", humantime::format_duration(until));
@@ -58,13 +57,15 @@ pub(super) fn not_good_now(server: &Server, in_force: Option<&Server>) -> Option
 }
 
 /// That a certificate expires soon or has expired, in words.
-pub(super) fn ending(facts: &CertificateFacts, now: Duration) -> Option<String> {
+pub(super) fn ending(certificate: &tls::Certificate, now: Duration) -> Option<String> {
+    let facts = &certificate.facts;
+    // An authority that gives out short ones has another one by then.
+    let quarter = facts.not_after.saturating_sub(facts.not_before) / 4;
+    let soon = if certificate.is_asked_for { EXPIRES_SOON.min(quarter) } else { EXPIRES_SOON };
     let time = |time: Duration| humantime::format_duration(Duration::from_secs(time.as_secs() / 60 * 60));
     match facts.not_after.checked_sub(now) {
         None => Some(format!("expired {} ago", time(now - facts.not_after))),
-        Some(left) if left < EXPIRES_SOON.min(facts.not_after.saturating_sub(facts.not_before) / 4) => {
-            Some(format!("expires in {}", time(left)))
-        }
+        Some(left) if left < soon => Some(format!("expires in {}", time(left))),
         Some(_) => None,
     }
 }

@@ -10,6 +10,16 @@ use crate::core::mysql::protocol::response::{SessionChange, SessionChanges};
 use crate::core::mysql::protocol::status::StatusFlags;
 use crate::core::mysql::sql::SqlMode;
 
+/// Settings that decide what a string in a statement is.
+const HOW_STRINGS_ARE_READ: [&str; 6] = [
+    "names",
+    "sql_mode",
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "character_set_database",
+];
+
 impl Session {
     /// A replica has run something.
     pub fn replica_ran(&mut self) {
@@ -79,7 +89,10 @@ impl Session {
             _ => {}
         }
         if plan.effects.contains(&Effect::Tracked(name.clone())) {
-            self.settings.set(Setting::tracked(&name, value));
+            match Setting::tracked(&name, value) {
+                Some(setting) => self.settings.set(setting),
+                None => drop(self.holds.insert(Hold::State)),
+            }
         }
     }
 
@@ -100,12 +113,14 @@ impl Session {
     fn follow_effect(&mut self, effect: &Effect, outcome: &Outcome) {
         match effect {
             Effect::Set(setting) => {
+                self.forget_strings(setting.key());
                 if let Some(name) = setting.key().strip_prefix('@') {
                     self.unknown_variables.remove(name);
                 }
                 self.settings.set(setting.clone());
             }
             Effect::Tracked(name) => {
+                self.forget_strings(name);
                 let is_told = |changes: &SessionChanges| changes.system_variable(name).is_some();
                 if !outcome.changes.iter().any(is_told) {
                     self.holds.insert(Hold::State);
@@ -156,6 +171,16 @@ impl Session {
             // One that fails leaves none of that name.
             Effect::Prepare { name, .. } => drop(self.texts.remove(name)),
             _ => {}
+        }
+    }
+
+    /// Strings were read under what is set otherwise from now on: said again after it they could be others.
+    fn forget_strings(&mut self, key: &str) {
+        if !HOW_STRINGS_ARE_READ.contains(&key) {
+            return;
+        }
+        for name in self.settings.variables_with_strings() {
+            self.lose_variable(&name);
         }
     }
 

@@ -18,8 +18,11 @@ impl Setting {
         Self { key: key.into(), sql: sql.into() }
     }
 
-    /// A system variable with the value that the primary told.
-    pub(super) fn tracked(name: &str, value: &[u8]) -> Self {
+    /// A system variable with the value that the primary told; `None`: how to say it depends on how strings are read.
+    pub(super) fn tracked(name: &str, value: &[u8]) -> Option<Self> {
+        if value.contains(&b'\\') || !value.is_ascii() {
+            return None;
+        }
         let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let mut sql = format!("SET SESSION {name} = ").into_bytes();
         if is_number {
@@ -35,7 +38,7 @@ impl Setting {
             }
             sql.push(b'\'');
         }
-        Self { key: name.to_owned(), sql }
+        Some(Self { key: name.to_owned(), sql })
     }
 
     pub(super) fn key(&self) -> &str {
@@ -73,6 +76,13 @@ impl Settings {
     pub(super) fn remove_all(&mut self, is_meant: impl Fn(&str) -> bool) {
         self.in_order.retain(|_, setting| !is_meant(&setting.key));
         self.places.retain(|key, _| !is_meant(key));
+    }
+
+    /// User variables whose value is a string, by name.
+    pub(super) fn variables_with_strings(&self) -> Vec<String> {
+        let is_string = |setting: &&Setting| setting.sql.iter().any(|byte| b"'\"".contains(byte));
+        let all = self.in_order.values().filter(is_string);
+        all.filter_map(|setting| setting.key.strip_prefix('@').map(str::to_owned)).collect()
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {

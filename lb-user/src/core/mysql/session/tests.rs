@@ -161,7 +161,7 @@ fn temporary_tables_locks_and_state_of_the_connection_stay_with_it() {
 fn settings_are_said_again_in_their_order_and_each_once() {
     let mut session = mariadb();
     for sql in
-        ["SET NAMES latin1", "SET time_zone = '+01:00', @a = 'x'", "SET NAMES utf8mb4 COLLATE utf8mb4_bin"]
+        ["SET NAMES latin1", "SET time_zone = '+01:00', @a = 5", "SET NAMES utf8mb4 COLLATE utf8mb4_bin"]
     {
         run(&mut session, sql);
     }
@@ -169,12 +169,26 @@ fn settings_are_said_again_in_their_order_and_each_once() {
     let all: Vec<String> = all.iter().map(|one| String::from_utf8_lossy(one.sql()).into_owned()).collect();
     assert_eq!(
         all,
-        ["SET SESSION time_zone = '+01:00'", "SET @`a` = 'x'", "SET NAMES utf8mb4 COLLATE utf8mb4_bin"]
+        ["SET SESSION time_zone = '+01:00'", "SET @`a` = 5", "SET NAMES utf8mb4 COLLATE utf8mb4_bin"]
     );
     assert_eq!(session.settings_after(known).0.len(), 0);
     run(&mut session, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
     assert_eq!(session.settings_after(known).0.len(), 1);
     assert!(session.is_portable());
+}
+
+#[test]
+fn strings_that_were_read_otherwise_are_not_said_again() {
+    check(&[
+        ("SET @a = 'x', @n = 7", "P setting"),
+        ("SET NAMES latin1", "P setting"),
+        ("SELECT @n", "R read"),
+        ("SELECT @a", "P user_variable"),
+        ("SET @a = 'x'", "P setting"),
+        ("SELECT @a", "R read"),
+        ("SET sql_mode = 'NO_BACKSLASH_ESCAPES'", "P setting"),
+        ("SELECT @a", "P user_variable"),
+    ]);
 }
 
 #[test]
