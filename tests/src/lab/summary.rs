@@ -39,7 +39,10 @@ fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
             "backend del web web2",
             "backend add web web2 --address 10.80.0.22:80 --address '[fd80::22]:80'",
             "flow list",
+            "mysql nodes                # who takes writes, who answers reads",
+            "mysql routes               # what was sent where, and why",
             "events -f",
+            "tui --write                # both nodes, side by side",
         ] {
             let _ = writeln!(text, "    {lbctl} {arguments}");
         }
