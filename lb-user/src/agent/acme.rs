@@ -242,7 +242,6 @@ impl Agent {
             // Those under way ask by the old terms.
             issuing.orders.clear();
             issuing.kept.clear();
-            self.read_account(acme);
         }
     }
 

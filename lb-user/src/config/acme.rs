@@ -28,8 +28,8 @@ pub struct Acme {
 /// authorities, whose mark is at the end of the name.
 pub fn acme_file(folder: &Path, directory: &str, names: &[String]) -> PathBuf {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    let hash = names.join(",").bytes().fold(0x811c_9dc5, step);
-    let mark = directory.bytes().fold(0x811c_9dc5, step);
+    let hash = |text: &str| text.bytes().fold(0x811c_9dc5_u32, step);
+    let (hash, mark) = (hash(&names.join(",")), hash(directory));
     let first = names.first().map(String::as_str).unwrap_or_default();
     folder.join(format!("{first}-{hash:08x}.{mark:08x}.pem"))
 }

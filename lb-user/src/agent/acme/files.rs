@@ -1,7 +1,7 @@
 //! What is shared and what is kept on the disk are the same: what is missing or damaged there is written again, and what cannot be
 //! written is tried again for as long as it takes.
 
-use super::wanted;
+use super::{Issuing, wanted};
 use crate::agent::state::Agent;
 use crate::api::EventKind;
 use crate::config::{Acme, Config};
@@ -12,12 +12,32 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+impl Issuing {
+    /// Whether it is known, and its file what it was when that held it.
+    fn is_kept(&self, item: &Item, file: &Path) -> bool {
+        self.shared.get(item).is_some() && self.kept.get(file) == Some(&Stamps::of([file]))
+    }
+
+    /// A file holds what is shared.
+    fn note_kept(&mut self, file: PathBuf) {
+        let stamps = Stamps::of([file.as_path()]);
+        self.kept.insert(file, stamps);
+    }
+}
+
 impl Agent {
-    pub(super) fn read_account(&mut self, acme: &Acme) {
+    fn follow_account_file(&mut self, acme: &Acme, file: PathBuf) {
+        let item = Item::Account(acme.directory.clone());
+        if self.issuing.is_kept(&item, &file) {
+            return;
+        }
         if let Some((made, account)) = kept::account(acme)
             && self.issuing.dead_account.as_ref() != Some(&account)
         {
-            self.issuing.shared.put(Item::Account(acme.directory.clone()), made, account);
+            self.issuing.shared.put(item, made, account);
+        }
+        if self.keep_account(acme) {
+            self.issuing.note_kept(file);
         }
     }
 
@@ -25,14 +45,14 @@ impl Agent {
     pub(super) fn keep_files(&mut self, acme: &Acme, wanted: &BTreeMap<Asked, PathBuf>) {
         let account = kept::account_file(acme);
         self.issuing.unwritten.retain(|file, _| *file == account || wanted.values().any(|one| one == file));
-        self.read_account(acme);
-        self.keep_account(acme);
+        self.follow_account_file(acme, account);
         for (asked, file) in wanted {
-            let stamps = Stamps::of([file.as_path()]);
             let item = Item::Certificate(asked.clone());
-            if self.issuing.shared.get(&item).is_some() && self.issuing.kept.get(file) == Some(&stamps) {
+            if self.issuing.is_kept(&item, file) {
                 continue;
             }
+            // As it was before it is read: what is written meanwhile counts as changed.
+            let stamps = Stamps::of([file.as_path()]);
             let there = kept::certificate(file);
             if let Some(text) = &there
                 && let Some(facts) = issued(text.as_bytes(), &asked.names)
@@ -61,11 +81,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn keep_account(&mut self, acme: &Acme) {
-        if let Some(account) = self.issuing.shared.get(&Item::Account(acme.directory.clone())) {
-            let written = kept::keep_account(acme, account);
-            self.note_written(&kept::account_file(acme), written);
-        }
+    /// Whether there is one, and it is kept.
+    pub(super) fn keep_account(&mut self, acme: &Acme) -> bool {
+        let Some(account) = self.issuing.shared.get(&Item::Account(acme.directory.clone())) else {
+            return false;
+        };
+        let written = kept::keep_account(acme, account);
+        self.note_written(&kept::account_file(acme), written)
     }
 
     /// Whether it was; what was not is told once.
@@ -89,7 +111,7 @@ impl Agent {
         let Some(pem) = self.issuing.shared.get(&Item::Certificate(asked.clone())) else { return };
         let written = kept::keep(&file, pem);
         if self.note_written(&file, written) {
-            self.issuing.kept.insert(file.clone(), Stamps::of([file.as_path()]));
+            self.issuing.note_kept(file.clone());
             let message = format!("acme: the certificate for {asked} {how}");
             self.journal.record(EventKind::ConfigChanged, message);
             self.read_certificates_in(&file);

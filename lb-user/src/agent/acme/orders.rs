@@ -1,12 +1,11 @@
 //! Orders: when one begins, what happens to it, and when it is tried again.
 
-use super::wanted;
+use super::{Issuing, wanted};
 use crate::agent::certificates::now;
 use crate::agent::state::Agent;
 use crate::api::EventKind;
 use crate::config::Acme;
 use crate::core::acme::{Asked, Item, again_after, renewal};
-use crate::core::certificate::CertificateFacts;
 use crate::io::acme::{OrderEvent, order};
 use crate::io::tls::first_certificate;
 use std::time::Instant;
@@ -62,37 +61,29 @@ impl Ordering {
     }
 }
 
-/// Whether it is not to be renewed yet.
-fn is_in_time(facts: &CertificateFacts) -> bool {
-    renewal(facts.not_before, facts.not_after) > now()
+impl Issuing {
+    /// Whether that certificate is known, and not to be renewed yet.
+    fn is_settled(&self, asked: &Asked) -> bool {
+        let known = self.shared.get(&Item::Certificate(asked.clone()));
+        let facts = known.and_then(|text| first_certificate(text.as_bytes()));
+        facts.is_some_and(|facts| renewal(facts.not_before, facts.not_after) > now())
+    }
 }
 
 impl Agent {
-    /// The certificates that should be asked for now.
-    fn due(&self) -> Vec<Asked> {
-        let is_due = |asked: &Asked| {
-            let rests = self.issuing.orders.get(asked).is_some_and(Ordering::rests);
-            let known = self.issuing.shared.get(&Item::Certificate(asked.clone()));
-            let known = known.and_then(|text| first_certificate(text.as_bytes()));
-            !rests && known.is_none_or(|facts| !is_in_time(&facts))
-        };
-        self.wanted_here().into_iter().filter(is_due).collect()
-    }
-
+    /// Asks for the certificates that should be asked for now.
     pub(super) fn order_what_is_due(&mut self, acme: &Acme) {
-        let due = self.due();
+        let issuing = &mut self.issuing;
         // Whatever failed before, the certificate has come another way.
-        let known = |asked: &Asked| self.issuing.shared.get(&Item::Certificate(asked.clone()));
-        let is_settled = |asked: &Asked, one: &Ordering| {
-            let is_good =
-                |text: &str| first_certificate(text.as_bytes()).is_some_and(|facts| is_in_time(&facts));
-            !one.is_under_way() && known(asked).is_some_and(is_good)
-        };
-        let orders = self.issuing.orders.iter();
-        let settled = orders.filter(|(asked, one)| is_settled(asked, one)).map(|(asked, _)| asked.clone());
-        let settled: Vec<Asked> = settled.collect();
-        settled.iter().for_each(|asked| drop(self.issuing.orders.remove(asked)));
-        for asked in due {
+        let is_over = |(asked, one): &(&Asked, &Ordering)| !one.is_under_way() && issuing.is_settled(asked);
+        let over: Vec<Asked> =
+            issuing.orders.iter().filter(is_over).map(|(asked, _)| asked.clone()).collect();
+        over.iter().for_each(|asked| drop(issuing.orders.remove(asked)));
+        for asked in self.wanted_here() {
+            let rests = self.issuing.orders.get(&asked).is_some_and(Ordering::rests);
+            if rests || self.issuing.is_settled(&asked) {
+                continue;
+            }
             let message = format!("acme: {} is asked for a certificate for {asked}", acme.directory);
             self.journal.record(EventKind::ConfigChanged, message);
             let account = self.issuing.shared.get(&Item::Account(acme.directory.clone()));
@@ -115,7 +106,8 @@ impl Agent {
         match event {
             OrderEvent::AccountMade(account) => {
                 self.issuing.shared.put(Item::Account(acme.directory.clone()), now(), account);
-                self.keep_account(&acme);
+                // What fails is tried again, and told of.
+                let _ = self.keep_account(&acme);
                 self.tell_peers(None);
             }
             OrderEvent::Challenged(challenges, can_answer) => {
@@ -148,13 +140,11 @@ impl Agent {
             self.tell_peers(None);
         }
         // Another one may have been there that is later.
-        let known = self.issuing.shared.get(&Item::Certificate(asked.clone()));
-        let known = known.and_then(|text| first_certificate(text.as_bytes()));
-        if known.is_none_or(|facts| !is_in_time(&facts)) {
+        if self.issuing.is_settled(&asked) {
+            self.issuing.orders.remove(&asked);
+        } else {
             let why = "the one that was given out has to be renewed at once: is the clock right?";
             self.fail_order(&asked, why.to_owned());
-        } else {
-            self.issuing.orders.remove(&asked);
         }
     }
 }

@@ -127,7 +127,7 @@ impl Agent {
         let mut are_challenges_new = false;
         for item in self.issuing.shared.merge(other, now(), accept) {
             match item {
-                Item::Account(_) => self.keep_account(&acme),
+                Item::Account(_) => drop(self.keep_account(&acme)),
                 Item::Certificate(asked) => {
                     // Whoever has it need not ask.
                     self.issuing.orders.remove(&asked);

@@ -40,10 +40,8 @@ pub fn first_certificate(pem: &[u8]) -> Option<CertificateFacts> {
 
 /// What a certificate with its key, both in this PEM, says; `None`: it is of no use, or not for all of these names.
 pub fn issued(pem: &[u8], names: &[String]) -> Option<CertificateFacts> {
-    let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>().ok()?;
-    let facts = CertificateFacts::of(chain.first()?).ok()?;
-    let key = PrivateKeyDer::from_pem_slice(pem).ok()?;
-    CertifiedKey::from_der(chain, key, &provider()).ok()?;
+    let nowhere = CertificateFiles { file: PathBuf::new(), key: None, acme: names.to_vec() };
+    let facts = assemble(&nowhere, pem, || Ok(pem.to_vec())).ok()?.facts;
     let has = |name: &String| facts.names.iter().any(|one| one.eq_ignore_ascii_case(name));
     names.iter().all(has).then_some(facts)
 }
@@ -82,7 +80,16 @@ pub(super) fn meant(
 
 /// Reads a certificate, those that lead from it to an authority, and its key.
 pub(super) fn load(files: &CertificateFiles) -> Result<Certificate, TlsError> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(&files.file)?)
+    assemble(files, &read(&files.file)?, || read(files.key_file()))
+}
+
+/// Makes a certificate of what is in its files; the key's is read when the other has been found right.
+fn assemble(
+    files: &CertificateFiles,
+    chain: &[u8],
+    key: impl FnOnce() -> Result<Vec<u8>, TlsError>,
+) -> Result<Certificate, TlsError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
         .collect::<Result<_, _>>()
         .map_err(|error| content(&files.file, error))?;
     let Some(own) = chain.first() else {
@@ -90,7 +97,7 @@ pub(super) fn load(files: &CertificateFiles) -> Result<Certificate, TlsError> {
     };
     let facts = CertificateFacts::of(own).map_err(|error| content(&files.file, error))?;
     let key_file = files.key_file();
-    let key = PrivateKeyDer::from_pem_slice(&read(key_file)?).map_err(|error| match error {
+    let key = PrivateKeyDer::from_pem_slice(&key()?).map_err(|error| match error {
         rustls::pki_types::pem::Error::NoItemsFound => {
             content(key_file, "there is no private key in it (PEM, without a passphrase)")
         }
