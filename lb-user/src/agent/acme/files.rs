@@ -96,6 +96,8 @@ impl Agent {
             self.issuing.unwritten.remove(file);
             return true;
         };
+        // Whatever lies there, it is not what is shared.
+        self.issuing.kept.remove(file);
         let why = error.to_string();
         if self.issuing.unwritten.get(file) != Some(&why) {
             let message = format!("acme: {}: cannot be kept: {why}; tried again", file.display());
