@@ -34,11 +34,8 @@ pub(super) struct Looked {
 
 /// A task that looks. Dropped, it is over.
 struct Watcher {
-    address: SocketAddr,
-    /// What it asks by: with another one it is another task.
-    user: String,
-    password: Password,
-    terms: Terms,
+    /// What it asks by, and how often: with another one it is another task.
+    asked: Asked,
     interval: Duration,
     task: JoinHandle<()>,
 }
@@ -79,28 +76,39 @@ impl Databases {
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> + '_ {
         self.services.iter().flat_map(|(name, database)| {
             let troubles = database.troubles.iter().map(move |trouble| format!("service {name}: {trouble}"));
-            let is_asked = !database.told.is_empty();
-            let none = (is_asked && database.topology.primary().is_none())
-                .then(|| format!("service {name}: no primary: {}", database.no_primary()));
-            troubles.chain(none)
+            let why = database.no_primary().filter(|_| !database.told.is_empty());
+            troubles.chain(why.map(|why| format!("service {name}: no primary: {why}")))
         })
     }
 }
 
 impl Database {
-    /// Why there is no primary.
-    fn no_primary(&self) -> String {
-        let rivals: Vec<String> = self.topology.rivals().iter().map(ToString::to_string).collect();
-        match (rivals.is_empty(), self.topology.primary()) {
-            (false, _) => {
-                format!(
-                    "{} take writes, and nobody but you knows which is right: none is chosen",
-                    rivals.join(" and ")
-                )
-            }
-            (true, None) => "no backend takes writes".to_owned(),
-            (true, Some(_)) => String::new(),
+    /// Why there is no primary, where there is none.
+    fn no_primary(&self) -> Option<String> {
+        if self.topology.primary().is_some() {
+            return None;
         }
+        let rivals: Vec<String> = self.topology.rivals().iter().map(ToString::to_string).collect();
+        Some(match rivals.is_empty() {
+            true => "no backend takes writes".to_owned(),
+            false => format!(
+                "{} take writes, and nobody but you knows which is right: none is chosen",
+                rivals.join(" and ")
+            ),
+        })
+    }
+
+    /// What the primary says first, or any other where there is none.
+    fn greeting(&self) -> Option<&InitialHandshake> {
+        let of_primary = self.topology.primary().and_then(|primary| self.greetings.get(&primary));
+        of_primary.or_else(|| self.greetings.values().next())
+    }
+
+    /// What statements are read as: of the servers of the primary's kind, the oldest one's.
+    fn dialect(&self) -> Option<Dialect> {
+        let flavor = Flavor::of(self.greeting()?);
+        let all = self.greetings.values().map(Dialect::of).filter(|dialect| dialect.flavor == flavor);
+        all.min_by_key(|dialect| dialect.version)
     }
 
     fn plan(&self, terms: &MysqlTerms, steering: &Steering) -> MysqlPlan {
@@ -111,24 +119,20 @@ impl Database {
             Role::Unfit(Unfit::Silent(_)) => Part::Silent,
             Role::Unfit(_) => Part::None,
         };
-        let of_primary = self.topology.primary().and_then(|primary| self.greetings.get(&primary));
-        let greeting = of_primary.or_else(|| self.greetings.values().next());
-        let dialects = self.greetings.values().map(Dialect::of);
-        let flavor = greeting.map_or(Flavor::MySql, Flavor::of);
-        let lowest = dialects.filter(|dialect| dialect.flavor == flavor).map(|dialect| dialect.version).min();
         MysqlPlan {
             users: self.users.clone(),
             consistency: terms.consistency,
             max_wait: terms.max_wait,
             parts: steering.backends.keys().map(part).collect(),
-            greeting: greeting.map(|greeting| InitialHandshake {
+            greeting: self.greeting().map(|greeting| InitialHandshake {
                 // These are of one connection.
                 connection_id: 0,
                 scramble: Vec::new(),
                 ..greeting.clone()
             }),
-            dialect: Dialect { flavor, version: lowest.unwrap_or_default() },
-            no_primary: self.no_primary(),
+            // Nobody is served before one has been heard.
+            dialect: self.dialect().unwrap_or(Dialect { flavor: Flavor::MySql, version: 0 }),
+            no_primary: self.no_primary().unwrap_or_default(),
         }
     }
 
@@ -225,7 +229,11 @@ impl Agent {
             return;
         };
         let Some(database) = self.databases.services.get_mut(&looked.service) else { return };
-        if database.watchers.get(&looked.backend).is_none_or(|watcher| watcher.address != looked.address) {
+        if database
+            .watchers
+            .get(&looked.backend)
+            .is_none_or(|watcher| watcher.asked.address != looked.address)
+        {
             return;
         }
         let mut is_new = false;
@@ -263,34 +271,29 @@ impl Database {
         watched: &Terms,
         looked: &mpsc::Sender<Looked>,
     ) {
-        let wanted: BTreeMap<&BackendName, SocketAddr> = service
-            .backends
-            .iter()
-            .filter_map(|backend| Some((&backend.name, *backend.addresses.first()?)))
+        let asked = |address| Asked {
+            address,
+            user: terms.monitor.user.clone(),
+            password: self.monitor.clone(),
+            terms: watched.clone(),
+        };
+        let backends = service.backends.iter();
+        let wanted: BTreeMap<&BackendName, Asked> = backends
+            .filter_map(|backend| Some((&backend.name, asked(*backend.addresses.first()?))))
             .collect();
         let is_wanted = |name: &BackendName| wanted.contains_key(name);
         self.topology.retain(is_wanted);
         self.greetings.retain(|name, _| is_wanted(name));
         self.told.retain(|name, _| is_wanted(name));
-        let monitor = &terms.monitor;
-        self.watchers.retain(|name, watcher| {
-            wanted.get(name) == Some(&watcher.address)
-                && watcher.user == monitor.user
-                && watcher.password == self.monitor
-                && watcher.terms == *watched
-                && watcher.interval == monitor.interval
-        });
-        for (name, address) in wanted {
-            if self.watchers.contains_key(name) {
-                continue;
-            }
-            let (user, password, interval) = (monitor.user.clone(), self.monitor.clone(), monitor.interval);
-            let asked =
-                Asked { address, user: user.clone(), password: password.clone(), terms: watched.clone() };
-            let names = (service.name.clone(), name.clone());
-            let task = tokio::spawn(watch(asked, names, interval, looked.clone()));
-            let watcher = Watcher { address, user, password, terms: watched.clone(), interval, task };
-            self.watchers.insert(name.clone(), watcher);
+        let interval = terms.monitor.interval;
+        self.watchers
+            .retain(|name, watcher| wanted.get(name) == Some(&watcher.asked) && watcher.interval == interval);
+        for (name, asked) in wanted {
+            self.watchers.entry(name.clone()).or_insert_with(|| {
+                let names = (service.name.clone(), name.clone());
+                let task = tokio::spawn(watch(asked.clone(), names, interval, looked.clone()));
+                Watcher { asked, interval, task }
+            });
         }
     }
 }

@@ -265,9 +265,6 @@ impl Agent {
                 let begun = tokio::task::block_in_place(|| self.begin_upgrade(&request));
                 let _ = reply.send(begun);
             }
-            Command::LookAtMysql(reply) => {
-                let _ = reply.send(Ok(self.mysql_view()));
-            }
             Command::RouteMysql(question, reply) => {
                 let _ = reply.send(self.mysql_route(&question));
             }

@@ -3,9 +3,9 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, HandOverRequest, HandedOver, MysqlKilled, MysqlQuestion, MysqlRoute, MysqlView, ProbeView,
-    ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
-    UpgradeRequest, UpgradeStarted,
+    Guide, HandOverRequest, HandedOver, MysqlKilled, MysqlQuestion, MysqlRoute, ProbeView, ReloadedService,
+    RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket, UpgradeRequest,
+    UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -46,8 +46,6 @@ pub enum Command {
     ReloadCertificates(Reply<Vec<ReloadedService>>),
     /// Let other nodes have VIPs.
     HandOver(HandOverRequest, Reply<HandedOver>),
-    /// Show services of databases.
-    LookAtMysql(Reply<Vec<MysqlView>>),
     /// Say where a statement would run.
     RouteMysql(MysqlQuestion, Reply<MysqlRoute>),
     /// End a session of a database.

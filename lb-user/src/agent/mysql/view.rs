@@ -6,7 +6,7 @@ use crate::api::{
 };
 use crate::config::Service;
 use crate::core::mysql::protocol::capabilities::Flavor;
-use crate::core::mysql::session::{Session, Target};
+use crate::core::mysql::session::Session;
 use crate::core::mysql::sql::{Context, Dialect, SqlMode};
 use crate::core::mysql::topology::Role;
 use crate::model::ServiceName;
@@ -43,7 +43,8 @@ impl Agent {
                 source: observation.and_then(|one| Some(one.replication.as_ref()?.source.clone())),
             }
         };
-        let nodes = database.watchers.iter().map(|(name, watcher)| node(name, watcher.address)).collect();
+        let nodes =
+            database.watchers.iter().map(|(name, watcher)| node(name, watcher.asked.address)).collect();
         let sessions = self.proxy.sessions(&service.name);
         let routes = sessions.as_ref().map(|sessions| sessions.routes()).unwrap_or_default();
         let route = |((target, why), count): ((&str, &str), u64)| RouteCount {
@@ -63,7 +64,7 @@ impl Agent {
             service: service.name.clone(),
             consistency: terms.consistency,
             primary: database.topology.primary(),
-            no_primary: Some(database.no_primary()).filter(|why| !why.is_empty()),
+            no_primary: database.no_primary(),
             nodes,
             routes: routes.into_iter().map(route).collect(),
             sessions: sessions.map(|all| all.view()).unwrap_or_default().into_iter().map(session).collect(),
@@ -74,17 +75,13 @@ impl Agent {
     pub(in crate::agent) fn mysql_route(&self, question: &MysqlQuestion) -> Result<MysqlRoute, ApiError> {
         let service = self.database(&question.service)?;
         let database = self.databases.services.get(&service.name);
-        let dialects = database.into_iter().flat_map(|one| one.greetings.values()).map(Dialect::of);
-        let dialect = dialects.min_by_key(|dialect| dialect.version);
-        let dialect = dialect.unwrap_or(Dialect { flavor: Flavor::MariaDb, version: 100_600 });
+        let dialect = database
+            .and_then(super::Database::dialect)
+            .unwrap_or(Dialect { flavor: Flavor::MariaDb, version: 100_600 });
         let session = Session::new(Context { dialect, mode: SqlMode::default(), utf8: true }, None);
         let plan = session.plan(question.sql.as_bytes());
-        let target = match plan.target {
-            Target::Primary => "primary",
-            Target::Replica => "replica",
-        };
         Ok(MysqlRoute {
-            target: target.to_owned(),
+            target: plan.target.name().to_owned(),
             why: plan.why.name().to_owned(),
             words: plan.why.to_string(),
         })

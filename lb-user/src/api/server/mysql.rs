@@ -15,7 +15,7 @@ pub(super) fn routes() -> Router<Context> {
 }
 
 async fn view(State(context): State<Context>) -> Answer<Vec<MysqlView>> {
-    context.ask(Command::LookAtMysql).await.map(Json)
+    Ok(Json(context.look().await?.mysql))
 }
 
 async fn route(State(context): State<Context>, Json(question): Json<MysqlQuestion>) -> Answer<MysqlRoute> {

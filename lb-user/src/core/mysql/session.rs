@@ -30,6 +30,16 @@ pub enum Target {
     Replica,
 }
 
+impl Target {
+    /// A word for metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Replica => "replica",
+        }
+    }
+}
+
 /// Where a command runs, why, and what becomes of the session when it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {

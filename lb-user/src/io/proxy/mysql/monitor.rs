@@ -18,7 +18,7 @@ use tokio::time::timeout;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Who asks whom.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Asked {
     /// The backend.
     pub address: SocketAddr,

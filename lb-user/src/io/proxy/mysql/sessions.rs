@@ -90,12 +90,8 @@ impl Sessions {
     }
 
     pub(super) fn count(&self, target: Target, why: &Why) {
-        let target = match target {
-            Target::Primary => "primary",
-            Target::Replica => "replica",
-        };
         let mut routes = lock(&self.routes);
-        let count = routes.entry((target, why.name())).or_default();
+        let count = routes.entry((target.name(), why.name())).or_default();
         *count = count.saturating_add(1);
     }
 
