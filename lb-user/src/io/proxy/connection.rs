@@ -86,17 +86,13 @@ struct Opened {
 }
 
 /// Finds out who the client is, and connects to a backend.
-async fn open(client: &TcpStream, mut ends: Ends, mut context: Context) -> Result<Opened, Ended> {
+async fn open(client: &TcpStream, ends: Ends, mut context: Context) -> Result<Opened, Ended> {
     let served = context.service.borrow_and_update().clone();
     let terms = &served.terms;
     let patience = Instant::now() + terms.handshake;
     let mut rest = Vec::new();
-    if terms.accept_proxy_from.iter().any(|prefix| prefix.contains(&ends.client.ip())) {
-        let header = preface::header(client, &mut rest, patience).await.map_err(|_| Ended::BadHandshake)?;
-        if let Some((source, destination)) = header.addresses {
-            ends = Ends { client: source, vip: destination };
-        }
-    }
+    let who = preface::who_connects(client, &mut rest, ends, terms, patience).await;
+    let ends = who.map_err(|_| Ended::BadHandshake)?;
     if let Some(port) = terms.redirect {
         let answers = terms.challenges.as_ref().map(|set| &set.0.answers);
         let answered = preface::redirect(client, &mut rest, (ends.vip, port, answers), patience).await;
@@ -194,8 +190,7 @@ async fn connect(
                     }
                     Err(error) => {
                         place.backend.count_failed();
-                        let is_shown =
-                            served.terms.transparent && ends.client.is_ipv4() == backend.address.is_ipv4();
+                        let is_shown = served.terms.shows(ends.client, backend.address);
                         note_failure(&error, backend.name_hash, is_shown, context);
                     }
                 }

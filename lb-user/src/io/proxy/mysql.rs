@@ -33,39 +33,17 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 /// Serves a client from its greeting to its end.
-pub(super) async fn serve(
-    tcp: TcpStream,
-    mut ends: Ends,
-    mut context: Context,
-    account: Arc<ServiceAccount>,
-) {
-    let mut rest = Vec::new();
-    let ended = match who_connects(&tcp, &mut rest, &mut ends, &context).await {
-        Ok(()) => begin(tcp, rest, ends, &mut context).await,
-        Err(ended) => {
+pub(super) async fn serve(tcp: TcpStream, ends: Ends, mut context: Context, account: Arc<ServiceAccount>) {
+    let served = context.service.borrow().clone();
+    let (mut rest, patience) = (Vec::new(), Instant::now() + served.terms.handshake);
+    let ended = match preface::who_connects(&tcp, &mut rest, ends, &served.terms, patience).await {
+        Ok(ends) => begin(tcp, rest, ends, &mut context).await,
+        Err(_) => {
             reset(&tcp);
-            ended
+            Ended::BadHandshake
         }
     };
     account.count_end(ended);
-}
-
-/// Reads a PROXY header where one has to come first.
-async fn who_connects(
-    tcp: &TcpStream,
-    rest: &mut Vec<u8>,
-    ends: &mut Ends,
-    context: &Context,
-) -> Result<(), Ended> {
-    let served = context.service.borrow().clone();
-    let patience = Instant::now() + served.terms.handshake;
-    if served.terms.accept_proxy_from.iter().any(|prefix| prefix.contains(&ends.client.ip())) {
-        let header = preface::header(tcp, rest, patience).await.map_err(|_| Ended::BadHandshake)?;
-        if let Some((source, destination)) = header.addresses {
-            *ends = Ends { client: source, vip: destination };
-        }
-    }
-    Ok(())
 }
 
 async fn begin(tcp: TcpStream, rest: Vec<u8>, ends: Ends, context: &mut Context) -> Ended {

@@ -2,6 +2,8 @@
 //!
 //! Owns reading it, within a time and a bound. What has been read and does not belong to it is left for whoever comes next.
 
+use super::Terms;
+use super::connection::Ends;
 use crate::core::proxy::{
     self, ClientHello, HEAD_BYTES_MAX, HEADER_BYTES_MAX, HELLO_BYTES_MAX, Header, RequestAnswer, peek,
 };
@@ -45,10 +47,25 @@ where
 }
 
 /// A PROXY header, which is taken away from what was read.
-pub(super) async fn header(client: &TcpStream, bytes: &mut Vec<u8>, patience: Instant) -> io::Result<Header> {
+async fn header(client: &TcpStream, bytes: &mut Vec<u8>, patience: Instant) -> io::Result<Header> {
     let header = read(client, bytes, (HEADER_BYTES_MAX, patience), proxy::parse).await?;
     bytes.drain(..header.bytes.min(bytes.len()));
     Ok(header)
+}
+
+/// Who a client is: as its header says, where one has to come first.
+pub(super) async fn who_connects(
+    client: &TcpStream,
+    bytes: &mut Vec<u8>,
+    ends: Ends,
+    terms: &Terms,
+    patience: Instant,
+) -> io::Result<Ends> {
+    if !terms.accept_proxy_from.iter().any(|prefix| prefix.contains(&ends.client.ip())) {
+        return Ok(ends);
+    }
+    let addresses = header(client, bytes, patience).await?.addresses;
+    Ok(addresses.map_or(ends, |(source, destination)| Ends { client: source, vip: destination }))
 }
 
 /// The hello of a client whose TLS ends elsewhere, which stays for the backend.

@@ -46,7 +46,7 @@ pub(super) async fn reach(address: SocketAddr, wanted: &Wanted<'_>) -> io::Resul
 async fn connect(address: SocketAddr, wanted: &Wanted<'_>) -> io::Result<Reached> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_nodelay(true)?;
-    if wanted.terms.transparent && wanted.client.is_ipv4() == address.is_ipv4() {
+    if wanted.terms.shows(wanted.client, address) {
         show_client(&socket, wanted.client.ip())?;
     }
     let stream = socket.connect(address).await?;

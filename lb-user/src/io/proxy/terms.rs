@@ -9,6 +9,7 @@ use crate::core::mysql::sql::Dialect;
 use crate::model::{AtLimit, Consistency, ProxyVersion, WhenDown};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,13 @@ pub struct Terms {
     pub challenges: Option<ChallengeSet>,
     /// Sessions of databases, whose commands go to one or the other backend.
     pub mysql: Option<Arc<MysqlPlan>>,
+}
+
+impl Terms {
+    /// Whether a backend sees that client's own address: of another family it cannot.
+    pub(super) fn shows(&self, client: SocketAddr, backend: SocketAddr) -> bool {
+        self.transparent && client.is_ipv4() == backend.is_ipv4()
+    }
 }
 
 /// How sessions of databases are served.

@@ -6,11 +6,10 @@ use super::super::Served;
 use super::super::account::{Ended, Place};
 use super::super::connection::{Ends, note_failure};
 use super::super::terms::Part;
-use super::link::{Link, LinkError, Who};
+use super::link::{Link, LinkError, UTF8MB4_GENERAL_CI, Who};
 use super::login::{Client, Identity};
 use super::relay::trackers;
 use super::session::Running;
-use crate::core::mysql::protocol::auth::Password;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
 use crate::core::mysql::protocol::command::{Command, StatementText};
 use crate::core::mysql::protocol::gtid::GtidPosition;
@@ -22,7 +21,7 @@ use futures_util::FutureExt as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::debug;
 
@@ -35,6 +34,15 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 /// Nothing of it is written on such a connection, whatever a function does that seemed to read.
 const PROTECTION: &[u8] = b"SET SESSION TRANSACTION READ ONLY";
 
+impl Served {
+    /// What the backend with that address is good for.
+    fn part(&self, address: SocketAddr) -> Part {
+        let place = self.backends.iter().position(|backend| backend.address == address);
+        let part = |place: usize| self.terms.mysql.as_ref()?.parts.get(place).copied();
+        place.and_then(part).unwrap_or(Part::None)
+    }
+}
+
 impl Running {
     /// Takes the service as it is now.
     pub(super) fn refresh(&mut self) {
@@ -45,11 +53,6 @@ impl Running {
                 self.replica_again = None;
             }
         }
-    }
-
-    fn part(&self, address: SocketAddr) -> Part {
-        let place = self.served.backends.iter().position(|backend| backend.address == address);
-        place.and_then(|place| self.plan.parts.get(place)).copied().unwrap_or(Part::None)
     }
 
     fn primary_place(&self) -> Option<usize> {
@@ -77,7 +80,7 @@ impl Running {
             // A server says nothing unasked but that it leaves.
             let is_alive = link.channel.fill().now_or_never().is_none();
             let address = link.address;
-            if is_alive && (!is_portable || self.part(address) == Part::Primary) {
+            if is_alive && (!is_portable || self.served.part(address) == Part::Primary) {
                 return Ok(Ok(()));
             }
             self.primary = None;
@@ -137,7 +140,8 @@ impl Running {
             Err(error) => {
                 taken.backend.count_failed();
                 if let LinkError::Io(error) = &error {
-                    note_failure(error, backend.name_hash, self.served.terms.transparent, &self.context);
+                    let is_shown = self.served.terms.shows(self.ends.client, backend.address);
+                    note_failure(error, backend.name_hash, is_shown, &self.context);
                 }
                 return Err(error);
             }
@@ -157,16 +161,12 @@ impl Running {
         Ok(link)
     }
 
-    pub(super) fn lose_replica(&mut self) {
-        self.replica = None;
-    }
-
     /// Sees to it that a replica can answer as the primary would.
     pub(super) async fn ready_replica(&mut self) -> Result<(), Why> {
         if let Some(link) = &mut self.replica {
             let is_alive = link.channel.fill().now_or_never().is_none();
             let address = link.address;
-            if !is_alive || self.part(address) != Part::Replica {
+            if !is_alive || self.served.part(address) != Part::Replica {
                 self.replica = None;
             }
         }
@@ -186,11 +186,11 @@ impl Running {
             Err(LinkError::Refused(error)) => {
                 debug!(error = %String::from_utf8_lossy(&error.message), "a setting is refused by a replica");
                 self.session.stay_with_primary();
-                self.lose_replica();
+                self.replica = None;
                 Err(Why::ReplicaRefused)
             }
             Err(_) => {
-                self.lose_replica();
+                self.replica = None;
                 Err(Why::NoReplica)
             }
         }
@@ -342,11 +342,9 @@ impl Gone {
         loop {
             let is_gone = {
                 let served = self.service.borrow_and_update();
-                let place = served.backends.iter().position(|backend| backend.address == self.address);
-                let parts = served.terms.mysql.as_ref().map(|plan| &plan.parts);
-                let part = place.and_then(|place| parts?.get(place)).copied().unwrap_or(Part::None);
-                let has_another = parts.is_some_and(|parts| parts.contains(&Part::Primary));
-                part == Part::Silent && (self.target == Target::Replica || has_another)
+                let has_another =
+                    served.terms.mysql.as_ref().is_some_and(|plan| plan.parts.contains(&Part::Primary));
+                served.part(self.address) == Part::Silent && (self.target == Target::Replica || has_another)
             };
             if is_gone {
                 return;
@@ -358,37 +356,21 @@ impl Gone {
     }
 }
 
-/// Ends what a connection runs, by another one of the same user.
-pub(super) struct Killer {
-    ends: (SocketAddr, SocketAddr),
-    served: Arc<Served>,
-    user: String,
-    password: Password,
-    capabilities: Capabilities,
+/// Who may want a statement to end while it runs, and what it takes to end it.
+pub(super) struct Interruption<'a> {
+    pub(super) cancel: &'a Notify,
+    pub(super) ends: Ends,
+    pub(super) served: &'a Served,
 }
 
-impl Killer {
-    pub(super) fn of(ends: &Ends, served: &Arc<Served>, client: &Client) -> Self {
-        Self {
-            ends: (ends.client, ends.vip),
-            served: served.clone(),
-            user: client.identity.user.clone(),
-            password: client.identity.password.clone(),
-            capabilities: client.capabilities,
-        }
-    }
-
-    pub(super) async fn kill_query(&self, address: SocketAddr, thread: u32) {
-        let who = Who {
-            user: &self.user,
-            password: &self.password,
-            schema: None,
-            capabilities: self.capabilities,
-            collation: 45,
-            attributes: None,
-        };
+impl Interruption<'_> {
+    /// Ends what a connection runs, by another one of the same user.
+    pub(super) async fn kill_query(&self, address: SocketAddr, thread: u32, client: &Client) {
+        let own = who(&client.identity, None, client.capabilities);
+        let who = Who { collation: UTF8MB4_GENERAL_CI, attributes: None, ..own };
         let killed = async {
-            let mut other = Link::open(address, self.ends, &self.served.terms, &who).await?;
+            let ends = (self.ends.client, self.ends.vip);
+            let mut other = Link::open(address, ends, &self.served.terms, &who).await?;
             other.tell(format!("KILL QUERY {thread}").as_bytes()).await?;
             other.quit().await;
             Ok::<(), LinkError>(())

@@ -27,6 +27,9 @@ use std::net::SocketAddr;
 /// The longest packet that servers are told to send.
 const PACKET_BYTES_MAX: u32 = 1 << 30;
 
+/// The collation of connections that nobody but the proxy uses.
+pub(super) const UTF8MB4_GENERAL_CI: u8 = 45;
+
 /// Why a backend is of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {

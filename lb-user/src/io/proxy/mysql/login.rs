@@ -192,7 +192,8 @@ impl Client {
         }
     }
 
-    async fn answer(&mut self, payload: &[u8]) -> io::Result<()> {
+    /// The next packet of the dialogue.
+    pub(super) async fn answer(&mut self, payload: &[u8]) -> io::Result<()> {
         let packet = frame(self.next_sequence, payload);
         self.next_sequence = self.next_sequence.wrapping_add(1);
         self.channel.send(&packet).await
@@ -202,11 +203,6 @@ impl Client {
     pub(super) async fn refuse(&mut self, error: &ErrPacket) -> io::Result<()> {
         let payload = error.encode(self.capabilities);
         self.answer(&payload).await
-    }
-
-    /// It is in.
-    pub(super) async fn welcome(&mut self, ok: &[u8]) -> io::Result<()> {
-        self.answer(ok).await
     }
 
     /// Another login on the same connection (`COM_CHANGE_USER`).

@@ -35,7 +35,7 @@ impl Running {
             }
         }
         let payload = ok.encode(self.client.capabilities);
-        self.client.welcome(&payload).await.map_err(|_| Ended::ClientReset)
+        self.client.answer(&payload).await.map_err(|_| Ended::ClientReset)
     }
 
     /// Ends a session of ours, or what it runs. Users may end their own.

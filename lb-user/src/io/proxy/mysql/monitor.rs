@@ -3,7 +3,7 @@
 //! Owns the questions. When they are asked, and what follows from the answers, others decide.
 
 use super::super::terms::Terms;
-use super::link::{Link, LinkError, Who};
+use super::link::{Link, LinkError, UTF8MB4_GENERAL_CI, Who};
 use crate::core::mysql::protocol::auth::Password;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
 use crate::core::mysql::protocol::gtid::GtidPosition;
@@ -68,7 +68,7 @@ async fn open(asked: &Asked) -> Result<Link, LinkError> {
         password: &asked.password,
         schema: None,
         capabilities: Capabilities::PROTOCOL_41 | Capabilities::MYSQL,
-        collation: 45,
+        collation: UTF8MB4_GENERAL_CI,
         attributes: None,
     };
     let mut link = Link::open(asked.address, (asked.address, asked.address), &asked.terms, &who).await?;

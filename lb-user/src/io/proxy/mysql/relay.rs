@@ -2,7 +2,7 @@
 //!
 //! Owns the way of the bytes, and what of a response the session has to know. Rows are passed on unread.
 
-use super::backends::{Gone, Killer};
+use super::backends::{Gone, Interruption};
 use super::channel::Channel;
 use super::link::Link;
 use super::login::Client;
@@ -13,7 +13,6 @@ use crate::core::mysql::protocol::response::{
 };
 use crate::core::mysql::session::Outcome;
 use std::io;
-use tokio::sync::Notify;
 use tracing::debug;
 
 /// So much is gathered before it is sent.
@@ -75,7 +74,7 @@ pub(super) async fn relay(
     link: &mut Link,
     client: &mut Client,
     manner: Manner,
-    (cancel, killer): (&Notify, &Killer),
+    interruption: Interruption<'_>,
     mut gone: Gone,
 ) -> io::Result<Relayed> {
     let mut tracker = ResponseTracker::new(manner.command, link.capabilities);
@@ -89,9 +88,9 @@ pub(super) async fn relay(
                     biased;
                     filled = link.channel.fill() => break filled,
                     () = gone.wait() => break Err(io::ErrorKind::HostUnreachable.into()),
-                    () = cancel.notified() => {}
+                    () = interruption.cancel.notified() => {}
                 }
-                killer.kill_query(link.address, link.thread).await;
+                interruption.kill_query(link.address, link.thread, passing.client).await;
             };
             if let Err(error) = filled {
                 return passing.lose(&tracker, error).await;

@@ -6,9 +6,9 @@ use super::super::Served;
 use super::super::account::{BackendAccount, Ended};
 use super::super::connection::{Context, Ends};
 use super::super::terms::MysqlPlan;
-use super::backends::{Gone, Killer};
+use super::backends::{Gone, Interruption};
 use super::channel::Message;
-use super::link::Link;
+use super::link::{Link, LinkError};
 use super::login::Client;
 use super::logins::fresh;
 use super::prepared::Statements;
@@ -127,11 +127,7 @@ impl Running {
             Command::ProcessKill => {
                 let number =
                     payload.get(1..5).and_then(|id| id.try_into().ok()).map_or(0, u32::from_le_bytes);
-                let plan = Plan::process_kill(number);
-                match plan.kill {
-                    Some((what, number)) if Sessions::is_ours(number) => self.kill(what, number).await,
-                    _ => self.perform(Request::Plain(payload), command, plan).await,
-                }
+                self.perform_or_kill(payload, command, Plan::process_kill(number)).await
             }
             Command::ChangeUser => self.change_user(&message).await,
             Command::ResetConnection => self.reset(payload).await,
@@ -194,9 +190,14 @@ impl Running {
             return self.refuse(&ServerError::MalformedPacket.packet()).await;
         };
         let plan = self.session.plan(query.sql);
+        self.perform_or_kill(payload, Command::Query, plan).await
+    }
+
+    /// Runs a command, unless it ends a session of ours: no server has its number.
+    async fn perform_or_kill(&mut self, payload: &[u8], command: Command, plan: Plan) -> Result<(), Ended> {
         match plan.kill {
             Some((what, number)) if Sessions::is_ours(number) => self.kill(what, number).await,
-            _ => self.perform(Request::Plain(payload), Command::Query, plan).await,
+            _ => self.perform(Request::Plain(payload), command, plan).await,
         }
     }
 
@@ -253,11 +254,11 @@ impl Running {
             }
             Relayed::Refused(_) => Ok(Some(Why::ReplicaRefused)),
             Relayed::Lost => {
-                self.lose_replica();
+                self.replica = None;
                 Ok(Some(Why::NoReplica))
             }
             Relayed::Broken { is_told } => {
-                self.lose_replica();
+                self.replica = None;
                 if is_told { Ok(None) } else { Err(Ended::BackendReset) }
             }
         }
@@ -322,10 +323,10 @@ impl Running {
             Request::Plain(payload) => frame(0, payload),
             Request::OfStatement(id, payload) => match self.statements.request(link, id, payload).await {
                 Ok(payload) => frame(0, &payload),
-                Err(super::link::LinkError::Refused(error)) if manner.hold_error => {
+                Err(LinkError::Refused(error)) if manner.hold_error => {
                     return Ok(Relayed::Refused(error));
                 }
-                Err(super::link::LinkError::Refused(error)) => {
+                Err(LinkError::Refused(error)) => {
                     self.refuse(&error).await?;
                     return Ok(Relayed::Done(Default::default(), None));
                 }
@@ -341,10 +342,10 @@ impl Running {
         if let Some(place) = &link.place {
             place.backend.count_bytes(packet.len() as u64, 0);
         }
-        let entry = self.registered.entry().clone();
-        let killer = Killer::of(&self.ends, &self.served, &self.client);
+        let cancel = &self.registered.entry().cancel;
+        let interruption = Interruption { cancel, ends: self.ends, served: &self.served };
         let gone = Gone { service: self.context.service.clone(), address: link.address, target };
-        let relayed = relay(link, &mut self.client, manner, (&entry.cancel, &killer), gone);
+        let relayed = relay(link, &mut self.client, manner, interruption, gone);
         relayed.await.map_err(|_| Ended::ClientReset)
     }
 }
