@@ -4,6 +4,7 @@
 //! Owns their spelling (`Display`, `FromStr`, serde all use the same words). Never owns state,
 //! and knows nothing of files, sockets or the dataplane.
 
+mod byte_count;
 mod name;
 mod prefix;
 mod virtual_router;
@@ -14,6 +15,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::byte_count::ByteCount;
 pub use self::name::{
     BackendName, GroupName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, TrackerName, VipName,
 };

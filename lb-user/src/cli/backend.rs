@@ -2,11 +2,11 @@
 
 use super::args::{BackendCommand, BackendPath, ChangeArgs, WaitArgs};
 use super::config::report_text;
-use super::output::{Output, bytes, table};
+use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::{Client, ClientError};
 use crate::api::{ApiError, ApplyReport, BackendPatch, BackendSpec, BackendView, ErrorKind, ServiceView};
-use crate::model::{AdminState, ServiceName};
+use crate::model::{AdminState, ByteCount, ServiceName};
 use hyper::Method;
 use std::time::{Duration, Instant};
 
@@ -143,8 +143,8 @@ pub(super) fn list(backends: &[BackendView]) -> String {
             backend.health.to_string(),
             backend.active_flows.to_string(),
             backend.flows_new.to_string(),
-            bytes(backend.forward_bytes),
-            bytes(backend.reverse_bytes),
+            ByteCount(backend.forward_bytes).to_string(),
+            ByteCount(backend.reverse_bytes).to_string(),
         ]
     });
     let headers = [
@@ -192,9 +192,9 @@ fn show(backend: &BackendView) -> String {
         backend.flows_refused,
         backend.flows_over_limit,
         backend.forward_packets,
-        bytes(backend.forward_bytes),
+        ByteCount(backend.forward_bytes),
         backend.reverse_packets,
-        bytes(backend.reverse_bytes),
+        ByteCount(backend.reverse_bytes),
         table(&["address", "health", ">slots", "last check"], addresses.collect())
     )
 }

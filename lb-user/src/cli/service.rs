@@ -2,11 +2,11 @@
 
 use super::args::ServiceCommand;
 use super::config::report_text;
-use super::output::{Output, bytes, table};
+use super::output::{Output, table};
 use super::{CliError, Exit, backend};
 use crate::api::client::Client;
 use crate::api::{ApplyReport, BackendSpec, Guide, ProbeView, ServicePatch, ServiceSpec, ServiceView};
-use crate::model::{AdminState, Protocol, Weight};
+use crate::model::{AdminState, ByteCount, Protocol, Weight};
 use hyper::Method;
 
 pub(super) async fn run(client: &Client, output: Output, command: ServiceCommand) -> Result<Exit, CliError> {
@@ -141,8 +141,8 @@ fn list(services: &[ServiceView]) -> String {
             format!("{}/{}", taking.count(), service.backends.len()),
             service.active_flows.to_string(),
             sum(|one| one.flows_new).to_string(),
-            bytes(sum(|one| one.forward_bytes)),
-            bytes(sum(|one| one.reverse_bytes)),
+            ByteCount(sum(|one| one.forward_bytes)).to_string(),
+            ByteCount(sum(|one| one.reverse_bytes)).to_string(),
         ]
     });
     let headers = [

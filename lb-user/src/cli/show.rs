@@ -1,10 +1,11 @@
 //! Commands that only look.
 
 use super::args::FlowCommand;
-use super::output::{Output, bytes, table};
+use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
 use crate::api::{CheckView, CountersView, Event, FlowList, Status};
+use crate::model::ByteCount;
 use humantime::{format_duration, format_rfc3339_millis};
 use hyper::Method;
 use std::fmt::Write;
@@ -43,7 +44,7 @@ fn status_text(status: &Status) -> String {
             number(found.entries),
             number(Some(found.capacity).filter(|capacity| *capacity > 0)),
             percent.map_or("-".into(), |percent| format!("{percent} %")),
-            bytes(found.bytes),
+            ByteCount(found.bytes).to_string(),
         ]
     });
     let _ = writeln!(
@@ -126,7 +127,7 @@ pub(super) async fn flows(client: &Client, output: Output, command: FlowCommand)
                 flow.state.clone(),
                 format!("{:.1} s", flow.idle_ms as f64 / 1000.0),
                 flow.forward_packets.to_string(),
-                bytes(flow.forward_bytes),
+                ByteCount(flow.forward_bytes).to_string(),
             ]
         });
         let headers = [

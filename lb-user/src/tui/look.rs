@@ -210,18 +210,6 @@ pub(super) fn short(number: f64) -> String {
     }
 }
 
-/// Bytes with a unit people can read.
-pub(super) fn bytes(count: u64) -> String {
-    let (mut value, mut unit) = (count as f64, "B");
-    for next in ["KiB", "MiB", "GiB", "TiB"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, next);
-    }
-    if unit == "B" { format!("{count} B") } else { format!("{value:.1} {unit}") }
-}
-
 /// How long, of milliseconds.
 pub(super) fn idle(milliseconds: u64) -> String {
     if milliseconds < 60_000 {

@@ -9,7 +9,7 @@ use super::keys::Screen;
 use super::look::{self, Look, Tone};
 use super::table::{Cell, Column, NODE, Row, Subject, Table};
 use crate::api::{BackendView, Event, FlowView, RuleView, ServiceView, VirtualRouterView};
-use crate::model::BackendHealth;
+use crate::model::{BackendHealth, ByteCount};
 
 pub(super) use details::details;
 
@@ -204,7 +204,7 @@ fn flow_row(flow: &FlowView) -> Content {
         Cell::toned(look::flow(&flow.state)),
         Cell::number(flow.idle_ms as f64, look::idle(flow.idle_ms)),
         Cell::count(flow.forward_packets),
-        Cell::number(flow.forward_bytes as f64, look::bytes(flow.forward_bytes)),
+        Cell::number(flow.forward_bytes as f64, ByteCount(flow.forward_bytes).to_string()),
     ];
     (Subject::Flow { protocol: flow.protocol, client: flow.client, vip: flow.vip }, cells)
 }

@@ -8,7 +8,7 @@ use super::super::look::{self, Look, Tone};
 use super::panel::{peer_name, peer_state, peer_troubles};
 use super::{Piece, line_of, put, wrap};
 use crate::api::{BackendView, Snapshot, VipView};
-use crate::model::{AdminState, BackendHealth, ServiceName};
+use crate::model::{AdminState, BackendHealth, ByteCount, ServiceName};
 use ratatui::Frame;
 use ratatui::layout::Rect;
 use ratatui::widgets::Block;
@@ -189,6 +189,6 @@ fn table_line(snapshot: &Snapshot, look: Look) -> Option<Vec<Piece>> {
 }
 
 fn process(node: &Node, snapshot: &Snapshot) -> Vec<Piece> {
-    let memory = look::bytes(snapshot.status.process.resident_bytes);
+    let memory = ByteCount(snapshot.status.process.resident_bytes);
     vec![label("agent"), (format!("{:.1} % CPU, {memory}", node.history.cpu_percent), Tone::Plain)]
 }

@@ -6,6 +6,7 @@ use super::super::app::Node;
 use super::super::look::{self, Tone};
 use super::super::table::Subject;
 use crate::api::{BackendView, FlowView, RuleView, ServiceView, VirtualRouterView};
+use crate::model::ByteCount;
 
 /// A line of a text: a word of what it is, what it is, and how that is.
 pub(in crate::tui) type Said = (&'static str, String, Tone);
@@ -95,7 +96,7 @@ fn service(service: &ServiceView) -> Vec<Said> {
 fn backend(backend: &BackendView) -> Vec<Said> {
     let (health, tone) = look::health(backend.health);
     let (state, state_tone) = look::state(backend.state);
-    let traffic = |packets: u64, bytes: u64| format!("{packets} packets, {}", look::bytes(bytes));
+    let traffic = |packets: u64, bytes: u64| format!("{packets} packets, {}", ByteCount(bytes));
     let mut said = vec![
         plain("backend", format!("{} of service {}", backend.name, backend.service)),
         ("state", state.to_owned(), state_tone),
@@ -135,7 +136,7 @@ fn flow(flow: &FlowView) -> Vec<Said> {
         ),
         ("state", state.to_owned(), tone),
         plain("client silent", look::idle(flow.idle_ms)),
-        plain("from it", format!("{} packets, {}", flow.forward_packets, look::bytes(flow.forward_bytes))),
+        plain("from it", format!("{} packets, {}", flow.forward_packets, ByteCount(flow.forward_bytes))),
     ]
 }
 
