@@ -1,15 +1,13 @@
 //! The reference system's application through both VIPs, and a database connection that outlives its agent.
 
 use crate::client::{PATIENCE, client_shell, lbctl_json, vips};
+use crate::mysql::client::Client;
 use anyhow::{Context as _, Result, ensure};
 use lb_user::api::FlowList;
 use lbctl_tests::lab::{Lab, Options, poll};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 
 #[test]
 fn notes_go_in_by_one_vip_and_out_by_the_other_and_a_database_connection_outlives_its_agent() -> Result<()> {
@@ -39,51 +37,13 @@ fn a_note_is_seen_elsewhere(lab: &Lab, writing: &SocketAddr, reading: &SocketAdd
     })
 }
 
-/// A MariaDB client on web1 with one connection through VIP A; it does not connect again when it loses that.
-struct Session {
-    client: Child,
-    queries: ChildStdin,
-    answers: Receiver<String>,
-}
-
-impl Session {
-    fn open(lab: &Lab) -> Result<Self> {
-        let mut command = lab.host("web1").command("mariadb");
-        command.args(["--no-defaults", "--host=10.80.0.100", "--port=3307", "--user=app"]);
-        command.args(["--password=app-password", "--connect-timeout=5", "--skip-ssl", "--skip-reconnect"]);
-        command.args(["--batch", "--unbuffered", "--skip-column-names"]);
-        let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("mariadb")?;
-        let queries = client.stdin.take().context("its input")?;
-        let output = BufReader::new(client.stdout.take().context("its output")?);
-        let (sender, answers) = channel();
-        std::thread::spawn(move || {
-            output.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        Ok(Self { client, queries, answers })
-    }
-
-    /// One query whose answer is one line.
-    fn ask(&mut self, query: &str) -> Result<String> {
-        writeln!(self.queries, "{query};")?;
-        self.queries.flush()?;
-        self.answers.recv_timeout(PATIENCE).with_context(|| format!("no answer to {query}"))
-    }
-
-    fn close(self) -> Result<()> {
-        let Self { mut client, queries, .. } = self;
-        drop(queries);
-        ensure!(client.wait()?.success(), "the client failed");
-        Ok(())
-    }
-}
-
 fn a_connection_outlives_its_agent(lab: &Lab) -> Result<()> {
     let primary: SocketAddr = "10.80.0.100:3307".parse()?;
     poll::until("the primary alone is reached", PATIENCE, || {
         lab.host("web1").inside(|| std::net::TcpStream::connect(primary).map(drop))??;
         Ok(())
     })?;
-    let mut session = Session::open(lab)?;
+    let mut session = Client::open(lab, 3307)?;
     let connection = session.ask("SELECT CONNECTION_ID()")?;
     ensure!(connection.parse::<u64>().is_ok(), "{connection}");
     // Where the database sees the connection come from.
@@ -97,7 +57,8 @@ fn a_connection_outlives_its_agent(lab: &Lab) -> Result<()> {
         ensure!(session.ask("SELECT CONNECTION_ID()")? == connection, "not the same after a restart");
     }
     is_listed(lab, nat)?;
-    session.close()
+    ensure!(session.close()?.success(), "the client failed");
+    Ok(())
 }
 
 fn is_listed(lab: &Lab, nat: SocketAddr) -> Result<()> {

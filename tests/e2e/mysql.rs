@@ -2,6 +2,7 @@
 
 use crate::client::{PATIENCE, lbctl, lbctl_json};
 use anyhow::{Context as _, Result, ensure};
+use client::{Client, mariadb};
 use lb_user::api::{MysqlRoute, MysqlView};
 use lbctl_tests::lab::{Lab, Options, poll};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 
+pub(crate) mod client;
 mod clients;
 mod failures;
 
@@ -56,24 +58,20 @@ fn roles(lab: &Lab) -> Result<Vec<(String, String)>> {
     Ok(view(lab)?.nodes.into_iter().map(|node| (node.backend.to_string(), node.role)).collect())
 }
 
-/// Runs a text as the administrator of a server.
-fn administer(lab: &Lab, db: &str, sql: &str) -> Result<String> {
-    lab.database_query(db, sql)
+/// The lab with what the statements are about, on both servers.
+fn lab_with_schema() -> Result<Lab> {
+    let lab = lab()?;
+    lab.database_query("db1", SCHEMA)?;
+    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
+    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    Ok(lab)
 }
 
 /// Runs statements in one session of `app` through a VIP, each ended by `;;`. What it printed.
 fn run(lab: &Lab, port: u16, more: &[&str], script: &str) -> Result<String> {
-    let mut command = lab.host("web1").command("mariadb");
-    let port = format!("--port={port}");
-    command.args(["--no-defaults", "--host=10.80.0.100", &port, "--user=app", "--password=app-password"]);
-    command.args(["--skip-ssl", "--connect-timeout=5", "--comments", "--force", "--delimiter=;;", "--batch"]);
-    command.args(["--skip-column-names", "--unbuffered"]).args(more).arg("notes");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("mariadb")?;
+    let mut command = mariadb(lab, port);
+    command.args(["--comments", "--force", "--delimiter=;;"]).args(more);
+    let mut child = command.stderr(Stdio::piped()).spawn().context("mariadb")?;
     child.stdin.take().context("its input")?.write_all(script.as_bytes())?;
     let output = child.wait_with_output()?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
@@ -130,18 +128,15 @@ fn logged(lab: &Lab, db: &str) -> Result<BTreeSet<usize>> {
 }
 
 fn general_log(lab: &Lab, db: &str) -> Result<PathBuf> {
-    let file = administer(lab, db, "SELECT CONCAT(@@datadir, @@general_log_file)")?;
+    let file = lab.database_query(db, "SELECT CONCAT(@@datadir, @@general_log_file)")?;
     Ok(PathBuf::from(file.trim()))
 }
 
 #[test]
 fn each_statement_runs_where_it_belongs_by_the_servers_own_logs() -> Result<()> {
-    let lab = lab()?;
-    administer(&lab, "db1", SCHEMA)?;
-    let position = administer(&lab, "db1", "SELECT @@gtid_binlog_pos")?;
-    administer(&lab, "db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    let lab = lab_with_schema()?;
     for db in ["db1", "db2"] {
-        administer(&lab, db, "SET GLOBAL general_log_file = 'cases.log', GLOBAL general_log = 1")?;
+        lab.database_query(db, "SET GLOBAL general_log_file = 'cases.log', GLOBAL general_log = 1")?;
     }
     let sessions = sessions()?;
     ensure!(sessions.iter().map(Vec::len).sum::<usize>() >= 150, "the table has shrunk");
@@ -188,10 +183,7 @@ fn routes(lab: &Lab) -> Result<BTreeMap<(String, String), u64>> {
 
 #[test]
 fn a_session_reads_what_it_wrote_and_answers_are_those_of_one_server() -> Result<()> {
-    let lab = lab()?;
-    administer(&lab, "db1", SCHEMA)?;
-    let position = administer(&lab, "db1", "SELECT @@gtid_binlog_pos")?;
-    administer(&lab, "db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    let lab = lab_with_schema()?;
     poll::until("the primary alone is reached, too", PATIENCE, || {
         let answer = run(&lab, 3307, &[], "SELECT 1;;")?;
         ensure!(answer.trim() == "1", "{answer}");
@@ -217,7 +209,7 @@ fn a_session_reads_what_it_wrote_and_answers_are_those_of_one_server() -> Result
         let reset = "DELETE FROM t WHERE id > 3; UPDATE t SET name = CHAR(96 + id); TRUNCATE TABLE auto; SELECT SETVAL(s, 1000, 1);";
         let mut printed = Vec::new();
         for port in [3307, 3306] {
-            administer(&lab, "db1", &format!("USE notes; {reset} DROP SEQUENCE s; CREATE SEQUENCE s;"))?;
+            lab.database_query("db1", &format!("USE notes; {reset} DROP SEQUENCE s; CREATE SEQUENCE s;"))?;
             printed.push(run(&lab, port, &["--show-warnings"], &script)?);
         }
         ensure!(
@@ -251,15 +243,7 @@ fn it_is_told_where_a_statement_would_run_and_who_is_there() -> Result<()> {
     ensure!(nodes.contains("primary") && nodes.contains("MariaDB"), "{nodes}");
 
     // A session is seen with what holds it, and ended.
-    let mut command = lab.host("web1").command("mariadb");
-    command.args([
-        "--no-defaults",
-        "--host=10.80.0.100",
-        "--user=app",
-        "--password=app-password",
-        "--skip-ssl",
-    ]);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().context("mariadb")?;
+    let mut child = mariadb(&lab, 3306).stderr(Stdio::piped()).spawn().context("mariadb")?;
     let mut input = child.stdin.take().context("its input")?;
     writeln!(input, "BEGIN;")?;
     input.flush()?;
@@ -278,7 +262,7 @@ fn it_is_told_where_a_statement_would_run_and_who_is_there() -> Result<()> {
         Ok(())
     })?;
     // KILL by that number ends what runs, wherever that is.
-    let mut sleeper = failures::Client::open(&lab)?;
+    let mut sleeper = Client::open(&lab, 3306)?;
     ensure!(sleeper.ask("SELECT 'here'")? == "here");
     let number = view(&lab)?.sessions.iter().map(|one| one.number).max().context("no session")?;
     let begun = std::time::Instant::now();
@@ -289,14 +273,15 @@ fn it_is_told_where_a_statement_would_run_and_who_is_there() -> Result<()> {
                     "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT COUNT(*) FROM seq_1%'";
                 let mut running = 0;
                 for db in ["db1", "db2"] {
-                    running += administer(&lab, db, list)?.trim().parse::<u32>()?;
+                    running += lab.database_query(db, list)?.trim().parse::<u32>()?;
                 }
                 ensure!(running > 0, "not yet");
                 Ok(())
             })?;
             run(&lab, 3306, &[], &format!("KILL QUERY {number};;"))
         });
-        let slept = sleeper.error_of("SELECT COUNT(*) FROM seq_1_to_1000000 AS a, seq_1_to_1000000 AS b")?;
+        let slept = sleeper
+            .error_of("SELECT COUNT(*) FROM seq_1_to_1000000 AS a, seq_1_to_1000000 AS b", 2 * PATIENCE)?;
         let said = killing.join().map_err(|_| anyhow::anyhow!("the thread that kills panicked"))??;
         ensure!(said.is_empty(), "{said}");
         Ok::<String, anyhow::Error>(slept)

@@ -48,7 +48,12 @@ pub fn run(name: &str, dir: &Path) -> Result<()> {
 
 /// Measures in a lab of its own, which goes down whatever comes of it.
 fn in_lab(measure: fn(&Lab) -> Result<Vec<Row>>) -> Result<Vec<Row>> {
-    let lab = Lab::up(Options { database: false, progress: Progress::Lines, ..Options::default() })?;
+    in_lab_with(false, measure)
+}
+
+/// The same, with databases where they are wanted.
+fn in_lab_with(database: bool, measure: fn(&Lab) -> Result<Vec<Row>>) -> Result<Vec<Row>> {
+    let lab = Lab::up(Options { database, progress: Progress::Lines, ..Options::default() })?;
     let rows = measure(&lab);
     let down = lab.down();
     let rows = rows?;

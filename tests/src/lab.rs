@@ -228,7 +228,7 @@ impl Lab {
 
     /// Runs statements as the administrator of the server on `db`; what they print, without headings.
     pub fn database_query(&self, db: &str, sql: &str) -> Result<String> {
-        mariadb::administer(db, sql)
+        mariadb::query(db, sql)
     }
 
     /// Starts MariaDB on `db` (`db1` or `db2`) with the data it has, and waits until it answers.

@@ -1,6 +1,6 @@
 //! Clients of other kinds: prepared statements of the binary protocol, TLS, refused logins, and a file of the client's.
 
-use super::{administer, lab, routes, run, view};
+use super::{lab, routes, run, view};
 use crate::client::{PATIENCE, client_shell, lbctl};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, poll};
@@ -32,9 +32,9 @@ fn replica_reads(lab: &Lab) -> Result<u64> {
 #[test]
 fn prepared_statements_run_at_replicas_with_the_types_that_were_sent_once() -> Result<()> {
     let lab = lab()?;
-    administer(&lab, "db1", "CREATE TABLE notes.b (id INT PRIMARY KEY, name VARCHAR(50), data LONGBLOB)")?;
+    lab.database_query("db1", "CREATE TABLE notes.b (id INT PRIMARY KEY, name VARCHAR(50), data LONGBLOB)")?;
     for db in ["db1", "db2"] {
-        administer(&lab, db, "SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")?;
+        lab.database_query(db, "SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")?;
     }
     let before = replica_reads(&lab)?;
     with_connection(&lab, async |connection| {
@@ -120,7 +120,7 @@ fn clients_log_in_with_tls_and_without_and_are_refused_as_servers_do() -> Result
     ensure!(view(&lab)?.sessions.iter().all(|one| one.user == "app"), "a refused login has a session");
 
     // A file of the client's goes to the primary.
-    administer(&lab, "db1", "CREATE TABLE notes.f (id INT); SET GLOBAL local_infile = 1")?;
+    lab.database_query("db1", "CREATE TABLE notes.f (id INT); SET GLOBAL local_infile = 1")?;
     let script = "printf '1\\n2\\n3\\n' >/tmp/lbctl-e2e-infile && mariadb --no-defaults --host=10.80.0.100 --user=app \
                   --password=app-password --skip-ssl --local-infile=1 --skip-column-names notes -e \
                   \"LOAD DATA LOCAL INFILE '/tmp/lbctl-e2e-infile' INTO TABLE f; SELECT SUM(id) FROM f\"; \

@@ -300,7 +300,7 @@ pub fn run() -> Result<Vec<Row>> {
 
 /// The same for sessions of databases. It needs root.
 pub fn run_mysql() -> Result<Vec<Row>> {
-    mysql::run()
+    super::in_lab_with(true, mysql::measure)
 }
 
 /// The same for TLS that ends at the node. It needs root.

@@ -223,8 +223,8 @@ fn check_replication(status: &str) -> Result<()> {
     bail!("the replica is {}: {}", field("Slave_IO_Running"), errors.trim())
 }
 
-/// Runs a script, with `DELIMITER` where it is wanted.
-pub(super) fn administer(db: &str, sql: &str) -> Result<String> {
+/// Runs statements as the administrator, with `DELIMITER` where that is wanted; what they print.
+pub(super) fn query(db: &str, sql: &str) -> Result<String> {
     let mut child = client(db)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -237,10 +237,6 @@ pub(super) fn administer(db: &str, sql: &str) -> Result<String> {
         bail!("{db}: {}: {sql}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn query(db: &str, sql: &str) -> Result<String> {
-    run_client(client(db).args(["-e", sql]))
 }
 
 fn run_client(command: &mut Command) -> Result<String> {

@@ -7,7 +7,7 @@
 use super::{LASTS, Peer, Row, Way, rounds, row, start};
 use crate::bench::load::Load;
 use crate::lab::addresses::ipv4_of;
-use crate::lab::{Lab, Options, Progress, poll};
+use crate::lab::{Lab, poll};
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -128,15 +128,5 @@ pub(super) fn measure(lab: &Lab) -> Result<Vec<Row>> {
     ] {
         rows.extend(case_rows(lab, &ways, agent, Case { script, threads, is_prepared })?);
     }
-    Ok(rows)
-}
-
-/// Measures in a lab with databases, which goes down whatever comes of it.
-pub(super) fn run() -> Result<Vec<Row>> {
-    let lab = Lab::up(Options { progress: Progress::Lines, ..Options::default() })?;
-    let rows = measure(&lab);
-    let down = lab.down();
-    let rows = rows?;
-    down?;
     Ok(rows)
 }
