@@ -88,6 +88,9 @@ impl Database {
         if self.topology.primary().is_some() {
             return None;
         }
+        if self.topology.is_undecided() {
+            return Some("not all backends have been asked yet".to_owned());
+        }
         let rivals: Vec<String> = self.topology.rivals().iter().map(ToString::to_string).collect();
         Some(match rivals.is_empty() {
             true => "no backend takes writes".to_owned(),
@@ -282,7 +285,7 @@ impl Database {
             .filter_map(|backend| Some((&backend.name, asked(*backend.addresses.first()?))))
             .collect();
         let is_wanted = |name: &BackendName| wanted.contains_key(name);
-        self.topology.retain(is_wanted);
+        self.topology.consist_of(wanted.keys().map(|name| (*name).clone()));
         self.greetings.retain(|name, _| is_wanted(name));
         self.told.retain(|name, _| is_wanted(name));
         let interval = terms.monitor.interval;

@@ -1,6 +1,6 @@
 //! Clients of other kinds: prepared statements of the binary protocol, TLS, refused logins, and a file of the client's.
 
-use super::{lab, routes, run, view};
+use super::{lab, routes, run, view, wait_for_the_primary_alone};
 use crate::client::{PATIENCE, client_shell, lbctl};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, poll};
@@ -127,5 +127,101 @@ fn clients_log_in_with_tls_and_without_and_are_refused_as_servers_do() -> Result
                   code=$?; rm -f /tmp/lbctl-e2e-infile; exit $code";
     ensure!(client_shell(&lab, script)?.trim() == "6", "the file did not arrive");
     ensure!(run(&lab, 3306, &[], "SELECT COUNT(*) FROM f;;")?.trim() == "3");
+    lab.down()
+}
+
+#[test]
+fn a_prepared_statement_stays_what_it_was_when_the_session_changes() -> Result<()> {
+    let lab = lab()?;
+    lab.database_query(
+        "db1",
+        "CREATE DATABASE other; GRANT ALL ON other.* TO 'app'@'%'; CREATE TABLE other.w (name VARCHAR(9)); \
+         INSERT INTO other.w VALUES ('other'); CREATE TABLE notes.w (name VARCHAR(9)); INSERT INTO notes.w VALUES ('notes')",
+    )?;
+    with_connection(&lab, async |connection| {
+        let unread = connection.prep("SELECT name FROM w").await?;
+        let quotes = connection.prep("SELECT \"name\" FROM w").await?;
+        connection.query_drop("USE other").await?;
+        connection.query_drop("SET sql_mode = 'ANSI_QUOTES'").await?;
+        let now: Option<String> = connection.query_first("SELECT name FROM w").await?;
+        ensure!(now.as_deref() == Some("other"), "{now:?}");
+        let then: Option<String> = connection.exec_first(&unread, ()).await?;
+        ensure!(then.as_deref() == Some("notes"), "in the schema of now, not in that of then: {then:?}");
+        let string: Option<String> = connection.exec_first(&quotes, ()).await?;
+        ensure!(string.as_deref() == Some("name"), "a string of then is a name now: {string:?}");
+        // What was found at a replica is asked for there, by a prepared statement, too.
+        let found = connection.prep("SELECT FOUND_ROWS()").await?;
+        let rows: Vec<u32> = connection.query("SELECT 1 UNION SELECT 2 UNION SELECT 3").await?;
+        connection.ping().await?;
+        let count: Option<u32> = connection.exec_first(&found, ()).await?;
+        ensure!(count == Some(3) && rows.len() == 3, "{count:?}");
+        let store = connection.prep("SELECT FOUND_ROWS() INTO @n").await?;
+        connection.query_drop("SELECT 1 UNION SELECT 2").await?;
+        let refused = connection.exec_drop(&store, ()).await;
+        ensure!(refused.is_err_and(|error| error.to_string().contains("at a replica")), "it is not refused");
+        Ok(())
+    })?;
+    lab.down()
+}
+
+#[test]
+fn what_was_written_is_read_after_a_reset_and_by_another_user_of_the_same_connection() -> Result<()> {
+    let lab = lab()?;
+    lab.database_query("db1", "CREATE TABLE notes.n (id INT PRIMARY KEY)")?;
+    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
+    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    with_connection(&lab, async |connection| {
+        let _: Option<u32> = connection.query_first("SELECT COUNT(*) FROM n").await?;
+        // From here on the replica does not follow; the agent does not know of it yet.
+        lab.database_query("db2", "STOP SLAVE SQL_THREAD")?;
+        for (id, is_user) in [(1_u32, false), (2, true)] {
+            connection.exec_drop("INSERT INTO n VALUES (?)", (id,)).await?;
+            if is_user {
+                let options = mysql_async::ChangeUserOpts::default()
+                    .with_user(Some("app".to_owned()))
+                    .with_pass(Some("app-password".to_owned()))
+                    .with_db_name(Some("notes".to_owned()));
+                connection.change_user(options).await?;
+            } else {
+                ensure!(connection.reset().await?, "it is not reset");
+            }
+            let found: Option<u32> =
+                connection.exec_first("SELECT COUNT(*) FROM n WHERE id = ?", (id,)).await?;
+            ensure!(found == Some(1), "what it wrote is not there: {id}");
+        }
+        Ok(())
+    })?;
+    lab.database_query("db2", "START SLAVE")?;
+    lab.down()
+}
+
+#[test]
+fn a_session_begins_as_its_primary_says_and_replicas_read_under_the_same_terms() -> Result<()> {
+    let lab = lab()?;
+    // As servers are configured by hand: never quite alike.
+    lab.database_query(
+        "db2",
+        "SET GLOBAL time_zone = '+09:00', GLOBAL sql_mode = 'ANSI_QUOTES', GLOBAL sql_select_limit = 1",
+    )?;
+    let here =
+        "SELECT TIMESTAMPDIFF(HOUR, UTC_TIMESTAMP(), CURRENT_TIMESTAMP()), \"text\" UNION ALL SELECT 2, 'b'";
+    wait_for_the_primary_alone(&lab)?;
+    let expected = run(&lab, 3307, &[], &format!("{here};;"))?;
+    let before = replica_reads(&lab)?;
+    let found = run(&lab, 3306, &[], &format!("{here};;"))?;
+    ensure!(found == expected && !expected.is_empty(), "{found}, at the primary {expected}");
+    ensure!(replica_reads(&lab)? > before, "it did not run at a replica");
+    // A server that begins sessions without autocommit.
+    lab.database_query(
+        "db1",
+        "CREATE TABLE notes.c (id INT); SET GLOBAL init_connect = 'SET autocommit = 0'",
+    )?;
+    let answers = run(
+        &lab,
+        3306,
+        &[],
+        "SELECT 'begun';; INSERT INTO c VALUES (1);; SELECT COUNT(*) FROM c;; ROLLBACK;; SELECT COUNT(*) FROM c;;",
+    )?;
+    ensure!(answers == "begun\n1\n0\n", "{answers}");
     lab.down()
 }

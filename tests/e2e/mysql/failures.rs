@@ -97,3 +97,126 @@ fn sessions_go_on_at_another_primary_and_two_that_take_writes_are_none() -> Resu
     busy.close()?;
     lab.down()
 }
+
+#[test]
+fn a_replica_that_hangs_while_it_is_made_ready_costs_a_moment_and_no_answer() -> Result<()> {
+    let lab = lab()?;
+    lab.database_query("db1", "CREATE TABLE notes.n (id INT PRIMARY KEY); INSERT INTO notes.n VALUES (1)")?;
+    let mut client = Client::open(&lab, 3306)?;
+    // Its next read has settings to say there, and a position to wait for.
+    ensure!(client.ask("SELECT 'begun'")? == "begun");
+    client.tell("SET time_zone = '+01:00'")?;
+    client.tell("INSERT INTO n VALUES (2)")?;
+    lab.kill_database("db2", Signal::SIGSTOP)?;
+    let begun = std::time::Instant::now();
+    let answered = client.ask_within("SELECT COUNT(*) FROM n", 2 * PATIENCE);
+    let mut other = Client::open(&lab, 3306)?;
+    let another = other.ask_within("SELECT COUNT(*) FROM n", 2 * PATIENCE);
+    lab.kill_database("db2", Signal::SIGCONT)?;
+    ensure!(answered? == "2" && another? == "2");
+    ensure!(begun.elapsed() < Duration::from_secs(15), "it took {:?}", begun.elapsed());
+    client.close()?;
+    other.close()?;
+    lab.down()
+}
+
+#[test]
+fn what_a_session_began_at_a_primary_does_not_go_on_where_that_takes_no_writes_any_more() -> Result<()> {
+    let lab = lab()?;
+    // A user whom `read_only` does not hold.
+    lab.database_query(
+        "db1",
+        "CREATE TABLE notes.n (id INT PRIMARY KEY); GRANT SUPER, READ_ONLY ADMIN ON *.* TO 'app'@'%'",
+    )?;
+    let mut bound = Client::open(&lab, 3306)?;
+    ensure!(bound.ask("CREATE TEMPORARY TABLE held (id INT);\nSELECT 'held'")? == "held");
+    let mut free = Client::open(&lab, 3306)?;
+    ensure!(free.ask("SELECT 'free'")? == "free");
+    lab.database_query("db1", "SET GLOBAL read_only = 1")?;
+    lab.database_query("db2", "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")?;
+    wait_for(&lab, [("db1", "unfit"), ("db2", "primary")])?;
+    bound.error_of("INSERT INTO n VALUES (1)", PATIENCE).context("it goes on at a primary that is none")?;
+    ensure!(free.ask("INSERT INTO n VALUES (2);\nSELECT 'written'")? == "written");
+    let at = |db: &str| lab.database_query(db, "SELECT GROUP_CONCAT(id) FROM notes.n");
+    ensure!(at("db1")?.trim() == "NULL" && at("db2")?.trim() == "2", "{} {}", at("db1")?, at("db2")?);
+    bound.close()?;
+    free.close()?;
+    lab.down()
+}
+
+/// What is written by something that looks like a read: its client cannot be told of it.
+#[test]
+fn what_seemed_to_read_and_wrote_is_read_by_its_session_and_never_sent_twice() -> Result<()> {
+    let lab = lab()?;
+    lab.database_query(
+        "db1",
+        "USE notes; CREATE TABLE n (id INT); CREATE TABLE there (id INT);\nDELIMITER ;;\n\
+         CREATE FUNCTION f(n INT) RETURNS INT MODIFIES SQL DATA DETERMINISTIC BEGIN INSERT INTO n VALUES (n); RETURN n; END;;\n\
+         CREATE FUNCTION slow(n INT) RETURNS INT MODIFIES SQL DATA DETERMINISTIC BEGIN INSERT INTO n VALUES (n); RETURN SLEEP(30); END;;\n\
+         DELIMITER ;\nCREATE VIEW writing AS SELECT f(1) AS id; CREATE VIEW writes_slowly AS SELECT slow(9) AS id",
+    )?;
+    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
+    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    let mut client = Client::open(&lab, 3306)?;
+    ensure!(client.ask("SELECT COUNT(*) FROM there")? == "0");
+    lab.database_query("db2", "STOP SLAVE SQL_THREAD")?;
+    ensure!(client.ask("SELECT * FROM writing")? == "1");
+    ensure!(client.ask("SELECT COUNT(*) FROM n WHERE id = 1")? == "1", "what the view wrote is not there");
+    ensure!(client.ask("INSERT INTO n VALUES (2) RETURNING id")? == "2");
+    ensure!(client.ask("SELECT COUNT(*) FROM n WHERE id = 2")? == "1", "what was returned is not there");
+    client.error_of("DROP TABLE there, missing", PATIENCE)?;
+    client.error_of("SELECT COUNT(*) FROM there", PATIENCE).context("it is still there at a replica")?;
+    lab.database_query("db2", "START SLAVE")?;
+    wait_for(&lab, [("db1", "primary"), ("db2", "replica")])?;
+
+    // The primary dies while a view writes; another one must not write it again.
+    client.tell("SELECT * FROM writes_slowly")?;
+    poll::until("it runs", PATIENCE, || {
+        let list = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT * FROM writes_slowly%'";
+        ensure!(lab.database_query("db1", list)?.trim() == "1");
+        Ok(())
+    })?;
+    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
+    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    lab.kill_database("db1", Signal::SIGKILL)?;
+    lab.database_query("db2", "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")?;
+    let error = client.error_of("SELECT 'next'", PATIENCE)?;
+    ensure!(error.contains("ERROR 1053"), "{error}");
+    let written = lab.database_query("db2", "SELECT COUNT(*) FROM notes.n WHERE id = 9")?;
+    ensure!(written.trim() == "0", "it was sent again, and wrote");
+    client.close()?;
+    lab.down()
+}
+
+#[test]
+fn sessions_are_ended_while_they_run_something() -> Result<()> {
+    let lab = lab()?;
+    let are_running = |expected: u32| -> Result<()> {
+        let list = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT COUNT(*) FROM seq_1%'";
+        let mut count = 0;
+        for db in ["db1", "db2"] {
+            count += lab.database_query(db, list)?.trim().parse::<u32>()?;
+        }
+        ensure!(count == expected, "{count} run");
+        Ok(())
+    };
+    let long = "SELECT COUNT(*) FROM seq_1_to_1000000 AS a, seq_1_to_1000000 AS b";
+    let mut client = Client::open(&lab, 3306)?;
+    ensure!(client.ask("SELECT 'here'")? == "here");
+    // By the number that the primary tells, wherever it runs.
+    let thread = client.ask("SELECT CONNECTION_ID()")?;
+    client.tell(long)?;
+    poll::until("it runs", PATIENCE, || are_running(1))?;
+    ensure!(run(&lab, 3306, &[], &format!("KILL QUERY {thread};;"))?.is_empty());
+    let error = client.error_of("SELECT 'on'", PATIENCE)?;
+    ensure!(error.contains("ERROR 1317"), "{error}");
+    // By the operator.
+    client.tell(long)?;
+    poll::until("it runs", PATIENCE, || are_running(1))?;
+    let number = view(&lab)?.sessions.iter().map(|one| one.number).max().context("no session")?;
+    crate::client::lbctl(&lab, &["mysql", "kill", &number.to_string()])?;
+    client.error_of("SELECT 'gone'", PATIENCE)?;
+    poll::until("it is ended at its server, too", PATIENCE, || are_running(0))?;
+    client.close()?;
+    lab.down()
+}

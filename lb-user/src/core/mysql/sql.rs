@@ -5,6 +5,7 @@
 //! what is not known to be a read of replicated data without side effects belongs to the primary.
 //! It never talks to a server, never looks at the schema and never changes the text of a statement.
 
+mod answers;
 mod classify;
 mod cursor;
 mod digest;
@@ -25,12 +26,13 @@ mod value;
 
 pub use super::protocol::capabilities::Flavor;
 use super::protocol::handshake::InitialHandshake;
+pub use answers::{Answers, with_answers};
 pub use digest::{DIGEST_TEXT_LIMIT, Digest, digest};
 pub use kind::{Access, Assignment, Isolation, Kill, Kind, PrepareSource, Rename, Scope, Target, Value};
 pub use mode::SqlMode;
 pub use reason::Reason;
 pub use split::statements;
-pub use statement::Statement;
+pub use statement::{AboutLast, Statement};
 
 /// A family and the version that decides which version comments are executed and which functions exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

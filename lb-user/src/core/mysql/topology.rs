@@ -4,7 +4,7 @@
 //! but an operator knows which of them is right. Never asks anybody.
 
 use super::protocol::gtid::GtidPosition;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,8 @@ pub enum Unfit {
     Silent(String),
     /// Another one takes writes, too.
     OneOfSeveral,
+    /// Others have not been asked yet: one of them may be the primary.
+    NotChosenYet,
     /// It repeats nobody's transactions, or has stopped to.
     NotReplicating(String),
     /// It is too far behind.
@@ -62,6 +64,7 @@ impl fmt::Display for Unfit {
             Self::Unknown => f.write_str("it has not been asked yet"),
             Self::Silent(why) => write!(f, "it does not answer: {why}"),
             Self::OneOfSeveral => f.write_str("it takes writes, and so does another one: none is chosen"),
+            Self::NotChosenYet => f.write_str("others have not been asked yet"),
             Self::NotReplicating(why) if why.is_empty() => f.write_str("it does not replicate"),
             Self::NotReplicating(why) => write!(f, "it does not replicate: {why}"),
             Self::Behind(lag) => write!(f, "it is {} behind", humantime::format_duration(*lag)),
@@ -75,14 +78,17 @@ const SAMPLES_MAX: usize = 256;
 /// All backends of a service, by any name.
 #[derive(Clone, Debug)]
 pub struct Topology<K> {
+    /// All that there are, whether anything is known of them or not.
+    all: BTreeSet<K>,
     known: BTreeMap<K, Result<Observation, String>>,
     /// Where the primary was, and when; the latest last.
     samples: VecDeque<(Instant, GtidPosition)>,
+    primary: Option<K>,
 }
 
 impl<K> Default for Topology<K> {
     fn default() -> Self {
-        Self { known: BTreeMap::new(), samples: VecDeque::new() }
+        Self { all: BTreeSet::new(), known: BTreeMap::new(), samples: VecDeque::new(), primary: None }
     }
 }
 
@@ -90,8 +96,9 @@ impl<K: Ord + Clone> Topology<K> {
     /// A backend was asked.
     pub fn observe(&mut self, backend: K, found: Result<Observation, String>, now: Instant) {
         self.known.insert(backend, found);
-        let Some(primary) = self.primary() else { return };
-        let Some(Ok(observation)) = self.known.get(&primary) else { return };
+        self.choose();
+        let Some(primary) = &self.primary else { return };
+        let Some(Ok(observation)) = self.known.get(primary) else { return };
         if self.samples.back().is_none_or(|(_, position)| *position != observation.position) {
             if self.samples.len() >= SAMPLES_MAX {
                 self.samples.pop_front();
@@ -100,9 +107,21 @@ impl<K: Ord + Clone> Topology<K> {
         }
     }
 
-    /// Only these are backends of it.
-    pub fn retain(&mut self, is_one: impl Fn(&K) -> bool) {
-        self.known.retain(|backend, _| is_one(backend));
+    /// These are the backends of it.
+    pub fn consist_of(&mut self, all: impl IntoIterator<Item = K>) {
+        self.all = all.into_iter().collect();
+        self.known.retain(|backend, _| self.all.contains(backend));
+        self.choose();
+    }
+
+    fn choose(&mut self) {
+        let mut writable = self.writable();
+        let (first, second) = (writable.next().cloned(), writable.next().is_some());
+        drop(writable);
+        let only = first.filter(|_| !second);
+        let are_all_known = self.all.iter().all(|backend| self.known.contains_key(backend));
+        // One that has not been asked yet may take writes, too. Who was chosen before it came stays.
+        self.primary = only.filter(|only| are_all_known || self.primary.as_ref() == Some(only));
     }
 
     /// What a backend said last.
@@ -118,9 +137,12 @@ impl<K: Ord + Clone> Topology<K> {
 
     /// The one that takes writes, if it is one.
     pub fn primary(&self) -> Option<K> {
-        let mut writable = self.writable();
-        let first = writable.next()?;
-        writable.next().is_none().then(|| first.clone())
+        self.primary.clone()
+    }
+
+    /// Whether one takes writes that is not chosen, because others have not been asked yet.
+    pub fn is_undecided(&self) -> bool {
+        self.primary.is_none() && self.writable().count() == 1
     }
 
     /// All that take writes where these are several.
@@ -137,7 +159,11 @@ impl<K: Ord + Clone> Topology<K> {
             Some(Ok(observation)) => observation,
         };
         if !observation.is_read_only {
-            return if self.primary().is_some() { Role::Primary } else { Role::Unfit(Unfit::OneOfSeveral) };
+            return match &self.primary {
+                Some(primary) if primary == backend => Role::Primary,
+                _ if self.rivals().is_empty() => Role::Unfit(Unfit::NotChosenYet),
+                _ => Role::Unfit(Unfit::OneOfSeveral),
+            };
         }
         match &observation.replication {
             Some(replication) if replication.is_running => {}
@@ -145,6 +171,9 @@ impl<K: Ord + Clone> Topology<K> {
                 let why = other.as_ref().map(|replication| replication.error.clone()).unwrap_or_default();
                 return Role::Unfit(Unfit::NotReplicating(why));
             }
+        }
+        if self.samples.is_empty() && self.all.iter().any(|backend| !self.known.contains_key(backend)) {
+            return Role::Unfit(Unfit::NotChosenYet);
         }
         match self.lag(observation, now) {
             lag if lag > max_lag => Role::Unfit(Unfit::Behind(lag)),
@@ -186,6 +215,7 @@ mod tests {
     #[test]
     fn the_one_that_is_writable_is_the_primary_and_two_are_none() {
         let (mut topology, now) = (Topology::default(), Instant::now());
+        topology.consist_of([1, 2]);
         assert_eq!(topology.role(&1, MAX_LAG, now), Role::Unfit(Unfit::Unknown));
         topology.observe(1, observation(false, "0-1-5", true), now);
         topology.observe(2, observation(true, "0-1-5", true), now);
@@ -198,6 +228,32 @@ mod tests {
         topology.observe(1, Err("refused".into()), now);
         assert_eq!(topology.primary(), Some(2));
         assert_eq!(topology.role(&1, MAX_LAG, now), Role::Unfit(Unfit::Silent("refused".into())));
+    }
+
+    #[test]
+    fn nobody_is_chosen_before_all_have_been_asked_and_who_was_chosen_stays_when_one_is_added() {
+        let (mut topology, now) = (Topology::default(), Instant::now());
+        topology.consist_of([1, 2]);
+        topology.observe(1, observation(false, "0-1-5", true), now);
+        assert_eq!(topology.role(&1, MAX_LAG, now), Role::Unfit(Unfit::NotChosenYet));
+        topology.observe(2, Err("refused".into()), now);
+        assert_eq!(topology.primary(), Some(1), "one that does not answer is asked");
+        topology.consist_of([1, 2, 3]);
+        assert_eq!(topology.role(&1, MAX_LAG, now), Role::Primary);
+        topology.observe(3, observation(false, "0-1-5", true), now);
+        assert_eq!((topology.primary(), topology.rivals()), (None, vec![1, 3]));
+        topology.consist_of([2, 3]);
+        assert_eq!(topology.primary(), Some(3));
+    }
+
+    #[test]
+    fn a_replica_answers_nothing_before_it_is_known_how_far_others_are() {
+        let (mut topology, now) = (Topology::default(), Instant::now());
+        topology.consist_of([1, 2]);
+        topology.observe(2, observation(true, "0-1-5", true), now);
+        assert_eq!(topology.role(&2, MAX_LAG, now), Role::Unfit(Unfit::NotChosenYet));
+        topology.observe(1, Err("refused".into()), now);
+        assert_eq!(topology.role(&2, MAX_LAG, now), Role::Replica(Duration::ZERO));
     }
 
     #[test]

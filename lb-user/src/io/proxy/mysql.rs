@@ -4,13 +4,17 @@
 //! primary, the agent says.
 
 mod backends;
+mod borrowed;
 mod channel;
+mod interruption;
 mod link;
 mod login;
 mod logins;
 mod monitor;
+mod perform;
 mod prepared;
 mod relay;
+mod replica;
 mod session;
 mod sessions;
 

@@ -6,6 +6,7 @@ use super::super::sql::{
     Assignment, Isolation, Kind, PrepareSource, Reason, Scope, Statement, Target, Value,
 };
 use super::{Hold, Setting};
+use std::borrow::Cow;
 
 /// One effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,20 @@ pub(super) enum Effect {
 }
 
 impl Effect {
+    /// Whether servers may tell of a variable because of it.
+    pub(super) fn sets(&self) -> bool {
+        matches!(self, Self::Set(_) | Self::Tracked(_) | Self::Schema(_) | Self::Hold(_) | Self::Bind)
+    }
+
+    /// What it sets.
+    pub(super) fn key(&self) -> Option<&str> {
+        match self {
+            Self::Set(setting) => Some(setting.key()),
+            Self::Tracked(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether it is safer to believe in it where that is not known.
     pub(super) fn counts_in_doubt(&self) -> bool {
         matches!(self, Self::UnknownVariable(_) | Self::Hold(_) | Self::Bind | Self::AddTemporaryTable(_))
@@ -100,7 +115,8 @@ pub(super) fn effects(one: &Statement<'_>) -> Vec<Effect> {
         }
         Kind::Use { schema } => all.push(Effect::Schema(schema.clone())),
         Kind::CreateTemporaryTable { name } => all.push(Effect::AddTemporaryTable(name.to_lowercase())),
-        Kind::DropTable { names, .. } => {
+        // With a schema it may be another table of that name.
+        Kind::DropTable { names, .. } if !one.text.contains(&b'.') => {
             all.extend(names.iter().map(|name| Effect::RemoveTemporaryTable(name.to_lowercase())));
         }
         Kind::RenameTables(renames) => all.extend(renames.iter().map(|rename| Effect::RenameTable {
@@ -135,9 +151,10 @@ fn isolated(level: Isolation) -> Setting {
 
 fn assignment(item: &Assignment) -> Option<Effect> {
     let sql = match &item.value {
-        Value::Literal { sql, .. } => Some(&sql[..]),
+        Value::Literal { sql, text } => Some(in_single_quotes(sql, text)),
         Value::Expression => None,
     };
+    let sql = sql.as_deref();
     let set = |key: &str, before: &str, sql: &[u8], after: &str| {
         Effect::Set(Setting::new(key, [before.as_bytes(), sql, after.as_bytes()].concat()))
     };
@@ -153,7 +170,6 @@ fn assignment(item: &Assignment) -> Option<Effect> {
                 collation.as_ref().map_or_else(String::new, |collation| format!(" COLLATE {collation}"));
             Some(set("names", "SET NAMES ", sql, &after))
         }
-        (Target::CharacterSet, Some(sql)) => Some(set("names", "SET CHARACTER SET ", sql, "")),
         (Target::Names { .. } | Target::CharacterSet | Target::Role | Target::Other, _) => {
             Some(Effect::Hold(Hold::State))
         }
@@ -177,4 +193,14 @@ fn variable(name: &str, sql: Option<&[u8]>, value: &Value) -> Option<Effect> {
     let Some(sql) = sql else { return Some(Effect::Tracked(name.to_owned())) };
     let before = format!("SET SESSION {name} = ");
     Some(Effect::Set(Setting::new(name, [before.as_bytes(), sql].concat())))
+}
+
+/// A string that is the same however texts are read, where it can be written so.
+fn in_single_quotes<'a>(sql: &'a [u8], text: &str) -> Cow<'a, [u8]> {
+    let is_string = sql.first().is_some_and(|first| b"'\"".contains(first));
+    let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !b"'\"\\".contains(&byte));
+    match is_string && is_plain {
+        true => Cow::Owned(format!("'{text}'").into_bytes()),
+        false => Cow::Borrowed(sql),
+    }
 }

@@ -3,39 +3,68 @@
 //! Owns the doubts: what may have come about although a statement failed, or because one ran what is not in its text.
 
 use super::effect::Effect;
-use super::{Hold, Outcome, Plan, Session, Setting, Target};
+use super::settings::decides_reading;
+use super::{FoundRows, Hold, Outcome, Plan, Session, Setting, Target};
 use crate::core::mysql::protocol::capabilities::Flavor;
 use crate::core::mysql::protocol::gtid::GtidPosition;
 use crate::core::mysql::protocol::response::{SessionChange, SessionChanges};
 use crate::core::mysql::protocol::status::StatusFlags;
 use crate::core::mysql::sql::SqlMode;
 
-/// Settings that decide what a string in a statement is.
-const HOW_STRINGS_ARE_READ: [&str; 6] = [
-    "names",
-    "sql_mode",
-    "character_set_client",
-    "character_set_connection",
-    "collation_connection",
-    "character_set_database",
-];
-
 impl Session {
+    /// What the primary's connection has set when it begins, by name: other connections begin with the same.
+    pub fn begins_with(&mut self, values: &[(String, Option<Vec<u8>>)]) {
+        for (name, value) in values {
+            let value = value.as_deref().unwrap_or_default();
+            self.take_variable(name.as_bytes(), value);
+            if name == "sql_auto_is_null" && value != b"0" {
+                self.holds.insert(Hold::State);
+            }
+        }
+        if let Some(setting) = Setting::defaults(values) {
+            self.settings.set(setting);
+        }
+    }
+
+    /// The last status that the primary's connection told, with nothing run on it.
+    pub fn has_status(&mut self, status: StatusFlags) {
+        self.follow_status(&Plan::command(), Some(status));
+    }
+
     /// A replica has run something.
-    pub fn replica_ran(&mut self) {
+    pub fn replica_ran(&mut self, plan: &Plan) {
         self.last = Target::Replica;
+        if plan.finds_rows {
+            self.found = FoundRows::At(Target::Replica);
+        }
     }
 
     /// The primary has run something.
     pub fn primary_ran(&mut self, plan: &Plan, outcome: &Outcome) {
-        self.last = Target::Primary;
+        if plan.is_statement {
+            self.last = Target::Primary;
+        }
+        if plan.finds_rows && outcome.is_ok {
+            self.found = FoundRows::At(Target::Primary);
+        }
+        self.uses_variables |= plan.mentions_variables;
+        self.are_variables_doubtful |= plan.may_fire_triggers;
         let mut has_state_changed = false;
         for change in outcome.changes.iter().flat_map(SessionChanges::iter) {
             match change {
                 SessionChange::Schema(name) => self.schema = Some(name.to_vec()),
                 SessionChange::StateChange(changed) => has_state_changed |= changed,
                 SessionChange::Gtids(text) => self.has_written(text),
-                SessionChange::SystemVariable { name, value } => self.take_variable(plan, name, value),
+                SessionChange::SystemVariable { name, value } => {
+                    self.take_variable(name, value);
+                    if !name.eq_ignore_ascii_case(b"last_gtid")
+                        && !plan.sets
+                        && !plan.effects.iter().any(Effect::sets)
+                    {
+                        // A trigger, say.
+                        self.holds.insert(Hold::State);
+                    }
+                }
                 _ => {}
             }
         }
@@ -47,7 +76,6 @@ impl Session {
                 self.holds.insert(Hold::State);
             }
         } else if has_state_changed && plan.effects.is_empty() {
-            // A trigger, say.
             self.lose_all_variables();
         }
         self.follow_status(plan, outcome.status);
@@ -62,7 +90,7 @@ impl Session {
         let in_transaction = status.contains(StatusFlags::IN_TRANSACTION);
         hold(Hold::Transaction, in_transaction);
         hold(Hold::Autocommit, !status.contains(StatusFlags::AUTOCOMMIT));
-        if !plan.only_sets && !in_transaction {
+        if plan.is_statement && !plan.only_sets && !in_transaction {
             // What was set for the next transaction was used up, if there was one.
             hold(Hold::NextTransaction, false);
         }
@@ -79,7 +107,7 @@ impl Session {
         self.holds.insert(Hold::Position);
     }
 
-    fn take_variable(&mut self, plan: &Plan, name: &[u8], value: &[u8]) {
+    fn take_variable(&mut self, name: &[u8], value: &[u8]) {
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         let text = String::from_utf8_lossy(value);
         match name.as_str() {
@@ -87,12 +115,6 @@ impl Session {
             "sql_mode" => self.context.mode = SqlMode::parse(&text),
             "character_set_client" => self.context.utf8 = text.to_ascii_lowercase().starts_with("utf8"),
             _ => {}
-        }
-        if plan.effects.contains(&Effect::Tracked(name.clone())) {
-            match Setting::tracked(&name, value) {
-                Some(setting) => self.settings.set(setting),
-                None => drop(self.holds.insert(Hold::State)),
-            }
         }
     }
 
@@ -105,7 +127,8 @@ impl Session {
                 self.doubt(effect);
             }
         }
-        if !outcome.is_ok && plan.are_several && !plan.effects.is_empty() {
+        let is_in_doubt = !outcome.is_ok && plan.are_several && !plan.effects.is_empty();
+        if is_in_doubt || is_read_both_ways(&plan.effects) {
             self.holds.insert(Hold::State);
         }
     }
@@ -121,9 +144,11 @@ impl Session {
             }
             Effect::Tracked(name) => {
                 self.forget_strings(name);
-                let is_told = |changes: &SessionChanges| changes.system_variable(name).is_some();
-                if !outcome.changes.iter().any(is_told) {
-                    self.holds.insert(Hold::State);
+                // The last one that was told is what it is now, whatever it was in between.
+                let told = outcome.changes.iter().rev().find_map(|changes| changes.system_variable(name));
+                match told.and_then(|value| Setting::tracked(name, value)) {
+                    Some(setting) => self.settings.set(setting),
+                    None => drop(self.holds.insert(Hold::State)),
                 }
             }
             Effect::UnknownVariable(name) => self.lose_variable(name),
@@ -152,7 +177,8 @@ impl Session {
             }
             Effect::RenameTable { from, to } => {
                 if self.temporary_tables.contains_key(from) {
-                    self.temporary_tables.insert(to.clone(), 1);
+                    let count = self.temporary_tables.entry(to.clone()).or_default();
+                    *count = count.saturating_add(1);
                 }
             }
         }
@@ -176,7 +202,7 @@ impl Session {
 
     /// Strings were read under what is set otherwise from now on: said again after it they could be others.
     fn forget_strings(&mut self, key: &str) {
-        if !HOW_STRINGS_ARE_READ.contains(&key) {
+        if !decides_reading(key) {
             return;
         }
         for name in self.settings.variables_with_strings() {
@@ -193,4 +219,11 @@ impl Session {
         self.settings.remove(&format!("@{name}"));
         self.unknown_variables.insert(name.to_owned());
     }
+}
+
+/// It sets how texts are read, and something else that was read before that: said again it would be read after it.
+fn is_read_both_ways(effects: &[Effect]) -> bool {
+    let decides = effects.iter().any(|effect| effect.key().is_some_and(decides_reading));
+    let depends = |effect: &Effect| matches!(effect, Effect::Set(setting) if setting.depends_on_reading());
+    decides && effects.iter().any(depends)
 }

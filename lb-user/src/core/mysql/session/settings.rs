@@ -4,6 +4,30 @@
 
 use std::collections::BTreeMap;
 
+/// Settings that decide what a text and the strings in it are.
+const HOW_TEXTS_ARE_READ: [&str; 6] = [
+    "names",
+    "sql_mode",
+    "character_set_client",
+    "character_set_connection",
+    "collation_connection",
+    "character_set_database",
+];
+
+/// Whether a setting decides what a string in a statement is.
+pub(super) fn decides_reading(key: &str) -> bool {
+    HOW_TEXTS_ARE_READ.contains(&key)
+}
+
+/// Under what a text is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The current schema.
+    pub schema: Option<Vec<u8>>,
+    /// The place of the last setting that decides.
+    pub(super) place: u64,
+}
+
 /// One setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -41,6 +65,23 @@ impl Setting {
         Some(Self { key: name.to_owned(), sql })
     }
 
+    /// What a session begins with, where the server tells it; said in one statement.
+    pub(super) fn defaults(values: &[(String, Option<Vec<u8>>)]) -> Option<Self> {
+        let said = values.iter().filter_map(|(name, value)| Self::tracked(name, value.as_deref()?));
+        let prefix = b"SET SESSION ".len();
+        let items: Vec<Vec<u8>> = said.filter_map(|one| Some(one.sql.get(prefix..)?.to_vec())).collect();
+        let sql = [b"SET SESSION ".as_slice(), &items.join(b", SESSION ".as_slice())].concat();
+        (!items.is_empty()).then(|| Self { key: "defaults".to_owned(), sql })
+    }
+
+    /// Whether it is another one where texts are read otherwise.
+    pub(super) fn depends_on_reading(&self) -> bool {
+        let has_quotes = self.sql.iter().any(|byte| b"'\"".contains(byte));
+        has_quotes && self.key.starts_with('@')
+            || !self.sql.is_ascii()
+            || self.sql.iter().any(|byte| b"\\\"".contains(byte))
+    }
+
     pub(super) fn key(&self) -> &str {
         &self.key
     }
@@ -48,6 +89,13 @@ impl Setting {
     /// The statement that says it.
     pub fn sql(&self) -> &[u8] {
         &self.sql
+    }
+}
+
+impl Reading {
+    /// Whether nothing but the schema is another one.
+    pub fn differs_by_schema(&self, other: &Self) -> bool {
+        self.place == other.place
     }
 }
 
@@ -83,6 +131,11 @@ impl Settings {
         let is_string = |setting: &&Setting| setting.sql.iter().any(|byte| b"'\"".contains(byte));
         let all = self.in_order.values().filter(is_string);
         all.filter_map(|setting| setting.key.strip_prefix('@').map(str::to_owned)).collect()
+    }
+
+    pub(super) fn reading(&self) -> Reading {
+        let decisive = self.places.iter().filter(|(key, _)| decides_reading(key));
+        Reading { schema: None, place: decisive.map(|(_, place)| *place).max().unwrap_or_default() }
     }
 
     pub(super) fn contains(&self, key: &str) -> bool {

@@ -1,6 +1,6 @@
 //! Sequences of statements, and where each of them runs.
 
-use super::super::sql::{Dialect, Flavor};
+use super::super::sql::{AboutLast, Dialect, Flavor};
 use super::*;
 use crate::core::mysql::protocol::response::SessionChange;
 
@@ -18,7 +18,7 @@ fn run(session: &mut Session, sql: &str) -> String {
     let plan = session.plan(sql.as_bytes());
     let place = match plan.target {
         Target::Replica => {
-            session.replica_ran();
+            session.replica_ran(&plan);
             "R"
         }
         Target::Primary => {
@@ -55,7 +55,7 @@ fn reads_go_to_a_replica_and_writes_to_the_primary() {
         ("INSERT INTO t VALUES (1)", "P writes"),
         ("SELECT * FROM t FOR UPDATE", "P locks_rows"),
         ("SELECT f(1)", "P unknown_function"),
-        ("SELECT a FROM t; SELECT b FROM t", "R read"),
+        ("SELECT a FROM t; SELECT b FROM t", "P several_statements"),
         ("SELECT a FROM t; DELETE FROM t", "P writes"),
     ]);
 }
@@ -84,6 +84,7 @@ fn what_asks_about_the_last_statement_goes_where_that_ran() {
         ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "R read"),
         ("SELECT FOUND_ROWS()", "R last_statement"),
         ("SHOW WARNINGS", "R last_statement"),
+        ("SELECT FOUND_ROWS() INTO @n", "P last_statement"),
         ("UPDATE t SET a = 1", "P writes"),
         ("SELECT ROW_COUNT()", "P last_statement"),
         ("SELECT 1", "R read"),
@@ -234,4 +235,150 @@ fn what_a_session_wrote_is_known_from_what_servers_tell() {
     assert_eq!(run(&mut session, "SELECT 1"), "R read");
     session.has_written(b"no gtid");
     assert_eq!(run(&mut session, "SELECT 1"), "P position_unknown");
+}
+
+fn borrows(session: &Session, sql: &str) -> Borrows {
+    session.plan(sql.as_bytes()).borrows
+}
+
+#[test]
+fn rows_that_were_found_are_asked_for_where_they_were_found_whatever_ran_since() {
+    let mut session = mariadb();
+    for (sql, expected) in [
+        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "R read"),
+        ("SET @a = 1", "P setting"),
+        ("SELECT FOUND_ROWS()", "R last_statement"),
+        ("UPDATE t SET a = 1", "P writes"),
+        ("SELECT FOUND_ROWS()", "R last_statement"),
+        ("BEGIN", "P transaction"),
+        ("SELECT FOUND_ROWS()", "R last_statement"),
+        ("SELECT a FROM t", "P transaction"),
+        ("SELECT FOUND_ROWS()", "P transaction"),
+        ("COMMIT", "P transaction"),
+        ("SELECT a FROM t", "R read"),
+        ("INSERT INTO t SELECT a FROM u", "P writes"),
+        ("SELECT FOUND_ROWS()", "P last_statement"),
+    ] {
+        assert_eq!(run(&mut session, sql), expected, "{sql}");
+    }
+    assert_eq!(borrows(&session, "SELECT FOUND_ROWS() INTO @n"), Borrows::Nothing);
+    run(&mut session, "SELECT a FROM t");
+    let found = AboutLast { found_rows: true, ..AboutLast::default() };
+    assert_eq!(borrows(&session, "SET @n = FOUND_ROWS()"), Borrows::Answers(found));
+    assert_eq!(borrows(&session, "SELECT FOUND_ROWS(), MAX(a) FROM t"), Borrows::Answers(found));
+    assert_eq!(borrows(&session, "SELECT 1; SELECT FOUND_ROWS()"), Borrows::Nothing);
+    assert_eq!(borrows(&session, "SET @a = 1; SELECT FOUND_ROWS()"), Borrows::Impossible);
+    session.rows_are_known(7);
+    assert_eq!(borrows(&session, "SELECT FOUND_ROWS()"), Borrows::Answers(found));
+    run(&mut session, "PREPARE p FROM 'SELECT FOUND_ROWS()'");
+    assert_eq!(borrows(&session, "EXECUTE p"), Borrows::Impossible);
+}
+
+#[test]
+fn a_command_leaves_no_trace_and_a_prepared_one_clears_what_was_said_of_the_last() {
+    let mut session = mariadb();
+    run(&mut session, "SELECT 'a' + 1");
+    session.primary_ran(&Plan::command(), &ok(StatusFlags::AUTOCOMMIT));
+    assert_eq!(run(&mut session, "SHOW WARNINGS"), "R last_statement");
+    session.primary_ran(&Plan::prepare(), &ok(StatusFlags::AUTOCOMMIT));
+    assert_eq!(run(&mut session, "SHOW WARNINGS"), "P last_statement");
+    run(&mut session, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE");
+    session.primary_ran(&Plan::command(), &ok(StatusFlags::AUTOCOMMIT));
+    assert_eq!(run(&mut session, "SELECT 1"), "P next_transaction");
+}
+
+fn tells(variables: &[(&str, &str)]) -> Outcome {
+    let mut changes = SessionChanges::default();
+    for (name, value) in variables {
+        changes.push(&SessionChange::SystemVariable { name: name.as_bytes(), value: value.as_bytes() });
+    }
+    Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) }
+}
+
+#[test]
+fn a_setting_that_is_changed_and_put_back_in_one_text_is_as_it_was() {
+    let mut session = mariadb();
+    let plan = session.plan(b"SET @o = @@time_zone; SET time_zone = '+05:00'; SET time_zone = @o");
+    let mut outcome = tells(&[("time_zone", "+05:00")]);
+    outcome.changes.extend(tells(&[("time_zone", "SYSTEM")]).changes);
+    session.primary_ran(&plan, &outcome);
+    let (all, _) = session.settings_after(0);
+    assert_eq!(all.last().map(|one| one.sql()), Some(b"SET SESSION time_zone = 'SYSTEM'".as_slice()));
+}
+
+#[test]
+fn a_string_that_is_set_together_with_how_it_is_read_stays_at_the_primary() {
+    check(&[("SET sql_mode = 'ANSI_QUOTES', @a = 'x'", "P setting"), ("SELECT 1", "P session_state")]);
+    check(&[("SET NAMES utf8mb4, time_zone = 'a\\\\b'", "P setting"), ("SELECT 1", "P session_state")]);
+    check(&[("SET CHARACTER SET utf8mb4", "P setting"), ("SELECT 1", "P session_state")]);
+    // As clients say it when they begin.
+    check(&[
+        ("SET NAMES utf8mb4, time_zone = \"+00:00\", sql_mode = 'STRICT_ALL_TABLES'", "P setting"),
+        ("SELECT 1", "R read"),
+    ]);
+}
+
+#[test]
+fn what_a_trigger_may_have_done_to_variables_is_not_believed() {
+    let mut session = mariadb();
+    run(&mut session, "SET @a = 1");
+    assert!(session.is_portable());
+    run(&mut session, "INSERT INTO t VALUES (1)");
+    assert_eq!(run(&mut session, "SELECT @a"), "P user_variable");
+    assert_eq!(run(&mut session, "SELECT 1"), "R read");
+    assert!(!session.is_portable(), "a new primary would not know what the trigger did");
+    let mut without = mariadb();
+    run(&mut without, "INSERT INTO t VALUES (1)");
+    assert!(without.is_portable());
+    let plan = without.plan(b"INSERT INTO t VALUES (1)");
+    without.primary_ran(&plan, &tells(&[("last_gtid", "0-1-1")]));
+    assert_eq!(run(&mut without, "SELECT 1"), "R read");
+    without.primary_ran(&plan, &tells(&[("time_zone", "+01:00")]));
+    assert_eq!(run(&mut without, "SELECT 1"), "P session_state");
+}
+
+#[test]
+fn a_session_begins_with_what_its_server_has_set() {
+    let mut session = mariadb();
+    let values = [("sql_mode", "ANSI_QUOTES"), ("time_zone", "+01:00"), ("sql_select_limit", "5")];
+    session.begins_with(&values.map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec()))));
+    assert!(session.context().mode.ansi_quotes);
+    let (all, known) = session.settings_after(0);
+    assert_eq!(
+        all.iter().map(|one| String::from_utf8_lossy(one.sql()).into_owned()).collect::<Vec<_>>(),
+        ["SET SESSION sql_mode = 'ANSI_QUOTES', SESSION time_zone = '+01:00', SESSION sql_select_limit = 5"]
+    );
+    assert_eq!(session.settings_after(known).0.len(), 0);
+    session.has_status(StatusFlags::default());
+    assert_eq!(run(&mut session, "SELECT 1"), "P autocommit_off");
+}
+
+#[test]
+fn a_prepared_text_is_the_same_only_under_the_same_settings_and_schema() {
+    let mut session = mariadb();
+    let before = session.reading();
+    run(&mut session, "SET time_zone = '+01:00', @a = 5");
+    assert_eq!(session.reading(), before);
+    run(&mut session, "USE other");
+    assert_ne!(session.reading(), before);
+    let before = session.reading();
+    run(&mut session, "SET sql_mode = ''");
+    assert_ne!(session.reading(), before);
+}
+
+#[test]
+fn a_session_that_begins_anew_still_does_not_know_how_far_it_wrote() {
+    let mut session = mariadb();
+    session.has_written(b"no gtid");
+    session.reset();
+    assert_eq!(run(&mut session, "SELECT 1"), "P position_unknown");
+}
+
+#[test]
+fn a_temporary_table_is_there_while_another_of_its_name_may_have_been_dropped() {
+    check(&[
+        ("CREATE TEMPORARY TABLE a.tmp (a INT)", "P temporary_table"),
+        ("DROP TABLE b.tmp", "P writes"),
+        ("SELECT * FROM a.tmp", "P temporary_table"),
+    ]);
 }

@@ -70,6 +70,10 @@ pub enum Why {
     UserVariable(String),
     /// It may read a temporary table.
     TemporaryTable(String),
+    /// It is one of several in one text.
+    Several,
+    /// It was prepared under another schema or other settings than those of now.
+    PreparedOtherwise,
     /// It has parameters that were sent to the primary, or a cursor.
     Cursor,
     /// No replica can answer now.
@@ -92,6 +96,8 @@ impl Why {
             Self::AsksAboutLast => "last_statement",
             Self::UserVariable(_) => "user_variable",
             Self::TemporaryTable(_) => "temporary_table",
+            Self::Several => "several_statements",
+            Self::PreparedOtherwise => "prepared_otherwise",
             Self::Cursor => "cursor",
             Self::NoReplica => "no_replica",
             Self::ReplicaBehind => "replica_behind",
@@ -115,6 +121,10 @@ impl fmt::Display for Why {
             Self::Setting => "sets something of the session",
             Self::Command => "is a command that is not SQL",
             Self::AsksAboutLast => "asks about the statement before it, which ran there",
+            Self::Several => "is one of several statements in one text",
+            Self::PreparedOtherwise => {
+                "was prepared in another schema, or under another sql_mode or character set"
+            }
             Self::Cursor => "has a cursor or a long parameter at the primary",
             Self::NoReplica => "no replica can answer now",
             Self::ReplicaBehind => "no replica has what the session wrote",

@@ -98,7 +98,27 @@ pub(crate) fn statement<'a>(tokens: &[Token], facts: &Facts<'a>) -> Statement<'a
         Place::AsFound => findings.primary.take(),
         Place::Primary(reason) => Some(reason),
     };
-    findings.asks_about_last |= matches!(primary, Some(Reason::LastStatement));
+    if matches!(primary, Some(Reason::LastStatement)) && !findings.asks_about_last.any() {
+        findings.asks_about_last.warnings = true;
+    }
+    let asks_nothing_else = !findings.asks_for_more
+        && !findings.names_tables
+        && !facts.hint
+        && findings.user_variables.is_empty();
+    // The list of warnings begins anew with every statement that uses a table.
+    let is_diagnosis = first == K::Get;
+    if findings.names_tables || verdict.kind == Kind::Write && !is_diagnosis {
+        findings.asks_about_last.warnings = false;
+    }
+    let finds_rows = match verdict.kind {
+        Kind::Read => !findings.asks_about_last.warnings || first == K::Select,
+        // `INSERT … SELECT`: the rows that it selects.
+        Kind::Write => {
+            matches!(first, K::Insert | K::Replace) && tokens.iter().any(|one| one.keyword == K::Select)
+        }
+        _ => false,
+    };
+    let only_asks_about_last = asks_nothing_else && primary == Some(Reason::LastStatement);
     Statement {
         text: facts.text,
         kind: verdict.kind,
@@ -106,6 +126,8 @@ pub(crate) fn statement<'a>(tokens: &[Token], facts: &Facts<'a>) -> Statement<'a
         user_variables: findings.user_variables,
         assigned_variables: findings.assigned_variables,
         asks_about_last: findings.asks_about_last,
+        only_asks_about_last,
+        finds_rows,
         asks_last_insert_id: findings.asks_last_insert_id,
         uses_user_lock: findings.uses_user_lock,
         commits: verdict.commits,

@@ -9,7 +9,7 @@ mod variable;
 use super::Reason;
 use super::keyword::Keyword as K;
 use super::token::{Gap, Token, TokenKind};
-use super::{Context, value};
+use super::{AboutLast, Context, value};
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -18,7 +18,10 @@ pub(crate) struct Findings {
     pub(crate) primary: Option<Reason>,
     pub(crate) user_variables: Vec<String>,
     pub(crate) assigned_variables: Vec<String>,
-    pub(crate) asks_about_last: bool,
+    pub(crate) asks_about_last: AboutLast,
+    /// Another reason was met than a question about the last statement.
+    pub(crate) asks_for_more: bool,
+    pub(crate) names_tables: bool,
     pub(crate) asks_last_insert_id: bool,
     pub(crate) uses_user_lock: bool,
     /// A keyword that changes rows was met: a read it can be no more.
@@ -27,6 +30,7 @@ pub(crate) struct Findings {
 
 impl Findings {
     fn because(&mut self, reason: Reason) {
+        self.asks_for_more |= reason != Reason::LastStatement;
         if self.primary.is_none() {
             self.primary = Some(reason);
         }
@@ -123,6 +127,7 @@ impl<'a> Look<'_, 'a> {
         }
         let opens = self.mark_at(index + 1, b'(');
         match token.keyword {
+            K::From | K::Table | K::Join => self.findings.names_tables = true,
             K::Into => {
                 self.into = true;
                 self.findings.because(Reason::IntoFileOrVariable);

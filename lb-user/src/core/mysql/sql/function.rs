@@ -18,8 +18,10 @@ pub(crate) enum Meaning {
     Session,
     /// `LAST_INSERT_ID`.
     LastInsertId,
-    /// It tells of the statement before.
-    LastStatement,
+    /// The rows that a statement before it found.
+    FoundRows,
+    /// How many rows the statement before it changed.
+    RowCount,
     /// `GET_LOCK` and its relatives.
     UserLock,
     /// It reads or moves a sequence.

@@ -6,6 +6,25 @@ use super::lexer::Lexer;
 use super::token::TokenKind;
 use super::{Context, Kind, Reason, value};
 
+/// What a statement asks about those before it: it must run where these ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AboutLast {
+    /// `FOUND_ROWS()`: of the last statement that found any.
+    pub found_rows: bool,
+    /// `ROW_COUNT()`: of the last statement.
+    pub row_count: bool,
+    /// `SHOW WARNINGS`, `@@warning_count`, `GET DIAGNOSTICS` and the like: of the last statement.
+    pub warnings: bool,
+}
+
+impl AboutLast {
+    /// Whether it asks for any of it.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self.found_rows || self.row_count || self.warnings
+    }
+}
+
 /// One statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement<'a> {
@@ -21,9 +40,12 @@ pub struct Statement<'a> {
     /// arguments of `CALL`, by `LOAD DATA` or `GET DIAGNOSTICS`. Their values are known only to the server that
     /// ran it. Stored programs, triggers and prepared statements may assign others of which the text says nothing.
     pub assigned_variables: Vec<String>,
-    /// It asks about the statement before it (`SHOW WARNINGS`, `FOUND_ROWS()`, `@@warning_count`,
-    /// `GET DIAGNOSTICS` and the like): it must run where that one ran.
-    pub asks_about_last: bool,
+    /// What it asks about statements before it.
+    pub asks_about_last: AboutLast,
+    /// It asks for nothing but that: no table, no variable, nothing else that ties it to a server.
+    pub only_asks_about_last: bool,
+    /// `FOUND_ROWS()` is about it from here on, if it goes well.
+    pub finds_rows: bool,
     /// It asks for, or sets, `LAST_INSERT_ID()`, `@@identity` or `@@last_insert_id`.
     pub asks_last_insert_id: bool,
     /// It uses `GET_LOCK` or a relative; such a lock belongs to the connection.

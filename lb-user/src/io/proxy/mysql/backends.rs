@@ -1,45 +1,36 @@
 //! The connections of a session: when one is made, to whom, and what it has to know before it is used.
 //!
-//! Owns the waiting: for a primary where there is none, and for a replica that is behind.
+//! Owns the waiting for a primary where there is none. What a replica needs to answer is in [`super::replica`].
 
 use super::super::Served;
 use super::super::account::{Ended, Place};
-use super::super::connection::{Ends, note_failure};
+use super::super::connection::note_failure;
 use super::super::terms::Part;
-use super::link::{Link, LinkError, UTF8MB4_GENERAL_CI, Who};
-use super::login::{Client, Identity};
+use super::link::{ANSWERED_WITHIN, Link, LinkError, Who};
+use super::login::Identity;
 use super::relay::trackers;
 use super::session::Running;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
-use crate::core::mysql::protocol::command::{Command, StatementText};
-use crate::core::mysql::protocol::gtid::GtidPosition;
-use crate::core::mysql::protocol::response::{ErrPacket, ServerError};
-use crate::core::mysql::session::{Target, Why};
-use crate::core::proxy::{Ask, Choice};
-use crate::model::Consistency;
-use futures_util::FutureExt as _;
+use crate::core::mysql::protocol::response::{ErrPacket, ServerError, TextRow};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, timeout, timeout_at};
-use tracing::debug;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// Where no replica could be connected to, none is tried again before.
-const REPLICA_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A primary that could not be connected to is tried again after that.
 const PRIMARY_AGAIN_AFTER: Duration = Duration::from_millis(100);
-/// For the proxy's own questions.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
-/// Nothing of it is written on such a connection, whatever a function does that seemed to read.
-const PROTECTION: &[u8] = b"SET SESSION TRANSACTION READ ONLY";
+
+/// For what a connection is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Primary,
+    Replica,
+}
 
 impl Served {
-    /// What the backend with that address is good for.
-    fn part(&self, address: SocketAddr) -> Part {
-        let place = self.backends.iter().position(|backend| backend.address == address);
-        let part = |place: usize| self.terms.mysql.as_ref()?.parts.get(place).copied();
-        place.and_then(part).unwrap_or(Part::None)
+    /// What the backend with that address is good for; `None`: it is no backend of the service any more.
+    pub(super) fn part(&self, address: SocketAddr) -> Option<Part> {
+        let place = self.backends.iter().position(|backend| backend.address == address)?;
+        Some(self.terms.mysql.as_ref()?.parts.get(place).copied().unwrap_or(Part::None))
     }
 }
 
@@ -67,27 +58,36 @@ impl Running {
         self.plan.parts.contains(&Part::Replica)
     }
 
+    /// Leaves the primary's connection. What it wrote and did not tell, nobody but a primary can say.
+    pub(super) fn lose_primary(&mut self) {
+        if let Some(link) = self.primary.take() {
+            self.must_ask_primary |= link.must_ask || link.is_busy;
+        }
+    }
+
     /// Sees to it that there is a connection to the primary of now. The inner error is for the client; the outer one ends its session.
     pub(super) async fn ensure_primary(&mut self) -> Result<Result<(), ErrPacket>, Ended> {
         self.refresh();
         let is_portable = self.session.is_portable();
-        if self.primary.is_none() && !is_portable {
+        if let Some(link) = &mut self.primary {
+            let (is_usable, address) = (link.is_usable(), link.address);
+            let stays = match self.served.part(address) {
+                Some(Part::Primary) => true,
+                // Nobody else takes writes, and it may be that only the monitor does not hear it.
+                Some(Part::Silent) => !self.has_primary(),
+                // It does not take writes, or another one does, too: what a session has begun there must not go on.
+                Some(Part::Replica | Part::None) => false,
+                None => !is_portable,
+            };
+            if is_usable && stays {
+                return Ok(Ok(()));
+            }
+            self.lose_primary();
+        }
+        if !is_portable {
             // What it had there is lost.
             self.refuse(&ServerError::ConnectionKilled.packet()).await?;
             return Err(Ended::BackendReset);
-        }
-        if let Some(link) = &mut self.primary {
-            // A server says nothing unasked but that it leaves.
-            let is_alive = link.channel.fill().now_or_never().is_none();
-            let address = link.address;
-            if is_alive && (!is_portable || self.served.part(address) == Part::Primary) {
-                return Ok(Ok(()));
-            }
-            self.primary = None;
-            if !is_portable {
-                self.refuse(&ServerError::ConnectionKilled.packet()).await?;
-                return Err(Ended::BackendReset);
-            }
         }
         Ok(self.connect_primary().await)
     }
@@ -98,7 +98,7 @@ impl Running {
         loop {
             let trouble = match self.primary_place() {
                 None => self.plan.no_primary.clone(),
-                Some(place) => match self.open(place, None).await {
+                Some(place) => match self.open(place, Purpose::Primary).await {
                     Ok(link) => {
                         self.primary = Some(link);
                         return Ok(());
@@ -114,14 +114,16 @@ impl Running {
             }
             let again = deadline.min(Instant::now() + PRIMARY_AGAIN_AFTER);
             // Another topology, or time, whichever comes first.
-            let _ = timeout_at(again, self.context.service.changed()).await;
+            if let Ok(Err(_)) = timeout_at(again, self.context.service.changed()).await {
+                sleep_until(again).await;
+            }
             self.context.service.mark_changed();
             self.refresh();
         }
     }
 
-    /// Connects to a backend, and tells it all that it has to know. `protection` is said first to a replica.
-    async fn open(&mut self, place: usize, protection: Option<&[u8]>) -> Result<Link, LinkError> {
+    /// Connects to a backend, and tells it all that it has to know.
+    pub(super) async fn open(&mut self, place: usize, purpose: Purpose) -> Result<Link, LinkError> {
         let (Some(backend), (_, table)) = (self.served.backends.get(place), self.served.tables.of(None))
         else {
             return Err(LinkError::Io(std::io::ErrorKind::NotConnected.into()));
@@ -130,9 +132,9 @@ impl Running {
         let Some(taken) = Place::take_beside((&backend.account, max)) else {
             return Err(LinkError::Refused(ServerError::TooManyConnections.packet()));
         };
-        let identity = &self.client.identity;
+        let cuts = taken.backend.cuts();
         let schema = self.session.schema().map(<[u8]>::to_vec);
-        let who = who(identity, schema.as_deref(), self.client.capabilities);
+        let who = who(&self.client.identity, schema.as_deref(), self.client.capabilities);
         let ends = (self.ends.client, self.ends.vip);
         let opened = Link::open(backend.address, ends, &self.served.terms, &who).await;
         let mut link = match opened {
@@ -147,162 +149,75 @@ impl Running {
             }
         };
         taken.backend.count_established();
-        link.place = Some(taken);
-        let first = protection.unwrap_or_else(|| trackers(link.flavor));
-        link.tell(first).await?;
-        if let Some(option) = &self.option {
-            link.command(option).await?;
-        }
-        let (settings, known) = self.session.settings_after(0);
-        for setting in settings {
-            link.tell(setting.sql()).await?;
-        }
-        link.settings = known;
+        self.opened += 1;
+        (link.place, link.cuts, link.serial) = (Some(taken), cuts, self.opened);
+        self.acquaint(&mut link, purpose).await?;
         Ok(link)
     }
 
-    /// Sees to it that a replica can answer as the primary would.
-    pub(super) async fn ready_replica(&mut self) -> Result<(), Why> {
-        if let Some(link) = &mut self.replica {
-            let is_alive = link.channel.fill().now_or_never().is_none();
-            let address = link.address;
-            if !is_alive || self.served.part(address) != Part::Replica {
-                self.replica = None;
+    /// Tells a new connection what it has to know; a session that begins learns from its first one to a primary what it begins with.
+    async fn acquaint(&mut self, link: &mut Link, purpose: Purpose) -> Result<(), LinkError> {
+        if let Some(option) = &self.option {
+            link.command(option).await?;
+        }
+        let begins = purpose == Purpose::Primary && !self.has_begun;
+        let (settings, known) = self.session.settings_after(0);
+        let mut said: Vec<&[u8]> = match (purpose, begins) {
+            (Purpose::Primary, true) => vec![trackers(link.flavor), defaults(link.flavor)],
+            // The session is in none of the states that a server may begin one in.
+            (Purpose::Primary, false) => vec![trackers(link.flavor), b"SET SESSION autocommit = 1"],
+            // Nothing of it is written on such a connection, whatever a function does that seemed to read.
+            (Purpose::Replica, _) => {
+                vec![PROTECTION, b"SET SESSION autocommit = 1"]
             }
-        }
-        // A schema cannot be left, only changed for another one.
-        if self.session.schema().is_none() && self.replica.as_ref().is_some_and(|link| link.schema.is_some())
-        {
-            self.replica = None;
-        }
-        if self.replica.is_none() {
-            self.connect_replica().await?;
-        }
-        let limit = self.plan.max_wait.saturating_add(ANSWERED_WITHIN);
-        let caught_up = timeout(limit, self.catch_up()).await;
-        match caught_up.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Why::ReplicaBehind),
-            Err(LinkError::Refused(error)) => {
-                debug!(error = %String::from_utf8_lossy(&error.message), "a setting is refused by a replica");
-                self.session.stay_with_primary();
-                self.replica = None;
-                Err(Why::ReplicaRefused)
-            }
-            Err(_) => {
-                self.replica = None;
-                Err(Why::NoReplica)
-            }
-        }
-    }
-
-    async fn connect_replica(&mut self) -> Result<(), Why> {
-        if !self.has_replica() || self.replica_again.is_some_and(|again| again > Instant::now()) {
-            return Err(Why::NoReplica);
-        }
-        let others = self.plan.parts.iter().enumerate().filter(|(_, part)| **part != Part::Replica);
-        let mut tried: Vec<usize> = others.map(|(place, _)| place).collect();
-        let (table, _, ticket) = self.served.draw(None);
-        loop {
-            let ask = Ask { client: self.ends.client, vip: self.ends.vip, ticket, tried: &tried };
-            let Choice::Backend(place) = table.choose(&ask, |place| self.served.connections(place)) else {
-                self.replica_again = Some(Instant::now() + REPLICA_AGAIN_AFTER);
-                return Err(Why::NoReplica);
-            };
-            match self.open(place, Some(PROTECTION)).await {
-                Ok(link) => {
-                    self.replica = Some(link);
-                    return Ok(());
-                }
-                Err(error) => {
-                    debug!(%error, "a replica is of no use");
-                    tried.push(place);
-                }
-            }
-        }
-    }
-
-    /// Tells the replica what has changed in the session, and waits until it has what the session wrote; whether it has.
-    async fn catch_up(&mut self) -> Result<bool, LinkError> {
-        let wanted = match self.plan.consistency {
-            Consistency::Eventual => None,
-            Consistency::Session => {
-                self.ask_position().await;
-                Some(self.session.written().clone())
-            }
-            Consistency::Global => match self.primary_position().await {
-                Some(position) => Some(position),
-                None => return Ok(false),
-            },
         };
-        if self.session.holds().next().is_some() {
-            return Ok(false);
-        }
-        let Some(link) = &mut self.replica else { return Ok(false) };
-        if let Some(schema) = self.session.schema().filter(|schema| link.schema.as_deref() != Some(*schema)) {
-            link.command(&StatementText { command: Command::InitDb, text: schema }.encode()).await?;
-            link.schema = Some(schema.to_vec());
-        }
-        let (settings, known) = self.session.settings_after(link.settings);
-        for setting in settings {
-            link.tell(setting.sql()).await?;
-        }
+        said.extend(settings.iter().map(|setting| setting.sql()));
+        let mut answers = link.tell_all(&said, ANSWERED_WITHIN).await?;
         link.settings = known;
-        match wanted {
-            Some(position) if !link.reached.contains(&position) => {
-                let has_it = wait_for(link, &position, self.plan.max_wait).await?;
-                if has_it {
-                    link.reached = position;
-                }
-                Ok(has_it)
-            }
-            _ => Ok(true),
+        if begins && answers.len() > 1 {
+            self.begin_with(&answers.swap_remove(1));
+            self.session.has_status(link.welcome.status);
+            // It has them of itself.
+            link.settings = self.session.settings_after(0).1;
         }
+        Ok(())
     }
 
-    /// Asks how far the session has written, where there was no room to tell.
-    async fn ask_position(&mut self) {
-        if !std::mem::take(&mut self.must_ask_position) {
-            return;
-        }
-        let Some(link) = &mut self.primary else { return };
-        let question: &[u8] = match link.flavor {
-            Flavor::MySql => b"SELECT @@global.gtid_executed",
-            Flavor::MariaDb => b"SELECT @@last_gtid",
-        };
-        let told = timeout(ANSWERED_WITHIN, link.tell(question)).await;
-        match told {
-            Ok(Ok(rows)) => self.session.has_written(&first_value(rows).unwrap_or_else(|| b"?".to_vec())),
-            // In the midst of an answer the connection is of no more use.
-            Ok(Err(_)) | Err(_) => {
-                self.primary = None;
-                self.session.has_written(b"?");
-            }
-        }
+    /// A session begins, and this is what its connection has set of itself.
+    pub(super) fn begin_with(&mut self, rows: &[TextRow]) {
+        self.has_begun = true;
+        let values = rows.first().into_iter().flatten();
+        let values: Vec<_> = values
+            .map(|(name, value)| (name.trim_start_matches("@@").to_ascii_lowercase(), value.clone()))
+            .collect();
+        self.session.begins_with(&values);
     }
+}
 
-    /// Where the primary is now.
-    async fn primary_position(&mut self) -> Option<GtidPosition> {
-        if !matches!(self.ensure_primary().await, Ok(Ok(()))) {
-            return None;
+/// Whatever is written on such a connection is refused.
+pub(super) const PROTECTION: &[u8] = b"SET SESSION TRANSACTION READ ONLY";
+
+/// What decides how a session's reads are understood and answered, and comes from a server's own configuration where nobody sets it.
+pub(super) fn defaults(flavor: Flavor) -> &'static [u8] {
+    match flavor {
+        Flavor::MySql => {
+            b"SELECT @@sql_mode, @@time_zone, @@character_set_client, @@character_set_results, @@character_set_connection, \
+              @@collation_connection, @@transaction_isolation, @@sql_select_limit, @@group_concat_max_len, @@div_precision_increment, \
+              @@default_week_format, @@lc_time_names, @@sql_auto_is_null, @@max_sort_length, @@sql_safe_updates"
         }
-        let link = self.primary.as_mut()?;
-        let question: &[u8] = match link.flavor {
-            Flavor::MySql => b"SELECT @@global.gtid_executed",
-            Flavor::MariaDb => b"SELECT @@global.gtid_binlog_pos",
-        };
-        let flavor = link.flavor;
-        match timeout(ANSWERED_WITHIN, link.tell(question)).await {
-            Ok(Ok(rows)) => GtidPosition::parse(flavor, &first_value(rows)?).ok(),
-            Ok(Err(_)) | Err(_) => {
-                self.primary = None;
-                None
-            }
+        Flavor::MariaDb => {
+            b"SELECT @@sql_mode, @@time_zone, @@character_set_client, @@character_set_results, @@character_set_connection, \
+              @@collation_connection, @@tx_isolation, @@sql_select_limit, @@group_concat_max_len, @@div_precision_increment, \
+              @@default_week_format, @@lc_time_names, @@sql_auto_is_null, @@max_sort_length, @@sql_safe_updates, @@old_mode"
         }
     }
 }
 
-fn who<'a>(identity: &'a Identity, schema: Option<&'a [u8]>, capabilities: Capabilities) -> Who<'a> {
+pub(super) fn who<'a>(
+    identity: &'a Identity,
+    schema: Option<&'a [u8]>,
+    capabilities: Capabilities,
+) -> Who<'a> {
     Who {
         user: &identity.user,
         password: &identity.password,
@@ -310,73 +225,5 @@ fn who<'a>(identity: &'a Identity, schema: Option<&'a [u8]>, capabilities: Capab
         capabilities,
         collation: identity.collation,
         attributes: identity.attributes.as_deref(),
-    }
-}
-
-fn first_value(rows: Vec<Vec<(String, Option<Vec<u8>>)>>) -> Option<Vec<u8>> {
-    rows.into_iter().next()?.into_iter().next()?.1
-}
-
-/// Whether a replica has that, or gets it in time.
-async fn wait_for(link: &mut Link, position: &GtidPosition, max_wait: Duration) -> Result<bool, LinkError> {
-    // MySQL takes 0 for "as long as it takes".
-    let seconds = max_wait.as_secs_f64().max(0.001);
-    let question = match link.flavor {
-        Flavor::MySql => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', {seconds:.3})"),
-        Flavor::MariaDb => format!("SELECT MASTER_GTID_WAIT('{position}', {seconds:.3})"),
-    };
-    Ok(link.tell(question.as_bytes()).await.map(first_value)?.as_deref() == Some(b"0"))
-}
-
-/// A backend that does not answer any more, not even those who ask what it is: it would be waited for in vain. A primary is waited for until
-/// there is another one.
-pub(super) struct Gone {
-    pub(super) service: watch::Receiver<Arc<Served>>,
-    pub(super) address: SocketAddr,
-    pub(super) target: Target,
-}
-
-impl Gone {
-    /// Until that is so.
-    pub(super) async fn wait(&mut self) {
-        loop {
-            let is_gone = {
-                let served = self.service.borrow_and_update();
-                let has_another =
-                    served.terms.mysql.as_ref().is_some_and(|plan| plan.parts.contains(&Part::Primary));
-                served.part(self.address) == Part::Silent && (self.target == Target::Replica || has_another)
-            };
-            if is_gone {
-                return;
-            }
-            if self.service.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
-    }
-}
-
-/// Who may want a statement to end while it runs, and what it takes to end it.
-pub(super) struct Interruption<'a> {
-    pub(super) cancel: &'a Notify,
-    pub(super) ends: Ends,
-    pub(super) served: &'a Served,
-}
-
-impl Interruption<'_> {
-    /// Ends what a connection runs, by another one of the same user.
-    pub(super) async fn kill_query(&self, address: SocketAddr, thread: u32, client: &Client) {
-        let own = who(&client.identity, None, client.capabilities);
-        let who = Who { collation: UTF8MB4_GENERAL_CI, attributes: None, ..own };
-        let killed = async {
-            let ends = (self.ends.client, self.ends.vip);
-            let mut other = Link::open(address, ends, &self.served.terms, &who).await?;
-            other.tell(format!("KILL QUERY {thread}").as_bytes()).await?;
-            other.quit().await;
-            Ok::<(), LinkError>(())
-        };
-        if let Err(error) = killed.await {
-            debug!(%error, "a statement was not ended");
-        }
     }
 }

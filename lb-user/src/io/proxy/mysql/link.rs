@@ -19,16 +19,22 @@ use crate::core::mysql::protocol::packet::frame;
 use crate::core::mysql::protocol::response::{
     ErrPacket, OkPacket, ResponseError, TextAnswer, TextReader, TextRow,
 };
+use futures_util::FutureExt as _;
 use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// The longest packet that servers are told to send.
 const PACKET_BYTES_MAX: u32 = 1 << 30;
 
 /// The collation of connections that nobody but the proxy uses.
 pub(super) const UTF8MB4_GENERAL_CI: u8 = 45;
+
+/// An answer to a question of the proxy's own takes no longer than that.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a backend is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +93,16 @@ pub(super) struct Link {
     /// The server's number of it.
     pub(super) thread: u32,
     pub(super) place: Option<Place>,
+    /// How often its backend's connections had been cut when it was made.
+    pub(super) cuts: u64,
+    /// Which of the session's connections it is.
+    pub(super) serial: u64,
+    /// Something was sent on it whose answer has not been read to its end: it is of no use for anything else.
+    pub(super) is_busy: bool,
+    /// How far it has written was not told, and has to be asked for.
+    pub(super) must_ask: bool,
+    /// The last thing it ran was the client's.
+    pub(super) ran_for_client: bool,
     /// The settings of the session that it knows.
     pub(super) settings: u64,
     pub(super) schema: Option<Vec<u8>>,
@@ -110,37 +126,72 @@ impl Link {
     ) -> Result<Self, LinkError> {
         let reached = reach(address, &Wanted { client, vip, tls: None, terms, begins_tls: false }).await?;
         let mut channel = Channel::new(Wire::new(reached.stream, None), reached.first);
-        channel.send(&reached.unsent).await?;
-        let login = log_in(channel, address, terms.backend_tls.as_ref(), who);
-        let login = tokio::time::timeout(terms.connect.max(terms.handshake), login);
+        let login = timeout(terms.connect.max(terms.handshake), async {
+            channel.send(&reached.unsent).await?;
+            log_in(channel, address, terms.backend_tls.as_ref(), who).await
+        });
         login.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
     }
 
-    /// Says something of the proxy's own, and reads the answer.
-    pub(super) async fn ask(&mut self, sql: &[u8]) -> Result<TextAnswer, LinkError> {
-        self.channel.send(&frame(0, &Query::encode(sql, self.capabilities))).await?;
-        let mut reader = TextReader::new(self.capabilities);
-        loop {
-            let message = self.channel.message().await?;
-            if let Some(answer) = reader.packet(&message.payload)? {
-                return Ok(answer);
-            }
-        }
+    /// Whether it can be used: a server says nothing unasked but that it leaves, and nobody wants it to end.
+    pub(super) fn is_usable(&mut self) -> bool {
+        !self.is_busy && !self.is_cut() && self.channel.fill().now_or_never().is_none()
     }
 
-    /// The same; a refusal is an error.
-    pub(super) async fn tell(&mut self, sql: &[u8]) -> Result<Vec<TextRow>, LinkError> {
-        match self.ask(sql).await? {
+    pub(super) fn is_cut(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.backend.cuts() != self.cuts)
+    }
+
+    /// Says things of the proxy's own, all at once, and reads the answers. The first refusal is an error, when all have been read.
+    pub(super) async fn tell_all(
+        &mut self,
+        said: &[&[u8]],
+        patience: Duration,
+    ) -> Result<Vec<Vec<TextRow>>, LinkError> {
+        (self.is_busy, self.ran_for_client) = (true, false);
+        let answered = timeout(patience, self.exchange(said)).await;
+        let answers = answered.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.is_busy = false;
+        let rows = answers.into_iter().map(|answer| match answer {
             TextAnswer::Ok(_) => Ok(Vec::new()),
             TextAnswer::Rows(rows) => Ok(rows),
             TextAnswer::Err(error) => Err(LinkError::Refused(error)),
+        });
+        rows.collect()
+    }
+
+    async fn exchange(&mut self, said: &[&[u8]]) -> Result<Vec<TextAnswer>, LinkError> {
+        let frames = said.iter().map(|sql| frame(0, &Query::encode(sql, self.capabilities)));
+        let frames = frames.collect::<Vec<_>>().concat();
+        self.channel.send(&frames).await?;
+        let mut answers = Vec::with_capacity(said.len());
+        while answers.len() < said.len() {
+            let mut reader = TextReader::new(self.capabilities);
+            let answer = loop {
+                let message = self.channel.message().await?;
+                if let Some(answer) = reader.packet(&message.payload)? {
+                    break answer;
+                }
+            };
+            answers.push(answer);
         }
+        Ok(answers)
+    }
+
+    /// One of them.
+    pub(super) async fn tell(&mut self, sql: &[u8]) -> Result<Vec<TextRow>, LinkError> {
+        Ok(self.tell_all(&[sql], ANSWERED_WITHIN).await?.pop().unwrap_or_default())
     }
 
     /// A command with a simple answer.
     pub(super) async fn command(&mut self, payload: &[u8]) -> Result<(), LinkError> {
-        self.channel.send(&frame(0, payload)).await?;
-        let message = self.channel.message().await?;
+        (self.is_busy, self.ran_for_client) = (true, false);
+        let answered = timeout(ANSWERED_WITHIN, async {
+            self.channel.send(&frame(0, payload)).await?;
+            self.channel.message().await
+        });
+        let message = answered.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        self.is_busy = false;
         match message.payload.first() {
             Some(&ErrPacket::MARKER) => {
                 Err(LinkError::Refused(ErrPacket::parse(&message.payload).map_err(ResponseError::from)?))
@@ -213,6 +264,11 @@ async fn log_in(
         address,
         thread: greeting.connection_id,
         place: None,
+        cuts: 0,
+        serial: 0,
+        is_busy: false,
+        must_ask: false,
+        ran_for_client: false,
         settings: 0,
         schema: who.schema.map(<[u8]>::to_vec),
         statements: BTreeMap::new(),

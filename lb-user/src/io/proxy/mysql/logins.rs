@@ -4,10 +4,15 @@
 
 use super::super::account::Ended;
 use super::super::terms::MysqlPlan;
+use super::backends::defaults;
 use super::channel::Message;
+use super::link::ANSWERED_WITHIN;
 use super::login::{Client, LoginError};
+use super::perform::Request;
 use super::prepared::Statements;
-use super::session::{Request, Running};
+use super::relay::trackers;
+use super::session::Running;
+use super::sessions::Entry;
 use crate::core::mysql::protocol::command::Command;
 use crate::core::mysql::protocol::response::{OkPacket, ServerError};
 use crate::core::mysql::protocol::status::StatusFlags;
@@ -30,6 +35,7 @@ impl Running {
                 return Err(Ended::BadHandshake);
             }
             if let Some(link) = &self.primary {
+                self.session.has_status(link.welcome.status);
                 ok = link.welcome.clone().filtered(|_| false);
                 ok.status = link.welcome.status.without(StatusFlags::SESSION_STATE_CHANGED);
             }
@@ -39,14 +45,8 @@ impl Running {
     }
 
     /// Ends a session of ours, or what it runs. Users may end their own.
-    pub(super) async fn kill(&mut self, what: Kill, number: u64) -> Result<(), Ended> {
-        let found = self.registered.sessions.find(number);
-        let Some(entry) = found else {
-            let message = format!("Unknown thread id: {number}");
-            let error = ServerError::Other { code: 1094, sql_state: *b"HY000", message: &message };
-            return self.refuse(&error.packet()).await;
-        };
-        if entry.user != self.client.identity.user {
+    pub(super) async fn kill(&mut self, what: Kill, number: u64, entry: &Entry) -> Result<(), Ended> {
+        if entry.user() != self.client.identity.user {
             let message = format!("You are not owner of thread {number}");
             let error = ServerError::Other { code: 1095, sql_state: *b"HY000", message: &message };
             return self.refuse(&error.packet()).await;
@@ -67,29 +67,39 @@ impl Running {
             Err(LoginError::Io(_)) => return Err(Ended::ClientReset),
             Err(_) => return Err(Ended::BadHandshake),
         }
+        // What it wrote as another user it wants to read as this one.
+        let _ = self.ask_position().await?;
         for link in [self.primary.take(), self.replica.take()].into_iter().flatten() {
             link.quit().await;
         }
-        self.session = fresh(&self.client, &plan);
+        self.session = fresh(&self.client, &plan).after(&self.session);
         self.statements = Statements::default();
         self.option = None;
-        self.must_ask_position = false;
+        self.has_begun = false;
         self.welcome().await
     }
 
     pub(super) async fn reset(&mut self, payload: &[u8]) -> Result<(), Ended> {
         self.replica = None;
-        let written = self.session.written().clone();
+        // The server forgets it.
+        let _ = self.ask_position().await?;
         self.on_primary(Request::Plain(payload), Command::ResetConnection, &Plan::command(), None).await?;
         self.session.reset();
-        debug_assert!(self.session.written().contains(&written), "what was written stays written");
         self.statements = Statements::default();
-        if let Some(link) = &mut self.primary {
-            link.statements.clear();
-            let flavor = link.flavor;
-            if link.tell(super::relay::trackers(flavor)).await.is_err() {
-                self.primary = None;
+        self.has_begun = false;
+        let Some(link) = &mut self.primary else { return Ok(()) };
+        link.statements.clear();
+        let said = [trackers(link.flavor), defaults(link.flavor)];
+        match link.tell_all(&said, ANSWERED_WITHIN).await {
+            Ok(mut answers) => {
+                let rows = answers.pop().unwrap_or_default();
+                self.begin_with(&rows);
+                let settings = self.session.settings_after(0).1;
+                if let Some(link) = &mut self.primary {
+                    link.settings = settings;
+                }
             }
+            Err(_) => self.lose_primary(),
         }
         Ok(())
     }

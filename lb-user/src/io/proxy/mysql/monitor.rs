@@ -3,7 +3,7 @@
 //! Owns the questions. When they are asked, and what follows from the answers, others decide.
 
 use super::super::terms::Terms;
-use super::link::{Link, LinkError, UTF8MB4_GENERAL_CI, Who};
+use super::link::{ANSWERED_WITHIN, Link, LinkError, UTF8MB4_GENERAL_CI, Who};
 use crate::core::mysql::protocol::auth::Password;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
 use crate::core::mysql::protocol::gtid::GtidPosition;
@@ -11,11 +11,7 @@ use crate::core::mysql::protocol::handshake::InitialHandshake;
 use crate::core::mysql::protocol::response::TextRow;
 use crate::core::mysql::topology::{Observation, Replication};
 use std::net::SocketAddr;
-use std::time::Duration;
 use tokio::time::timeout;
-
-/// An answer takes no longer than that.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Who asks whom.
 #[derive(Clone, PartialEq)]
@@ -73,7 +69,7 @@ async fn open(asked: &Asked) -> Result<Link, LinkError> {
     };
     let mut link = Link::open(asked.address, (asked.address, asked.address), &asked.terms, &who).await?;
     // Whoever is asked every moment need not keep a log of it.
-    let _ = link.ask(b"SET SESSION sql_mode = ''").await?;
+    link.tell(b"SET SESSION sql_mode = ''").await?;
     Ok(link)
 }
 

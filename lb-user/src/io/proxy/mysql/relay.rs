@@ -2,8 +2,8 @@
 //!
 //! Owns the way of the bytes, and what of a response the session has to know. Rows are passed on unread.
 
-use super::backends::{Gone, Interruption};
 use super::channel::Channel;
+use super::interruption::{Gone, Interruption};
 use super::link::Link;
 use super::login::Client;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
@@ -12,7 +12,10 @@ use crate::core::mysql::protocol::response::{
     ErrPacket, OkPacket, Piece, PreparedStatement, RawPacket, ResponseTracker, ServerError, SessionChange,
 };
 use crate::core::mysql::session::Outcome;
+use crate::core::mysql::sql::Kill;
 use std::io;
+use std::time::Duration;
+use tokio::time::timeout;
 use tracing::debug;
 
 /// So much is gathered before it is sent.
@@ -60,6 +63,8 @@ struct Passing<'a> {
     outcome: Outcome,
     prepared: Option<PreparedStatement>,
     manner: Manner,
+    /// The client takes or sends something in that time, or is given up.
+    patience: Duration,
 }
 
 /// What a piece asks for.
@@ -76,10 +81,12 @@ pub(super) async fn relay(
     manner: Manner,
     interruption: Interruption<'_>,
     mut gone: Gone,
+    patience: Duration,
 ) -> io::Result<Relayed> {
     let mut tracker = ResponseTracker::new(manner.command, link.capabilities);
     let outcome = Outcome { is_ok: true, ..Outcome::default() };
-    let mut passing = Passing { client, out: Vec::new(), has_begun: false, outcome, prepared: None, manner };
+    let mut passing =
+        Passing { client, out: Vec::new(), has_begun: false, outcome, prepared: None, manner, patience };
     while !tracker.is_done() {
         if link.channel.unread().is_empty() {
             passing.flush().await?;
@@ -90,7 +97,7 @@ pub(super) async fn relay(
                     () = gone.wait() => break Err(io::ErrorKind::HostUnreachable.into()),
                     () = interruption.cancel.notified() => {}
                 }
-                interruption.kill_query(link.address, link.thread, passing.client).await;
+                interruption.kill(Kill::Query, link.address, link.thread, passing.client).await;
             };
             if let Err(error) = filled {
                 return passing.lose(&tracker, error).await;
@@ -100,7 +107,7 @@ pub(super) async fn relay(
             Ok(Next::GoOn) => {}
             Ok(Next::Infile) => {
                 passing.flush().await?;
-                if let Err(error) = send_file(passing.client, &mut link.channel).await? {
+                if let Err(error) = send_file(&mut passing, &mut link.channel, &mut gone).await? {
                     return passing.lose(&tracker, error).await;
                 }
             }
@@ -119,12 +126,20 @@ pub(super) async fn relay(
 }
 
 /// The client's file goes to the server, up to the empty packet that ends it. The inner error is the server's.
-async fn send_file(client: &mut Client, server: &mut Channel) -> io::Result<io::Result<()>> {
+async fn send_file(
+    passing: &mut Passing<'_>,
+    server: &mut Channel,
+    gone: &mut Gone,
+) -> io::Result<io::Result<()>> {
     let mut lost = Ok(());
     loop {
-        let (packet, is_last) = client.channel.raw_packet().await?;
+        let (packet, is_last) = timeout(passing.patience, passing.client.channel.raw_packet()).await??;
         if lost.is_ok() {
-            lost = server.send(&packet).await;
+            lost = tokio::select! {
+                biased;
+                sent = server.send(&packet) => sent,
+                () = gone.wait() => Err(io::ErrorKind::HostUnreachable.into()),
+            };
         }
         if is_last {
             return Ok(lost);
@@ -189,7 +204,7 @@ impl Passing<'_> {
     async fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
             self.has_begun = true;
-            self.client.channel.send(&self.out).await?;
+            timeout(self.patience, self.client.channel.send(&self.out)).await??;
             self.out.clear();
         }
         Ok(())

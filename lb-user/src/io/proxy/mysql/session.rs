@@ -3,26 +3,25 @@
 //! Owns what both connections and the client's have in common. One command is answered before the next is looked at, as servers do.
 
 use super::super::Served;
-use super::super::account::{BackendAccount, Ended};
+use super::super::account::Ended;
 use super::super::connection::{Context, Ends};
 use super::super::terms::MysqlPlan;
-use super::backends::{Gone, Interruption};
 use super::channel::Message;
-use super::link::{Link, LinkError};
+use super::interruption::{Interruption, cut_of};
+use super::link::Link;
 use super::login::Client;
 use super::logins::fresh;
+use super::perform::Request;
 use super::prepared::Statements;
-use super::relay::{Manner, Relayed, relay};
 use super::sessions::{Registered, Sessions};
 use crate::core::mysql::protocol::command::{Command, Query, StatementText};
 use crate::core::mysql::protocol::packet::frame;
-use crate::core::mysql::protocol::response::{ErrPacket, OkPacket, PreparedStatement, ServerError};
-use crate::core::mysql::protocol::status::StatusFlags;
-use crate::core::mysql::session::{Plan, Session, Target, Why};
+use crate::core::mysql::protocol::response::{ErrPacket, OkPacket, ServerError};
+use crate::core::mysql::session::{Borrows, Plan, Session};
+use crate::core::mysql::sql::Kill;
 use std::io;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep_until};
-use tracing::debug;
 
 /// All of a session.
 pub(super) struct Running {
@@ -39,21 +38,13 @@ pub(super) struct Running {
     pub(super) statements: Statements,
     /// `COM_SET_OPTION` as it was sent last.
     pub(super) option: Option<Vec<u8>>,
-    /// How far the primary's connection has written was not told, and has to be asked for.
-    pub(super) must_ask_position: bool,
+    /// How far the session has written was not told, and a connection is lost that could have: a primary has to be asked.
+    pub(super) must_ask_primary: bool,
+    /// It is known what its connections begin with.
+    pub(super) has_begun: bool,
+    /// How many connections it has opened.
+    pub(super) opened: u64,
     pub(super) registered: Registered,
-}
-
-/// Errors of statements that were ended: by `KILL QUERY`, and by the time they may take (MariaDB, MySQL).
-const ENDED: [u16; 3] = [1317, 1969, 3024];
-
-/// What is sent.
-#[derive(Clone, Copy)]
-pub(super) enum Request<'a> {
-    /// This.
-    Plain(&'a [u8]),
-    /// The same, with the server's id in place of the session's.
-    OfStatement(u32, &'a [u8]),
 }
 
 impl Running {
@@ -77,7 +68,9 @@ impl Running {
             replica_again: None,
             statements: Statements::default(),
             option: None,
-            must_ask_position: false,
+            must_ask_primary: false,
+            has_begun: false,
+            opened: 0,
             registered,
         }
     }
@@ -88,12 +81,20 @@ impl Running {
             Err(ended) => ended,
             Ok(()) => loop {
                 self.show();
-                match self.step().await {
-                    Ok(()) => {}
-                    Err(ended) => break ended,
+                let entry = self.registered.entry().clone();
+                let stepped = tokio::select! {
+                    biased;
+                    stepped = self.step() => stepped,
+                    () = entry.kill.notified() => Err(Ended::Cut),
+                };
+                if let Err(ended) = stepped {
+                    break ended;
                 }
             },
         };
+        if ended == Ended::Cut {
+            self.end_what_runs().await;
+        }
         for link in [self.primary.take(), self.replica.take()].into_iter().flatten() {
             // A server whose client has left in the midst of something should end that.
             if ended == Ended::Closed { link.quit().await } else { link.channel.reset() }
@@ -106,8 +107,19 @@ impl Running {
 
     /// Shows others what it is like.
     fn show(&self) {
-        let address = |link: &Option<Link>| link.as_ref().map(|link| link.address);
-        self.registered.show(self.session.holds().collect(), address(&self.primary), address(&self.replica));
+        let primary = self.primary.as_ref().map(|link| (link.address, link.thread));
+        let replica = self.replica.as_ref().map(|link| link.address);
+        let user = &self.client.identity.user;
+        self.registered.show(user, self.session.holds().collect(), primary, replica);
+    }
+
+    /// Somebody wants the session to end: servers would find out only when they answer.
+    async fn end_what_runs(&self) {
+        let cancel = &self.registered.entry().cancel;
+        let interruption = Interruption { cancel, ends: self.ends, served: &self.served };
+        for link in [&self.primary, &self.replica].into_iter().flatten().filter(|link| link.is_busy) {
+            interruption.kill(Kill::Connection, link.address, link.thread, &self.client).await;
+        }
     }
 
     /// One command.
@@ -127,7 +139,7 @@ impl Running {
             Command::ProcessKill => {
                 let number =
                     payload.get(1..5).and_then(|id| id.try_into().ok()).map_or(0, u32::from_le_bytes);
-                self.perform_or_kill(payload, command, Plan::process_kill(number)).await
+                self.query_or_kill(payload, command, Plan::process_kill(number)).await
             }
             Command::ChangeUser => self.change_user(&message).await,
             Command::ResetConnection => self.reset(payload).await,
@@ -149,10 +161,10 @@ impl Running {
     /// Waits for the client; `None` where something else has changed meanwhile.
     async fn next_command(&mut self) -> Result<Option<Message>, Ended> {
         let deadline = Instant::now() + self.served.terms.idle.client;
-        let entry = self.registered.entry().clone();
-        let cut_of =
-            |link: &Option<Link>| link.as_ref().and_then(|link| Some(link.place.as_ref()?.backend.clone()));
-        let (primary, replica) = (cut_of(&self.primary), cut_of(&self.replica));
+        let cut = |link: &Option<Link>| {
+            link.as_ref().and_then(|link| Some((link.place.as_ref()?.backend.clone(), link.cuts)))
+        };
+        let (primary, replica) = (cut(&self.primary), cut(&self.replica));
         tokio::select! {
             biased;
             message = self.client.channel.message() => match message {
@@ -160,14 +172,13 @@ impl Running {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Ended::Closed),
                 Err(_) => return Err(Ended::ClientReset),
             },
-            () = entry.kill.notified() => return Err(Ended::Cut),
-            () = cut(primary) => {
-                self.primary = None;
+            () = cut_of(primary) => {
+                self.lose_primary();
                 if !self.session.is_portable() {
                     return Err(Ended::Cut);
                 }
             }
-            () = cut(replica) => self.replica = None,
+            () = cut_of(replica) => self.replica = None,
             () = sleep_until(deadline) => return Err(Ended::ClientIdle),
         }
         Ok(None)
@@ -181,7 +192,7 @@ impl Running {
 
     /// Tells it that all went well.
     pub(super) async fn agree(&mut self) -> Result<(), Ended> {
-        let ok = OkPacket::plain(StatusFlags::AUTOCOMMIT).encode(self.client.capabilities);
+        let ok = OkPacket::plain(self.session.status()).encode(self.client.capabilities);
         self.client.channel.send(&frame(1, &ok)).await.map_err(|_| Ended::ClientReset)
     }
 
@@ -190,170 +201,40 @@ impl Running {
             return self.refuse(&ServerError::MalformedPacket.packet()).await;
         };
         let plan = self.session.plan(query.sql);
-        self.perform_or_kill(payload, Command::Query, plan).await
-    }
-
-    /// Runs a command, unless it ends a session of ours: no server has its number.
-    async fn perform_or_kill(&mut self, payload: &[u8], command: Command, plan: Plan) -> Result<(), Ended> {
-        match plan.kill {
-            Some((what, number)) if Sessions::is_ours(number) => self.kill(what, number).await,
-            _ => self.perform(Request::Plain(payload), command, plan).await,
-        }
-    }
-
-    /// Runs a command where it belongs.
-    pub(super) async fn perform(
-        &mut self,
-        request: Request<'_>,
-        command: Command,
-        plan: Plan,
-    ) -> Result<(), Ended> {
-        self.refresh();
-        let mut why = plan.why.clone();
-        if plan.target == Target::Replica {
-            match self.on_replica(request, command, &plan).await? {
-                None => {
-                    self.registered.sessions.count(Target::Replica, &plan.why);
-                    return Ok(());
+        match plan.borrows {
+            Borrows::Nothing => self.query_or_kill(payload, Command::Query, plan).await,
+            Borrows::Answers(wanted) => match self.answered(&query, wanted).await {
+                Some(sql) => {
+                    let payload = query.with_sql(&sql);
+                    self.perform(Request::Plain(&payload), Command::Query, plan).await
                 }
-                Some(_) if plan.why == Why::AsksAboutLast => {
-                    return self.refuse(&ServerError::ConnectionKilled.packet()).await;
-                }
-                Some(other) => why = other,
-            }
-        }
-        self.registered.sessions.count(Target::Primary, &why);
-        self.on_primary(request, command, &plan, None).await.map(drop)
-    }
-
-    /// Runs it at a replica; `Some`: it did not run, and the client has heard nothing.
-    async fn on_replica(
-        &mut self,
-        request: Request<'_>,
-        command: Command,
-        plan: &Plan,
-    ) -> Result<Option<Why>, Ended> {
-        let is_about_last = plan.why == Why::AsksAboutLast;
-        if is_about_last && self.replica.is_none() {
-            return Ok(Some(Why::NoReplica));
-        }
-        if !is_about_last && let Err(why) = self.ready_replica().await {
-            return Ok(Some(why));
-        }
-        let manner = Manner { command, hold_error: !is_about_last, statement: None };
-        match self.exchange(Target::Replica, request, manner).await? {
-            Relayed::Done(..) => {
-                self.session.replica_ran();
-                Ok(None)
-            }
-            // Somebody ended it, or its time was over: that is the answer.
-            Relayed::Refused(error) if ENDED.contains(&error.code) => {
-                self.refuse(&error).await?;
-                self.session.replica_ran();
-                Ok(None)
-            }
-            Relayed::Refused(_) => Ok(Some(Why::ReplicaRefused)),
-            Relayed::Lost => {
-                self.replica = None;
-                Ok(Some(Why::NoReplica))
-            }
-            Relayed::Broken { is_told } => {
-                self.replica = None;
-                if is_told { Ok(None) } else { Err(Ended::BackendReset) }
-            }
-        }
-    }
-
-    /// Runs it at the primary. What it prepared, if that was its purpose.
-    pub(super) async fn on_primary(
-        &mut self,
-        request: Request<'_>,
-        command: Command,
-        plan: &Plan,
-        statement: Option<u32>,
-    ) -> Result<Option<PreparedStatement>, Ended> {
-        let mut may_repeat = plan.is_read;
-        loop {
-            if let Err(error) = self.ensure_primary().await? {
-                self.refuse(&error).await?;
-                return Ok(None);
-            }
-            let was_portable = self.session.is_portable();
-            let manner = Manner { command, hold_error: false, statement };
-            match self.exchange(Target::Primary, request, manner).await? {
-                Relayed::Done(outcome, prepared) => {
-                    self.must_ask_position |= outcome.hides_changes && !plan.is_read;
-                    self.session.primary_ran(plan, &outcome);
-                    return Ok(prepared);
-                }
-                // Not without `hold_error`.
-                Relayed::Refused(error) => {
-                    self.refuse(&error).await?;
-                    return Ok(None);
-                }
-                Relayed::Lost if was_portable && std::mem::take(&mut may_repeat) => self.primary = None,
-                Relayed::Lost => {
-                    self.primary = None;
-                    let message = "the primary was lost while it ran this: whether it did is not known";
-                    let error = ServerError::Other { code: 1053, sql_state: *b"08S01", message };
-                    self.refuse(&error.packet()).await?;
-                    return if was_portable { Ok(None) } else { Err(Ended::BackendReset) };
-                }
-                Relayed::Broken { is_told } => {
-                    self.primary = None;
-                    return if is_told && was_portable { Ok(None) } else { Err(Ended::BackendReset) };
-                }
-            }
-        }
-    }
-
-    /// Sends a request to one of both, and passes the response on.
-    async fn exchange(
-        &mut self,
-        target: Target,
-        request: Request<'_>,
-        manner: Manner,
-    ) -> Result<Relayed, Ended> {
-        let link = match target {
-            Target::Primary => &mut self.primary,
-            Target::Replica => &mut self.replica,
-        };
-        let Some(link) = link else { return Ok(Relayed::Lost) };
-        let packet = match request {
-            Request::Plain(payload) => frame(0, payload),
-            Request::OfStatement(id, payload) => match self.statements.request(link, id, payload).await {
-                Ok(payload) => frame(0, &payload),
-                Err(LinkError::Refused(error)) if manner.hold_error => {
-                    return Ok(Relayed::Refused(error));
-                }
-                Err(LinkError::Refused(error)) => {
-                    self.refuse(&error).await?;
-                    return Ok(Relayed::Done(Default::default(), None));
-                }
-                Err(error) => {
-                    debug!(%error, "a backend is lost");
-                    return Ok(Relayed::Lost);
-                }
+                None => self.refuse(&cannot_tell()).await,
             },
-        };
-        if link.channel.send(&packet).await.is_err() {
-            return Ok(Relayed::Lost);
+            Borrows::Impossible => self.refuse(&cannot_tell()).await,
         }
-        if let Some(place) = &link.place {
-            place.backend.count_bytes(packet.len() as u64, 0);
+    }
+
+    /// Runs a command, unless it ends a session of ours: servers know it by other numbers, or by none.
+    async fn query_or_kill(&mut self, payload: &[u8], command: Command, plan: Plan) -> Result<(), Ended> {
+        if let Some((what, number)) = plan.kill {
+            let at = self.primary.as_ref().map(|link| link.address);
+            let sessions = &self.registered.sessions;
+            match sessions.find(number).or_else(|| sessions.find_by_thread(number, at?)) {
+                Some(entry) => return self.kill(what, number, &entry).await,
+                None if Sessions::is_ours(number) => return self.refuse(&nobody_has(number)).await,
+                None => {}
+            }
         }
-        let cancel = &self.registered.entry().cancel;
-        let interruption = Interruption { cancel, ends: self.ends, served: &self.served };
-        let gone = Gone { service: self.context.service.clone(), address: link.address, target };
-        let relayed = relay(link, &mut self.client, manner, interruption, gone);
-        relayed.await.map_err(|_| Ended::ClientReset)
+        self.perform(Request::Plain(payload), command, plan).await
     }
 }
 
-/// Until the operator wants the connections of a backend to end.
-async fn cut(account: Option<Arc<BackendAccount>>) {
-    match account {
-        Some(account) => account.cut_wanted().await,
-        None => std::future::pending().await,
-    }
+pub(super) fn cannot_tell() -> ErrPacket {
+    let message = "this asks about a statement that ran at a replica, and cannot run there: ask for that by itself first";
+    ServerError::Other { code: 1235, sql_state: *b"42000", message }.packet()
+}
+
+fn nobody_has(number: u64) -> ErrPacket {
+    let message = format!("Unknown thread id: {number}");
+    ServerError::Other { code: 1094, sql_state: *b"HY000", message: &message }.packet()
 }

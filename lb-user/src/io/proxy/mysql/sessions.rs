@@ -17,7 +17,6 @@ const FIRST: u32 = 0x4000_0000;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) number: u32,
-    pub(super) user: String,
     pub(super) client: SocketAddr,
     /// Rung when it has to end.
     pub(super) kill: Notify,
@@ -29,8 +28,11 @@ pub(super) struct Entry {
 /// What a session does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
+    user: String,
     holds: Vec<Hold>,
     primary: Option<SocketAddr>,
+    /// The primary's number of its connection there.
+    thread: Option<u32>,
     replica: Option<SocketAddr>,
 }
 
@@ -74,7 +76,8 @@ impl Sessions {
 
     pub(super) fn begin(self: &Arc<Self>, number: u32, user: String, client: SocketAddr) -> Registered {
         let (kill, cancel) = (Notify::new(), Notify::new());
-        let entry = Arc::new(Entry { number, user, client, kill, cancel, state: Mutex::default() });
+        let state = Mutex::new(State { user, ..State::default() });
+        let entry = Arc::new(Entry { number, client, kill, cancel, state });
         lock(&self.open).insert(number, entry.clone());
         Registered { entry, sessions: self.clone() }
     }
@@ -82,6 +85,15 @@ impl Sessions {
     /// The session with that number, if it is one of ours.
     pub(super) fn find(&self, number: u64) -> Option<Arc<Entry>> {
         lock(&self.open).get(&u32::try_from(number).ok()?).cloned()
+    }
+
+    /// The session whose connection to that primary has the number there: `CONNECTION_ID()` tells clients of it.
+    pub(super) fn find_by_thread(&self, number: u64, primary: SocketAddr) -> Option<Arc<Entry>> {
+        let is_it = |entry: &&Arc<Entry>| {
+            let state = lock(&entry.state);
+            state.primary == Some(primary) && state.thread.is_some_and(|thread| u64::from(thread) == number)
+        };
+        lock(&self.open).values().find(is_it).cloned()
     }
 
     /// Whether a number is one that only we give.
@@ -103,9 +115,8 @@ impl Sessions {
     /// All that are open.
     pub fn view(&self) -> Vec<SessionView> {
         let view = |entry: &Arc<Entry>| {
-            let State { holds, primary, replica } = lock(&entry.state).clone();
-            let (number, client) = (entry.number, entry.client);
-            SessionView { number, user: entry.user.clone(), client, holds, primary, replica }
+            let State { user, holds, primary, replica, .. } = lock(&entry.state).clone();
+            SessionView { number: entry.number, user, client: entry.client, holds, primary, replica }
         };
         lock(&self.open).values().map(view).collect()
     }
@@ -114,6 +125,13 @@ impl Sessions {
     pub fn kill(&self, number: u32) -> bool {
         let entry = lock(&self.open).get(&number).cloned();
         entry.inspect(|entry| entry.kill.notify_one()).is_some()
+    }
+}
+
+impl Entry {
+    /// Whose session it is.
+    pub(super) fn user(&self) -> String {
+        lock(&self.state).user.clone()
     }
 }
 
@@ -129,8 +147,15 @@ impl Registered {
     }
 
     /// Shows what it does.
-    pub(super) fn show(&self, holds: Vec<Hold>, primary: Option<SocketAddr>, replica: Option<SocketAddr>) {
-        let state = State { holds, primary, replica };
+    pub(super) fn show(
+        &self,
+        user: &str,
+        holds: Vec<Hold>,
+        primary: Option<(SocketAddr, u32)>,
+        replica: Option<SocketAddr>,
+    ) {
+        let (primary, thread) = primary.unzip();
+        let state = State { user: user.to_owned(), holds, primary, thread, replica };
         let mut shown = lock(&self.entry.state);
         if *shown != state {
             *shown = state;

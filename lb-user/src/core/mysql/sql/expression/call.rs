@@ -53,8 +53,12 @@ impl Look<'_, '_> {
                 self.findings.asks_last_insert_id = true;
                 self.findings.because(Reason::LastInsertId);
             }
-            Meaning::LastStatement => {
-                self.findings.asks_about_last = true;
+            Meaning::FoundRows => {
+                self.findings.asks_about_last.found_rows = true;
+                self.findings.because(Reason::LastStatement);
+            }
+            Meaning::RowCount => {
+                self.findings.asks_about_last.row_count = true;
                 self.findings.because(Reason::LastStatement);
             }
             Meaning::UserLock => {

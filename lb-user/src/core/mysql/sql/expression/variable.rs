@@ -51,7 +51,7 @@ impl Look<'_, '_> {
     fn judge(&mut self, scope: &str, name: String) {
         match name.as_str() {
             "warning_count" | "error_count" => {
-                self.findings.asks_about_last = true;
+                self.findings.asks_about_last.warnings = true;
                 self.findings.because(Reason::LastStatement);
             }
             "identity" | "last_insert_id" => {

@@ -6,7 +6,7 @@
 
 mod lists;
 
-use super::Meaning::{LastInsertId, LastStatement, Pure, Sequence, Session, UserLock};
+use super::Meaning::{FoundRows, LastInsertId, Pure, RowCount, Sequence, Session, UserLock};
 use super::Spacing::{Free, Touching, TouchingInMariaDb};
 use super::{Group, Meaning, NEVER, Spacing};
 
@@ -77,7 +77,8 @@ const ALL: &[Group] = &[
     session(0, NEVER, lists::SESSION_MYSQL),
     session(NEVER, 0, lists::SESSION_MARIADB),
     both(&["session_user", "system_user"], Session, Touching),
-    both(&["found_rows", "row_count"], LastStatement, Free),
+    both(&["found_rows"], FoundRows, Free),
+    both(&["row_count"], RowCount, Free),
     both(&["last_insert_id"], LastInsertId, Free),
     both(lists::USER_LOCKS, UserLock, Free),
     Group {

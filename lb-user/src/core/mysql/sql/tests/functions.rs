@@ -152,14 +152,25 @@ fn functions_of_the_connection_go_to_the_primary() {
 fn functions_about_the_past_are_marked() {
     for context in [mysql(), mariadb()] {
         for text in ["SELECT FOUND_ROWS()", "SELECT ROW_COUNT()", "SHOW WARNINGS", "SHOW ERRORS LIMIT 1"] {
-            assert!(one(text, &context).asks_about_last, "{text}");
+            assert!(one(text, &context).asks_about_last.any(), "{text}");
         }
         for text in ["SHOW COUNT(*) WARNINGS", "SHOW COUNT(*) ERRORS", "SELECT @@warning_count"] {
-            assert!(one(text, &context).asks_about_last, "{text}");
+            assert!(one(text, &context).asks_about_last.any(), "{text}");
         }
-        assert!(one("GET DIAGNOSTICS @n = NUMBER", &context).asks_about_last);
-        assert!(one("INSERT INTO t SELECT FOUND_ROWS()", &context).asks_about_last);
-        assert!(!one("SELECT found_rows FROM t", &context).asks_about_last);
+        assert!(one("GET DIAGNOSTICS @n = NUMBER", &context).asks_about_last.any());
+        assert!(one("INSERT INTO t SELECT FOUND_ROWS()", &context).asks_about_last.any());
+        assert!(!one("SELECT found_rows FROM t", &context).asks_about_last.any());
+        for (text, expected) in [
+            ("SELECT FOUND_ROWS()", true),
+            ("SHOW WARNINGS", true),
+            ("SELECT FOUND_ROWS() INTO @n", false),
+            ("SELECT FOUND_ROWS(), COUNT(*) FROM t", false),
+            ("SELECT FOUND_ROWS(), GET_LOCK('a', 1)", false),
+            ("SELECT FOUND_ROWS(), @a", false),
+            ("SELECT FOUND_ROWS() + 1", true),
+        ] {
+            assert_eq!(one(text, &context).only_asks_about_last, expected, "{text}");
+        }
         for text in
             ["SELECT LAST_INSERT_ID()", "SELECT last_insert_id ()", "INSERT INTO t VALUES (LAST_INSERT_ID())"]
         {
