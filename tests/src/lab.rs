@@ -12,13 +12,13 @@ mod application;
 mod certificates;
 pub mod cleanup;
 pub mod commands;
+mod databases;
 mod dns;
 mod folder;
 mod host;
 mod http;
 pub mod interrupt;
 mod lock;
-mod mariadb;
 mod nginx;
 pub mod paths;
 pub mod poll;
@@ -66,6 +66,8 @@ pub struct Options {
     /// With agents: VIPs move between them by VRRP, and they share their flows. Off, VIP A is lb1's and VIP B lb2's, for what is about
     /// one node.
     pub failover: bool,
+    /// MySQL in place of MariaDB, from the root folder of a system that has it.
+    pub mysql: Option<PathBuf>,
     /// Let nginx write access logs (off by default: benchmarks).
     pub access_log: bool,
     /// With agents: return only when the VIPs answer the client.
@@ -83,6 +85,7 @@ impl Default for Options {
             app: None,
             app_database: None,
             failover: false,
+            mysql: None,
             access_log: false,
             wait_for_vips: true,
             progress: Progress::Silent,
@@ -209,6 +212,12 @@ impl Lab {
         agents::wait_until_ready(self, node)
     }
 
+    /// What the agent on `node` has logged.
+    pub fn agent_log(&self, node: &str) -> Result<String> {
+        let path = processes::log_path(node, agents::PROCESS);
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
     /// Sends `signal` to the agent on `node`; for one that ends processes, waits until it has ended.
     pub fn kill_agent(&self, node: &str, signal: Signal) -> Result<()> {
         self.end_process(node, agents::PROCESS, signal)
@@ -228,24 +237,29 @@ impl Lab {
 
     /// Runs statements as the administrator of the server on `db`; what they print, without headings.
     pub fn database_query(&self, db: &str, sql: &str) -> Result<String> {
-        mariadb::query(db, sql)
+        databases::query(db, sql)
     }
 
-    /// Starts MariaDB on `db` (`db1` or `db2`) with the data it has, and waits until it answers.
+    /// Waits until the replica has what the primary has now.
+    pub fn replicate(&self) -> Result<()> {
+        databases::replicate(self)
+    }
+
+    /// Starts the server on `db` (`db1` or `db2`) with the data it has, and waits until it answers.
     pub fn start_database(&self, db: &str) -> Result<()> {
-        mariadb::start(self, db)?;
-        mariadb::wait_until_ready(self, db)
+        databases::start(self, db)?;
+        databases::wait_until_ready(self, db)
     }
 
-    /// Sends `signal` to MariaDB on `db`; for one that ends processes, waits until it has ended.
+    /// Sends `signal` to the server on `db`; for one that ends processes, waits until it has ended.
     pub fn kill_database(&self, db: &str, signal: Signal) -> Result<()> {
-        self.end_process(db, mariadb::PROCESS, signal)
+        self.end_process(db, databases::Kind::of(&self.setup).process(), signal)
     }
 
     /// A MariaDB command line client for `db` (`db1` or `db2`), as root, to which the caller adds
     /// for example `-e "SELECT 1"`.
     pub fn mariadb(&self, db: &str) -> Command {
-        mariadb::client(db)
+        databases::client(db)
     }
 
     /// An agent has taken the place of the one that runs on `node`, and is that process. Tells when the old one has ended.

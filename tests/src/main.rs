@@ -95,6 +95,9 @@ struct Choices {
     /// Let nginx write access logs
     #[arg(long)]
     access_log: bool,
+    /// MySQL in place of MariaDB, from the root folder of a system that has it
+    #[arg(long, value_name = "FOLDER")]
+    mysql: Option<PathBuf>,
 }
 
 impl Choices {
@@ -106,6 +109,7 @@ impl Choices {
             app_database: self.app_database,
             failover: !self.without_failover,
             access_log: self.access_log,
+            mysql: self.mysql,
             progress: Progress::Lines,
             ..Options::default()
         }

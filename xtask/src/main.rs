@@ -13,8 +13,8 @@ mod lab;
 mod packages;
 mod process;
 mod project;
+mod pypi;
 mod sid;
-mod sslyze;
 mod test;
 mod tidy;
 

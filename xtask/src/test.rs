@@ -56,6 +56,8 @@ impl Test {
             fresh: None,
             keepalived: None,
             sslyze: None,
+            mysql: None,
+            drivers: None,
             consent: Consent::from_yes(self.yes),
         };
         let mut report = Report::default();

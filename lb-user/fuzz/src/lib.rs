@@ -14,6 +14,25 @@ pub mod redirect;
 #[path = "../../src/core/proxy/tls_fields.rs"]
 pub mod tls_fields;
 
+/// The protocol and the SQL of databases, as they stand in lb-user: the folders here are links to its own. What proves passwords is left out,
+/// for it needs libraries that take long to build.
+pub mod core {
+    /// See there.
+    pub mod mysql {
+        /// See there.
+        pub mod protocol {
+            pub mod capabilities;
+            pub mod command;
+            pub mod gtid;
+            pub mod handshake;
+            pub mod packet;
+            pub mod response;
+            pub mod status;
+        }
+        pub mod sql;
+    }
+}
+
 /// What the parsers name of `lb_user::model`.
 pub mod model {
     /// Of the PROXY protocol.

@@ -126,6 +126,7 @@ impl Database {
             users: self.users.clone(),
             consistency: terms.consistency,
             max_wait: terms.max_wait,
+            slow_log: terms.slow_log,
             parts: steering.backends.keys().map(part).collect(),
             greeting: self.greeting().map(|greeting| InitialHandshake {
                 // These are of one connection.
@@ -289,6 +290,14 @@ impl Database {
         self.greetings.retain(|name, _| is_wanted(name));
         self.told.retain(|name, _| is_wanted(name));
         let interval = terms.monitor.interval;
+        for (name, watcher) in &self.watchers {
+            // At another address it is another server.
+            if wanted.get(name).is_some_and(|asked| asked.address != watcher.asked.address) {
+                self.topology.forget(name);
+                self.greetings.remove(name);
+                self.told.remove(name);
+            }
+        }
         self.watchers
             .retain(|name, watcher| wanted.get(name) == Some(&watcher.asked) && watcher.interval == interval);
         for (name, asked) in wanted {

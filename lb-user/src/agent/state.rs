@@ -268,6 +268,9 @@ impl Agent {
             Command::RouteMysql(question, reply) => {
                 let _ = reply.send(self.mysql_route(&question));
             }
+            Command::ListDigests(service, reply) => {
+                let _ = reply.send(self.mysql_digests(&service));
+            }
             Command::KillMysql(service, number, reply) => {
                 let killed = self.mysql_kill(&service, number).map(|()| MysqlKilled { number });
                 let _ = reply.send(killed);

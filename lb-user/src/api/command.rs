@@ -3,9 +3,9 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, HandOverRequest, HandedOver, MysqlKilled, MysqlQuestion, MysqlRoute, ProbeView, ReloadedService,
-    RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket, UpgradeRequest,
-    UpgradeStarted,
+    Guide, HandOverRequest, HandedOver, MysqlDigest, MysqlKilled, MysqlQuestion, MysqlRoute, ProbeView,
+    ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
+    UpgradeRequest, UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -48,6 +48,8 @@ pub enum Command {
     HandOver(HandOverRequest, Reply<HandedOver>),
     /// Say where a statement would run.
     RouteMysql(MysqlQuestion, Reply<MysqlRoute>),
+    /// Say what statements cost; those that took longest together come first.
+    ListDigests(ServiceName, Reply<Vec<MysqlDigest>>),
     /// End a session of a database.
     KillMysql(ServiceName, u32, Reply<MysqlKilled>),
     /// List flows.

@@ -32,7 +32,9 @@ pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};
 pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
-pub use mysql::{MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView, RouteCount};
+pub use mysql::{
+    MysqlDigest, MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView, RouteCount,
+};
 pub use probe::{Guide, ProbeView};
 pub use process::ProcessView;
 pub use sync::{SyncPeerView, SyncView};

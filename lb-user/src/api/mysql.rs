@@ -55,6 +55,27 @@ pub struct RouteCount {
     pub count: u64,
 }
 
+/// What statements of one form cost: those that differ in nothing but literals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlDigest {
+    /// A hash of the form, in hexadecimal digits; empty: of all forms for which there was no room.
+    pub digest: String,
+    /// The form: every literal is `?`.
+    pub text: String,
+    /// How many ran.
+    pub count: u64,
+    /// Of those, how many ended with an error.
+    pub errors: u64,
+    /// In all answers.
+    pub rows: u64,
+    /// All together, in microseconds.
+    pub time_us: u64,
+    /// The longest one, in microseconds.
+    pub time_max_us: u64,
+    /// How often where, and why.
+    pub routes: Vec<RouteCount>,
+}
+
 /// A session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MysqlSession {

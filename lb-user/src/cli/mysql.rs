@@ -4,7 +4,7 @@ use super::args::MysqlCommand;
 use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
-use crate::api::{MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlView};
+use crate::api::{MysqlDigest, MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlView};
 use crate::model::ServiceName;
 use humantime::format_duration;
 use hyper::Method;
@@ -16,6 +16,13 @@ pub(super) async fn run(client: &Client, output: Output, command: MysqlCommand) 
         MysqlCommand::Nodes => show(client, output, nodes).await,
         MysqlCommand::Routes => show(client, output, routes).await,
         MysqlCommand::Sessions => show(client, output, sessions).await,
+        MysqlCommand::Digests { service, lines } => {
+            let service = the_service(client, service).await?;
+            let mut all: Vec<MysqlDigest> = client.get(&format!("/mysql/{service}/digests")).await?;
+            all.truncate(lines);
+            output.print(&all, |all| digests(all))?;
+            Ok(Exit::Success)
+        }
         MysqlCommand::Route { sql, service } => {
             let service = the_service(client, service).await?;
             let question = MysqlQuestion { service, sql };
@@ -90,6 +97,26 @@ fn routes(views: &[MysqlView]) -> String {
         view.routes.iter().map(row).collect::<Vec<_>>()
     });
     table(&["service", "sent to", "why", ">times"], rows.collect())
+}
+
+fn digests(all: &[MysqlDigest]) -> String {
+    let ms = |us: u64| format!("{:.1}", us as f64 / 1000.0);
+    let row = |one: &MysqlDigest| {
+        let routes =
+            one.routes.iter().map(|route| format!("{} {}: {}", route.target, route.why, route.count));
+        vec![
+            one.count.to_string(),
+            one.errors.to_string(),
+            ms(one.time_us),
+            ms(one.time_us / one.count.max(1)),
+            ms(one.time_max_us),
+            one.rows.to_string(),
+            routes.collect::<Vec<_>>().join(", "),
+            one.text.replace('\n', " "),
+        ]
+    };
+    let headers = [">count", ">errors", ">ms", ">mean", ">max", ">rows", "sent to", "statement"];
+    table(&headers, all.iter().map(row).collect())
 }
 
 fn sessions(views: &[MysqlView]) -> String {

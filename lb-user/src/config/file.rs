@@ -179,6 +179,7 @@ pub(super) struct FileMysql {
     pub(super) consistency: Option<String>,
     pub(super) max_lag: Option<DurationText>,
     pub(super) max_wait: Option<DurationText>,
+    pub(super) slow_log: Option<DurationText>,
     pub(super) monitor: Option<FileMysqlMonitor>,
     #[serde(default)]
     pub(super) user: Vec<FileMysqlUser>,

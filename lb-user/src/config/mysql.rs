@@ -14,6 +14,8 @@ pub struct MysqlTerms {
     pub max_lag: Duration,
     /// How long a read may wait until a replica is recent enough; then the primary answers it.
     pub max_wait: Duration,
+    /// A statement that takes as long is written into the log; `None`: none is.
+    pub slow_log: Option<Duration>,
     /// Who looks at the backends, and how often.
     pub monitor: MysqlMonitor,
     /// Who may log in.
@@ -89,6 +91,9 @@ impl fmt::Display for MysqlTerms {
             self.monitor.user,
             self.monitor.password
         )?;
+        if let Some(slow_log) = self.slow_log {
+            write!(f, ", slow_log {}", time(slow_log))?;
+        }
         write!(f, " every {}, users ", time(self.monitor.interval))?;
         super::write_list(f, &self.users)
     }

@@ -168,8 +168,7 @@ fn a_prepared_statement_stays_what_it_was_when_the_session_changes() -> Result<(
 fn what_was_written_is_read_after_a_reset_and_by_another_user_of_the_same_connection() -> Result<()> {
     let lab = lab()?;
     lab.database_query("db1", "CREATE TABLE notes.n (id INT PRIMARY KEY)")?;
-    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
-    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    lab.replicate()?;
     with_connection(&lab, async |connection| {
         let _: Option<u32> = connection.query_first("SELECT COUNT(*) FROM n").await?;
         // From here on the replica does not follow; the agent does not know of it yet.
@@ -223,5 +222,35 @@ fn a_session_begins_as_its_primary_says_and_replicas_read_under_the_same_terms()
         "SELECT 'begun';; INSERT INTO c VALUES (1);; SELECT COUNT(*) FROM c;; ROLLBACK;; SELECT COUNT(*) FROM c;;",
     )?;
     ensure!(answers == "begun\n1\n0\n", "{answers}");
+    lab.down()
+}
+
+/// What a driver reads in every answer decides whether it sends `COMMIT`.
+#[test]
+fn a_question_to_a_replica_in_the_midst_of_a_transaction_does_not_end_it_for_its_client() -> Result<()> {
+    let lab = lab()?;
+    lab.database_query("db1", "CREATE TABLE notes.n (id INT PRIMARY KEY)")?;
+    let script = r#"
+import pymysql
+from pymysql.constants import SERVER_STATUS
+connection = pymysql.connect(host="10.80.0.100", user="app", password="app-password", database="notes", autocommit=True)
+cursor = connection.cursor()
+cursor.execute("SELECT SQL_CALC_FOUND_ROWS 1 UNION SELECT 2 UNION SELECT 3 LIMIT 1")
+cursor.execute("BEGIN")
+cursor.execute("SELECT FOUND_ROWS()")
+found = cursor.fetchall()
+assert found == ((3,),), found
+status = connection.server_status
+assert status & SERVER_STATUS.SERVER_STATUS_IN_TRANS, status
+cursor.execute("INSERT INTO n VALUES (1)")
+cursor.execute("SHOW WARNINGS")
+assert connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+connection.commit()
+assert not connection.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS
+print("committed")
+"#;
+    let said = super::drivers::python(&lab, script)?;
+    ensure!(said.trim() == "committed", "{said}");
+    ensure!(lab.database_query("db1", "SELECT COUNT(*) FROM notes.n")?.trim() == "1");
     lab.down()
 }

@@ -155,8 +155,7 @@ fn what_seemed_to_read_and_wrote_is_read_by_its_session_and_never_sent_twice() -
          CREATE FUNCTION slow(n INT) RETURNS INT MODIFIES SQL DATA DETERMINISTIC BEGIN INSERT INTO n VALUES (n); RETURN SLEEP(30); END;;\n\
          DELIMITER ;\nCREATE VIEW writing AS SELECT f(1) AS id; CREATE VIEW writes_slowly AS SELECT slow(9) AS id",
     )?;
-    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
-    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    lab.replicate()?;
     let mut client = Client::open(&lab, 3306)?;
     ensure!(client.ask("SELECT COUNT(*) FROM there")? == "0");
     lab.database_query("db2", "STOP SLAVE SQL_THREAD")?;
@@ -176,8 +175,7 @@ fn what_seemed_to_read_and_wrote_is_read_by_its_session_and_never_sent_twice() -
         ensure!(lab.database_query("db1", list)?.trim() == "1");
         Ok(())
     })?;
-    let position = lab.database_query("db1", "SELECT @@gtid_binlog_pos")?;
-    lab.database_query("db2", &format!("SELECT MASTER_GTID_WAIT('{}', 10)", position.trim()))?;
+    lab.replicate()?;
     lab.kill_database("db1", Signal::SIGKILL)?;
     lab.database_query("db2", "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")?;
     let error = client.error_of("SELECT 'next'", PATIENCE)?;
@@ -217,6 +215,30 @@ fn sessions_are_ended_while_they_run_something() -> Result<()> {
     crate::client::lbctl(&lab, &["mysql", "kill", &number.to_string()])?;
     client.error_of("SELECT 'gone'", PATIENCE)?;
     poll::until("it is ended at its server, too", PATIENCE, || are_running(0))?;
+    client.close()?;
+    lab.down()
+}
+
+#[test]
+fn what_only_a_lost_connection_knew_is_refused_and_not_made_up() -> Result<()> {
+    let lab = lab()?;
+    lab.database_query(
+        "db1",
+        "CREATE TABLE notes.a (id INT AUTO_INCREMENT PRIMARY KEY); CREATE TABLE notes.child (a INT)",
+    )?;
+    let mut client = Client::open(&lab, 3306)?;
+    ensure!(client.ask("INSERT INTO a VALUES (NULL);\nSELECT LAST_INSERT_ID()")? == "1");
+    // Its server ends the connection, as it does with idle ones.
+    let thread = client.ask("SELECT CONNECTION_ID()")?;
+    lab.database_query("db1", &format!("KILL {thread}"))?;
+    let error = client.error_of("INSERT INTO child VALUES (LAST_INSERT_ID())", PATIENCE)?;
+    ensure!(error.contains("ERROR 1927"), "{error}");
+    ensure!(client.ask("SELECT COUNT(*) FROM child")? == "0", "a made up id was written");
+    ensure!(
+        client.ask(
+            "INSERT INTO a VALUES (NULL);\nINSERT INTO child VALUES (LAST_INSERT_ID());\nSELECT a FROM child"
+        )? == "2"
+    );
     client.close()?;
     lab.down()
 }

@@ -47,6 +47,8 @@ pub struct Setup {
     pub failover: bool,
     /// With access logs.
     pub access_log: bool,
+    /// With MySQL from that root folder in place of MariaDB.
+    pub mysql: Option<PathBuf>,
     /// The agents' binary, if one is known.
     pub lbctl: Option<PathBuf>,
     /// The application server's binary, if there is one.

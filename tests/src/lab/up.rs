@@ -10,12 +10,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::addresses::{NODES, VIP_A, VIP_B, VIP_DIRECT, namespaces, vip};
+use super::databases::{Kind, Preparation};
 use super::lock::LabLock;
-use super::mariadb::Preparation;
 use super::state::{Setup, State, StateFile};
 use super::{
     Host, Lab, Options, Progress, agents, application, certificates, cleanup, dns, folder, http, interrupt,
-    mariadb, nginx, poll, processes, programs, topology,
+    nginx, poll, processes, programs, topology,
 };
 
 /// See [`Lab::up`].
@@ -39,7 +39,7 @@ pub(super) fn up(options: Options) -> Result<Lab> {
     initial.leftovers = topology::loader_folders();
     lab.state.save(&initial)?;
     // After `lab`, so that on failure this ends before the folders are removed.
-    let databases = if options.database { Some(Preparation::start()?) } else { None };
+    let databases = if options.database { Some(Preparation::start(Kind::of(&lab.setup))?) } else { None };
     bring_up(&lab, &options, databases)?;
     lab.state.update(|state| state.ready = true)?;
     Ok(lab)
@@ -60,9 +60,10 @@ fn bring_up(lab: &Lab, options: &Options, databases: Option<Preparation>) -> Res
     }
     if let Some(databases) = databases {
         step.run("folders of the databases (begun meanwhile)", || databases.finish())?;
-        step.run("MariaDB: primary on db1, replica on db2", || {
-            mariadb::start_all(lab)?;
-            mariadb::set_up(lab)
+        let name = Kind::of(lab.setup()).name();
+        step.run(&format!("{name}: primary on db1, replica on db2"), || {
+            super::databases::start_all(lab)?;
+            super::databases::set_up(lab)
         })?;
         step.run("application servers on web1 and web2", || application::start_all(lab))?;
     }
@@ -120,6 +121,7 @@ fn setup(options: &Options) -> Result<Setup> {
         agents: options.agents,
         failover: options.failover,
         access_log: options.access_log,
+        mysql: options.mysql.as_ref().map(fs::canonicalize).transpose().context("finding MySQL")?,
         lbctl,
         app: if options.database { Some(binary(&options.app, "lab-app")?) } else { None },
         app_database: options.app_database.clone(),

@@ -14,7 +14,7 @@ use super::report::Done;
 use super::tally::Tally;
 use crate::build_ebpf::{self, record::Record};
 use crate::packages::Consent;
-use crate::{lab, process, project, sid, sslyze};
+use crate::{lab, process, project, pypi, sid};
 
 const DENY_VERSION: &str = "0.20.2";
 /// The fuzz targets are a workspace of their own.
@@ -26,6 +26,10 @@ const FRESH_VARIABLE: &str = "LBCTL_FRESH_OBJECT_DIR";
 /// Tells the tests in which root folder another keepalived is.
 const KEEPALIVED_VARIABLE: &str = "LBCTL_KEEPALIVED_ROOT";
 
+/// Tells the tests in which root folder MySQL is.
+const MYSQL_VARIABLE: &str = "LBCTL_MYSQL_ROOT";
+/// Tells the tests which Python has clients of databases.
+const DRIVERS_VARIABLE: &str = "LBCTL_PYTHON";
 /// Tells the tests where sslyze is.
 const SSLYZE_VARIABLE: &str = "LBCTL_SSLYZE";
 
@@ -39,13 +43,19 @@ pub(crate) struct Steps {
     pub(crate) keepalived: Option<PathBuf>,
     /// Scans servers that end TLS.
     pub(crate) sslyze: Option<PathBuf>,
+    /// Where MySQL is.
+    pub(crate) mysql: Option<PathBuf>,
+    /// A Python with clients of databases.
+    pub(crate) drivers: Option<PathBuf>,
     pub(crate) consent: Consent,
 }
 
 impl Steps {
     pub(crate) fn packages(&mut self, sid: bool) -> Result<Done> {
         lab::install_test_packages(self.consent)?;
-        self.sslyze = Some(sslyze::program(self.consent)?);
+        self.sslyze = Some(pypi::sslyze(self.consent)?);
+        self.drivers = Some(pypi::drivers(self.consent)?);
+        self.mysql = Some(sid::mysql(self.consent)?);
         if sid {
             self.keepalived = Some(sid::keepalived(self.consent)?);
         }
@@ -191,6 +201,9 @@ impl Steps {
         }
         if let Some(program) = &self.sslyze {
             variables.push((SSLYZE_VARIABLE, OsString::from(program)));
+        }
+        for (name, path) in [(MYSQL_VARIABLE, &self.mysql), (DRIVERS_VARIABLE, &self.drivers)] {
+            variables.extend(path.as_ref().map(|path| (name, OsString::from(path))));
         }
         let mut command = process::as_root(program, &variables)?;
         command.arg("--test-threads=1").args(&self.filter).current_dir(project::root().join("tests"));

@@ -2,15 +2,21 @@
 
 use super::super::state::Agent;
 use crate::api::{
-    ApiError, ErrorKind, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView, RouteCount,
+    ApiError, ErrorKind, MysqlDigest, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView,
+    RouteCount,
 };
 use crate::config::Service;
+use crate::core::mysql::digests::Counts;
 use crate::core::mysql::protocol::capabilities::Flavor;
 use crate::core::mysql::session::Session;
 use crate::core::mysql::sql::{Context, Dialect, SqlMode};
 use crate::core::mysql::topology::Role;
 use crate::model::ServiceName;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+fn route_count((target, why): (&str, &str), count: u64) -> RouteCount {
+    RouteCount { target: target.to_owned(), why: why.to_owned(), count }
+}
 
 impl Agent {
     /// All of them.
@@ -47,11 +53,6 @@ impl Agent {
             database.watchers.iter().map(|(name, watcher)| node(name, watcher.asked.address)).collect();
         let sessions = self.proxy.sessions(&service.name);
         let routes = sessions.as_ref().map(|sessions| sessions.routes()).unwrap_or_default();
-        let route = |((target, why), count): ((&str, &str), u64)| RouteCount {
-            target: target.to_owned(),
-            why: why.to_owned(),
-            count,
-        };
         let session = |one: crate::io::proxy::mysql::SessionView| MysqlSession {
             number: one.number,
             user: one.user,
@@ -66,7 +67,7 @@ impl Agent {
             primary: database.topology.primary(),
             no_primary: database.no_primary(),
             nodes,
-            routes: routes.into_iter().map(route).collect(),
+            routes: routes.into_iter().map(|(route, count)| route_count(route, count)).collect(),
             sessions: sessions.map(|all| all.view()).unwrap_or_default().into_iter().map(session).collect(),
         })
     }
@@ -85,6 +86,34 @@ impl Agent {
             why: plan.why.name().to_owned(),
             words: plan.why.to_string(),
         })
+    }
+
+    /// What statements of a service cost, those that took longest together first.
+    pub(in crate::agent) fn mysql_digests(
+        &self,
+        service: &ServiceName,
+    ) -> Result<Vec<MysqlDigest>, ApiError> {
+        let service = self.database(service)?;
+        let digests =
+            self.proxy.sessions(&service.name).map(|sessions| sessions.digests()).unwrap_or_default();
+        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let view = |digest: String, text: &str, counts: &Counts| MysqlDigest {
+            digest,
+            text: text.to_owned(),
+            count: counts.count,
+            errors: counts.errors,
+            rows: counts.rows,
+            time_us: us(counts.time),
+            time_max_us: us(counts.time_max),
+            routes: counts.routes.iter().map(|(route, count)| route_count(*route, *count)).collect(),
+        };
+        let forms = digests.forms().map(|(hash, text, counts)| view(format!("{hash:016x}"), text, counts));
+        let mut all: Vec<MysqlDigest> = forms.collect();
+        all.sort_by(|a, b| (b.time_us, &a.text).cmp(&(a.time_us, &b.text)));
+        if digests.others().count > 0 {
+            all.push(view(String::new(), "(others)", digests.others()));
+        }
+        Ok(all)
     }
 
     /// Ends a session.

@@ -1,7 +1,7 @@
 //! Services of databases.
 
 use super::{Answer, Context, Json, Path};
-use crate::api::{Command, MysqlKilled, MysqlQuestion, MysqlRoute, MysqlView};
+use crate::api::{Command, MysqlDigest, MysqlKilled, MysqlQuestion, MysqlRoute, MysqlView};
 use crate::model::ServiceName;
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +11,7 @@ pub(super) fn routes() -> Router<Context> {
     Router::new()
         .route("/mysql", get(view))
         .route("/mysql/route", post(route))
+        .route("/mysql/{service}/digests", get(digests))
         .route("/mysql/{service}/sessions/{number}/kill", post(kill))
 }
 
@@ -20,6 +21,13 @@ async fn view(State(context): State<Context>) -> Answer<Vec<MysqlView>> {
 
 async fn route(State(context): State<Context>, Json(question): Json<MysqlQuestion>) -> Answer<MysqlRoute> {
     context.ask(|reply| Command::RouteMysql(question, reply)).await.map(Json)
+}
+
+async fn digests(
+    State(context): State<Context>,
+    Path(service): Path<ServiceName>,
+) -> Answer<Vec<MysqlDigest>> {
+    context.ask(|reply| Command::ListDigests(service, reply)).await.map(Json)
 }
 
 async fn kill(

@@ -12,6 +12,15 @@ pub enum MysqlCommand {
     Routes,
     /// List sessions, and what keeps them at the primary.
     Sessions,
+    /// Show what statements cost and where they ran, by form: literals are left out.
+    Digests {
+        /// The service, where there are several.
+        #[arg(long)]
+        service: Option<ServiceName>,
+        /// Show so many, those that took longest together first.
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: usize,
+    },
     /// Say where a statement would run, and why. Runs nothing.
     Route {
         /// The statement.

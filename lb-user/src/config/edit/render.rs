@@ -109,13 +109,14 @@ fn mysql_keys(mysql: &MysqlTerms) -> Vec<(&'static str, Value)> {
         Value::from(table)
     };
     let users: Array = mysql.users.iter().map(user).collect();
-    vec![
+    let slow_log = mysql.slow_log.map(|slow_log| ("slow_log", time(slow_log)));
+    let first = [
         ("consistency", mysql.consistency.as_str().into()),
         ("max_lag", time(mysql.max_lag)),
         ("max_wait", time(mysql.max_wait)),
-        ("monitor", monitor.into()),
-        ("user", users.into()),
-    ]
+    ];
+    let last = [("monitor", monitor.into()), ("user", users.into())];
+    first.into_iter().chain(slow_log).chain(last).collect()
 }
 
 fn tls_keys(terms: &TlsTerms) -> Vec<(&'static str, Value)> {

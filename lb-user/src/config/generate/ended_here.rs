@@ -90,13 +90,15 @@ pub(super) fn mysql() -> impl Strategy<Value = MysqlTerms> {
     let monitor = ("[m-o]", secret(), millis(50..53));
     let monitor = monitor.prop_map(|(user, password, interval)| MysqlMonitor { user, password, interval });
     let users = proptest::collection::btree_map("[a-c]", secret(), 1..3);
-    (consistency, millis(1..4), millis(0..3), monitor, users).prop_map(
-        |(consistency, max_lag, max_wait, monitor, users)| {
+    let waits = (millis(0..3), option::of(millis(1..4)));
+    (consistency, millis(1..4), waits, monitor, users).prop_map(
+        |(consistency, max_lag, (max_wait, slow_log), monitor, users)| {
             let user = |(name, password)| MysqlUser { name, password };
             MysqlTerms {
                 consistency,
                 max_lag,
                 max_wait,
+                slow_log,
                 monitor,
                 users: users.into_iter().map(user).collect(),
             }

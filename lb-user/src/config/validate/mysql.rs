@@ -39,12 +39,20 @@ impl Validator<'_> {
         let max_lag = self.duration(&path.key("max_lag"), file.max_lag.as_ref(), MAX_LAG, limits);
         let limits = Duration::ZERO..=Duration::from_secs(60);
         let max_wait = self.duration(&path.key("max_wait"), file.max_wait.as_ref(), MAX_WAIT, limits);
+        let limits = Duration::from_millis(1)..=Duration::from_secs(86_400);
+        let slow_log = match &file.slow_log {
+            Some(text) => {
+                self.duration(&path.key("slow_log"), Some(text), limits.start().to_owned(), limits).map(Some)
+            }
+            None => Some(None),
+        };
         let monitor = self.monitor(&path.key("monitor"), file);
         let users = self.users(&path.key("user"), &file.user);
         Some(Some(MysqlTerms {
             consistency: consistency?,
             max_lag: max_lag?,
             max_wait: max_wait?,
+            slow_log: slow_log?,
             monitor: monitor?,
             users: users?,
         }))

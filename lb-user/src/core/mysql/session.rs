@@ -11,7 +11,7 @@ mod ran;
 mod settings;
 mod why;
 
-pub use plan::{Borrows, Plan};
+pub use plan::{Asks, Borrows, Plan};
 pub use settings::{Reading, Setting};
 pub use why::{Hold, Why};
 
@@ -52,6 +52,10 @@ pub struct Outcome {
     pub status: Option<StatusFlags>,
     /// There was no room to say what changed.
     pub hides_changes: bool,
+    /// It generated an id.
+    pub has_inserted: bool,
+    /// Rows of its answer.
+    pub rows: u64,
 }
 
 /// What `FOUND_ROWS()` is.
@@ -111,8 +115,10 @@ impl Session {
 
     /// It begins anew (`COM_RESET_CONNECTION`); what it wrote stays written, and the schema stays.
     pub fn reset(&mut self) {
-        let context = Context { mode: SqlMode::default(), ..self.context };
+        let (context, status) = (Context { mode: SqlMode::default(), ..self.context }, self.status());
         *self = Self::new(context, self.schema.take()).after(self);
+        // What the server said last, it said after it had begun anew.
+        self.has_status(status);
     }
 
     /// It follows another one of the same client, and reads what that one wrote.
@@ -176,6 +182,11 @@ impl Session {
             FoundRows::Known(rows) => Some(rows),
             FoundRows::At(_) => None,
         }
+    }
+
+    /// Whether a replica's connection knows `FOUND_ROWS()`.
+    pub fn finds_at_replica(&self) -> bool {
+        self.found == FoundRows::At(Target::Replica)
     }
 
     /// A replica was asked for `FOUND_ROWS()` on behalf of the primary.

@@ -114,6 +114,15 @@ impl<K: Ord + Clone> Topology<K> {
         self.choose();
     }
 
+    /// It is not what it was: nothing is known of it.
+    pub fn forget(&mut self, backend: &K) {
+        self.known.remove(backend);
+        if self.primary.as_ref() == Some(backend) {
+            self.primary = None;
+        }
+        self.choose();
+    }
+
     fn choose(&mut self) {
         let mut writable = self.writable();
         let (first, second) = (writable.next().cloned(), writable.next().is_some());
@@ -244,6 +253,19 @@ mod tests {
         assert_eq!((topology.primary(), topology.rivals()), (None, vec![1, 3]));
         topology.consist_of([2, 3]);
         assert_eq!(topology.primary(), Some(3));
+    }
+
+    #[test]
+    fn a_backend_that_is_another_one_now_is_not_known() {
+        let (mut topology, now) = (Topology::default(), Instant::now());
+        topology.consist_of([1, 2]);
+        topology.observe(1, observation(false, "0-1-5", true), now);
+        topology.observe(2, observation(true, "0-1-5", true), now);
+        topology.forget(&1);
+        assert_eq!(
+            (topology.primary(), topology.role(&1, MAX_LAG, now)),
+            (None, Role::Unfit(Unfit::Unknown))
+        );
     }
 
     #[test]

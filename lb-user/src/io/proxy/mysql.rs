@@ -3,6 +3,7 @@
 //! Owns the sockets and the order of things on them. Where a command runs is decided by [`crate::core::mysql::session`]; which backend is the
 //! primary, the agent says.
 
+mod accounting;
 mod backends;
 mod borrowed;
 mod channel;

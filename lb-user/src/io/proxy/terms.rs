@@ -68,6 +68,8 @@ pub struct MysqlPlan {
     pub consistency: Consistency,
     /// How long a read may wait for that.
     pub max_wait: Duration,
+    /// A statement that takes longer is told of.
+    pub slow_log: Option<Duration>,
     /// What each backend is good for, in the order of the plan's.
     pub parts: Vec<Part>,
     /// What servers like these say first; `None`: none has been heard yet.

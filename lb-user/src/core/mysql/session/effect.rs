@@ -20,6 +20,8 @@ pub(super) enum Effect {
     Release(Hold),
     /// The primary's connection holds something.
     Bind,
+    /// What servers tell of changes.
+    Tracks,
     /// `PREPARE`; the text, where it is in the statement.
     Prepare {
         name: String,
@@ -95,9 +97,18 @@ pub(super) fn is_opaque(one: &Statement<'_>) -> bool {
 
 /// `CREATE PROCEDURE` and the like run nothing of what is in them.
 fn defines(one: &Statement<'_>) -> bool {
+    starts_with(one, b"create") || starts_with(one, b"alter")
+}
+
+fn starts_with(one: &Statement<'_>, word: &[u8]) -> bool {
     let first = one.text.trim_ascii_start();
-    let word = |word: &[u8]| first.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    word(b"create") || word(b"alter")
+    first.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+/// `SET`, in whatever form: servers tell of what it sets.
+pub(super) fn begins_with_set(one: &Statement<'_>) -> bool {
+    let is_set = matches!(one.kind, Kind::Set(_) | Kind::SetTransaction { .. });
+    is_set || starts_with(one, b"set")
 }
 
 pub(super) fn effects(one: &Statement<'_>) -> Vec<Effect> {
@@ -154,7 +165,7 @@ fn assignment(item: &Assignment) -> Option<Effect> {
         Value::Literal { sql, text } => Some(in_single_quotes(sql, text)),
         Value::Expression => None,
     };
-    let sql = sql.as_deref();
+    let sql = sql.as_deref().filter(|sql| !is_default(item, sql));
     let set = |key: &str, before: &str, sql: &[u8], after: &str| {
         Effect::Set(Setting::new(key, [before.as_bytes(), sql, after.as_bytes()].concat()))
     };
@@ -179,20 +190,28 @@ fn assignment(item: &Assignment) -> Option<Effect> {
 }
 
 fn variable(name: &str, sql: Option<&[u8]>, value: &Value) -> Option<Effect> {
+    if name.starts_with("session_track_") {
+        return Some(if name.ends_with("transaction_info") { Effect::Bind } else { Effect::Tracks });
+    }
     if OF_THE_PRIMARY.contains(&name) {
         return (name != "autocommit").then_some(Effect::Bind);
     }
     let is_off =
         matches!(value, Value::Literal { text, .. } if matches!(text.as_str(), "0" | "off" | "false"));
     let is_of_the_moment = OF_THE_MOMENT.contains(&name) && !(name == "sql_auto_is_null" && is_off);
-    let is_tracker = name.starts_with("session_track_");
     // A name with a dot is that of a component or a structured variable.
-    if OF_WRITES.contains(&name) || is_of_the_moment || is_tracker || name.contains('.') {
+    if OF_WRITES.contains(&name) || is_of_the_moment || name.contains('.') {
         return Some(Effect::Hold(Hold::State));
     }
     let Some(sql) = sql else { return Some(Effect::Tracked(name.to_owned())) };
     let before = format!("SET SESSION {name} = ");
     Some(Effect::Set(Setting::new(name, [before.as_bytes(), sql].concat())))
+}
+
+/// Each server's own, but for the time, which is everywhere the same.
+fn is_default(item: &Assignment, sql: &[u8]) -> bool {
+    let is_time = item.target == Target::Session("timestamp".to_owned());
+    sql.eq_ignore_ascii_case(b"default") && !is_time
 }
 
 /// A string that is the same however texts are read, where it can be written so.

@@ -19,6 +19,8 @@ pub struct Plan {
     pub kill: Option<(Kill, u64)>,
     /// What it asks about statements that did not run where it has to run.
     pub borrows: Borrows,
+    /// What it asks about statements that ran at the primary.
+    pub asks: Asks,
     pub(super) effects: Vec<Effect>,
     /// It runs what is not in its text.
     pub(super) is_opaque: bool,
@@ -37,6 +39,17 @@ pub struct Plan {
     pub(super) mentions_variables: bool,
 }
 
+/// What a connection has to know of statements that ran on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asks {
+    /// Of the last one: its warnings, or the rows that it changed.
+    pub last: bool,
+    /// How many rows were found.
+    pub found_rows: bool,
+    /// The last id that was generated.
+    pub insert_id: bool,
+}
+
 /// What a command needs to know of statements that ran elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Borrows {
@@ -49,6 +62,26 @@ pub enum Borrows {
 }
 
 impl Plan {
+    /// Whether it changes what servers tell of changes: the proxy needs to hear all.
+    pub fn changes_trackers(&self) -> bool {
+        self.effects.contains(&Effect::Tracks)
+    }
+
+    /// Whether `FOUND_ROWS()` is about it, if it goes well.
+    pub fn finds_rows(&self) -> bool {
+        self.finds_rows
+    }
+
+    /// Whether it may have generated an id of which nothing was told.
+    pub fn may_insert_unseen(&self) -> bool {
+        self.is_opaque
+    }
+
+    /// Whether it is a statement, or clears what was said of the last one as a statement does.
+    pub fn is_statement(&self) -> bool {
+        self.is_statement
+    }
+
     /// `COM_INIT_DB`.
     pub fn init_db(schema: &[u8]) -> Self {
         let schema = String::from_utf8_lossy(schema).into_owned();
@@ -73,6 +106,7 @@ impl Plan {
             is_read: false,
             kill: None,
             borrows: Borrows::Nothing,
+            asks: Asks::default(),
             effects: Vec::new(),
             is_opaque: false,
             only_sets: true,
@@ -95,9 +129,13 @@ impl Session {
     /// The same for a text that was prepared when the session was like this.
     pub fn plan_in(&self, text: &[u8], context: &Context) -> Plan {
         let found = statements(text, context);
-        let borrows = self.borrows(&found, context);
+        let are_several = found.len() > 1;
+        // What they run that was prepared by name, too.
+        let inner = found.iter().filter_map(|one| self.text(one)).flat_map(|text| statements(text, context));
+        let inner: Vec<Statement<'_>> = inner.collect();
+        let all = || found.iter().chain(&inner);
+        let borrows = self.borrows(&found, &inner);
         let (target, why) = self.judge(&found, borrows);
-        let is_read = found.iter().all(|one| one.primary.is_none() && one.kind == Kind::Read);
         let kill = match &found[..] {
             [one] => match one.kind {
                 Kind::Kill { what, id: Some(number) } => Some((what, number)),
@@ -105,24 +143,44 @@ impl Session {
             },
             _ => None,
         };
+        // One of several may have another text by the time that it runs.
+        let is_opaque = |one: &Statement<'_>| match self.text(one) {
+            Some(_) => are_several,
+            None => effect::is_opaque(one),
+        };
+        let is_opaque = all().any(is_opaque);
         Plan {
             kill,
             target,
             why,
-            is_read,
+            is_read: found.iter().all(|one| one.primary.is_none() && one.kind == Kind::Read),
             borrows: if target == Target::Replica { Borrows::Nothing } else { borrows },
-            effects: found.iter().flat_map(|one| self.effects(one, context)).collect(),
-            is_opaque: found.iter().any(|one| self.is_opaque(one, context)),
+            asks: self.asks(&found, &inner),
+            effects: all().flat_map(effects).collect(),
+            is_opaque,
             only_sets: found.iter().all(|one| matches!(one.kind, Kind::Set(_) | Kind::SetTransaction { .. })),
-            are_several: found.len() > 1,
+            are_several,
             is_statement: true,
-            finds_rows: found.iter().any(|one| one.finds_rows || self.is_opaque(one, context)),
-            may_fire_triggers: found.iter().any(|one| matches!(one.kind, Kind::Write | Kind::LoadDataLocal)),
-            sets: found.iter().any(|one| matches!(one.kind, Kind::Set(_) | Kind::SetTransaction { .. })),
-            mentions_variables: found
-                .iter()
+            finds_rows: is_opaque || all().any(|one| one.finds_rows),
+            may_fire_triggers: all().any(|one| matches!(one.kind, Kind::Write | Kind::LoadDataLocal)),
+            sets: all().any(effect::begins_with_set),
+            mentions_variables: all()
                 .any(|one| !(one.user_variables.is_empty() && one.assigned_variables.is_empty())),
         }
+    }
+
+    /// What the primary's connection has to know of statements before.
+    fn asks(&self, found: &[Statement<'_>], inner: &[Statement<'_>]) -> Asks {
+        let here = FoundRows::At(Target::Primary);
+        let first = found.first().into_iter().chain(inner);
+        let mut asks = Asks::default();
+        for one in first {
+            let about = one.asks_about_last;
+            asks.last |= (about.row_count || about.warnings) && self.last == Target::Primary;
+            asks.found_rows |= about.found_rows && self.found == here;
+        }
+        asks.insert_id = found.iter().chain(inner).any(|one| one.asks_last_insert_id);
+        asks
     }
 
     /// The text that a statement runs which was prepared by name, or is a string.
@@ -134,24 +192,11 @@ impl Session {
         }
     }
 
-    fn effects(&self, one: &Statement<'_>, context: &Context) -> Vec<Effect> {
-        let inner = self.text(one).map(|text| statements(text, context));
-        effects(one).into_iter().chain(inner.iter().flatten().flat_map(effects)).collect()
-    }
-
-    fn is_opaque(&self, one: &Statement<'_>, context: &Context) -> bool {
-        match self.text(one) {
-            Some(text) => statements(text, context).iter().any(effect::is_opaque),
-            None => effect::is_opaque(one),
-        }
-    }
-
     /// What is asked about statements before it that the primary did not run last.
-    fn borrows(&self, found: &[Statement<'_>], context: &Context) -> Borrows {
+    fn borrows(&self, found: &[Statement<'_>], inner: &[Statement<'_>]) -> Borrows {
         let Some(first) = found.first() else { return Borrows::Nothing };
         let foreign = self.foreign(first.asks_about_last);
-        let inner = self.text(first).map(|text| statements(text, context));
-        if inner.iter().flatten().any(|one| self.foreign(one.asks_about_last).any()) {
+        if inner.iter().any(|one| self.foreign(one.asks_about_last).any()) {
             return Borrows::Impossible;
         }
         let Some(later) = found.get(1..).filter(|later| !later.is_empty()) else {

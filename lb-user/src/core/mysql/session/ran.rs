@@ -11,6 +11,9 @@ use crate::core::mysql::protocol::response::{SessionChange, SessionChanges};
 use crate::core::mysql::protocol::status::StatusFlags;
 use crate::core::mysql::sql::SqlMode;
 
+/// Variables that servers tell with statements, whatever these do.
+const OF_STATEMENTS: [&[u8]; 2] = [b"last_gtid", b"statement_id"];
+
 impl Session {
     /// What the primary's connection has set when it begins, by name: other connections begin with the same.
     pub fn begins_with(&mut self, values: &[(String, Option<Vec<u8>>)]) {
@@ -52,15 +55,16 @@ impl Session {
         let mut has_state_changed = false;
         for change in outcome.changes.iter().flat_map(SessionChanges::iter) {
             match change {
-                SessionChange::Schema(name) => self.schema = Some(name.to_vec()),
+                // Without a name: it was dropped.
+                SessionChange::Schema(name) => {
+                    self.schema = Some(name.to_vec()).filter(|name| !name.is_empty())
+                }
                 SessionChange::StateChange(changed) => has_state_changed |= changed,
                 SessionChange::Gtids(text) => self.has_written(text),
                 SessionChange::SystemVariable { name, value } => {
                     self.take_variable(name, value);
-                    if !name.eq_ignore_ascii_case(b"last_gtid")
-                        && !plan.sets
-                        && !plan.effects.iter().any(Effect::sets)
-                    {
+                    let is_of_statement = OF_STATEMENTS.iter().any(|known| name.eq_ignore_ascii_case(known));
+                    if !is_of_statement && !plan.sets && !plan.effects.iter().any(Effect::sets) {
                         // A trigger, say.
                         self.holds.insert(Hold::State);
                     }
@@ -161,6 +165,7 @@ impl Session {
             Effect::Hold(hold) => drop(self.holds.insert(*hold)),
             Effect::Release(hold) => drop(self.holds.remove(hold)),
             Effect::Bind => self.is_bound = true,
+            Effect::Tracks => {}
             Effect::Prepare { name, text: Some(text) } => {
                 self.texts.insert(name.clone(), text.clone());
             }

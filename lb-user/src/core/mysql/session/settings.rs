@@ -109,10 +109,19 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn set(&mut self, setting: Setting) {
+        if self.is_so(&setting) {
+            return;
+        }
         self.remove(&setting.key);
         self.last = self.last.saturating_add(1);
         self.places.insert(setting.key.clone(), self.last);
         self.in_order.insert(self.last, setting);
+    }
+
+    /// It is set already, and nothing since then decides how it is read.
+    fn is_so(&self, setting: &Setting) -> bool {
+        let Some(place) = self.places.get(&setting.key) else { return false };
+        self.in_order.get(place) == Some(setting) && self.reading().place <= *place
     }
 
     pub(super) fn remove(&mut self, key: &str) {

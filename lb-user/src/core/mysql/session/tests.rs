@@ -4,6 +4,9 @@ use super::super::sql::{AboutLast, Dialect, Flavor};
 use super::*;
 use crate::core::mysql::protocol::response::SessionChange;
 
+mod about_last;
+mod settings;
+
 fn mariadb() -> Session {
     let dialect = Dialect { flavor: Flavor::MariaDb, version: 101_106 };
     Session::new(Context { dialect, mode: SqlMode::default(), utf8: true }, None)
@@ -48,6 +51,14 @@ fn check(steps: &[(&str, &str)]) {
     }
 }
 
+fn tells(variables: &[(&str, &str)]) -> Outcome {
+    let mut changes = SessionChanges::default();
+    for (name, value) in variables {
+        changes.push(&SessionChange::SystemVariable { name: name.as_bytes(), value: value.as_bytes() });
+    }
+    Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) }
+}
+
 #[test]
 fn reads_go_to_a_replica_and_writes_to_the_primary() {
     check(&[
@@ -79,20 +90,6 @@ fn a_transaction_stays_at_the_primary_and_so_does_all_without_autocommit() {
 }
 
 #[test]
-fn what_asks_about_the_last_statement_goes_where_that_ran() {
-    check(&[
-        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "R read"),
-        ("SELECT FOUND_ROWS()", "R last_statement"),
-        ("SHOW WARNINGS", "R last_statement"),
-        ("SELECT FOUND_ROWS() INTO @n", "P last_statement"),
-        ("UPDATE t SET a = 1", "P writes"),
-        ("SELECT ROW_COUNT()", "P last_statement"),
-        ("SELECT 1", "R read"),
-        ("SELECT LAST_INSERT_ID()", "P last_insert_id"),
-    ]);
-}
-
-#[test]
 fn user_variables_are_read_where_their_value_is_known() {
     check(&[
         ("SELECT @a", "R read"),
@@ -110,23 +107,6 @@ fn user_variables_are_read_where_their_value_is_known() {
         ("SELECT 1", "R read"),
         ("SELECT @b", "P user_variable"),
     ]);
-}
-
-#[test]
-fn what_was_prepared_from_a_literal_is_known_when_it_runs() {
-    let state = |session: &mut Session, sql: &str| {
-        let plan = session.plan(sql.as_bytes());
-        let mut changes = SessionChanges::default();
-        changes.push(&SessionChange::StateChange(true));
-        session.primary_ran(&plan, &Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) });
-    };
-    let mut session = mariadb();
-    state(&mut session, "PREPARE p FROM 'SET @a = 1'");
-    state(&mut session, "EXECUTE p");
-    assert_eq!(run(&mut session, "SELECT @a"), "R read");
-    state(&mut session, "PREPARE p FROM @text");
-    state(&mut session, "EXECUTE p");
-    assert_eq!(run(&mut session, "SELECT 1"), "P session_state");
 }
 
 #[test]
@@ -159,55 +139,6 @@ fn temporary_tables_locks_and_state_of_the_connection_stay_with_it() {
 }
 
 #[test]
-fn settings_are_said_again_in_their_order_and_each_once() {
-    let mut session = mariadb();
-    for sql in
-        ["SET NAMES latin1", "SET time_zone = '+01:00', @a = 5", "SET NAMES utf8mb4 COLLATE utf8mb4_bin"]
-    {
-        run(&mut session, sql);
-    }
-    let (all, known) = session.settings_after(0);
-    let all: Vec<String> = all.iter().map(|one| String::from_utf8_lossy(one.sql()).into_owned()).collect();
-    assert_eq!(
-        all,
-        ["SET SESSION time_zone = '+01:00'", "SET @`a` = 5", "SET NAMES utf8mb4 COLLATE utf8mb4_bin"]
-    );
-    assert_eq!(session.settings_after(known).0.len(), 0);
-    run(&mut session, "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED");
-    assert_eq!(session.settings_after(known).0.len(), 1);
-    assert!(session.is_portable());
-}
-
-#[test]
-fn strings_that_were_read_otherwise_are_not_said_again() {
-    check(&[
-        ("SET @a = 'x', @n = 7", "P setting"),
-        ("SET NAMES latin1", "P setting"),
-        ("SELECT @n", "R read"),
-        ("SELECT @a", "P user_variable"),
-        ("SET @a = 'x'", "P setting"),
-        ("SELECT @a", "R read"),
-        ("SET sql_mode = 'NO_BACKSLASH_ESCAPES'", "P setting"),
-        ("SELECT @a", "P user_variable"),
-    ]);
-}
-
-#[test]
-fn a_setting_by_an_expression_is_said_again_with_the_value_that_was_told() {
-    let mut session = mariadb();
-    let plan = session.plan(b"SET sql_mode = CONCAT(@@sql_mode, ',ANSI_QUOTES')");
-    let mut changes = SessionChanges::default();
-    changes
-        .push(&SessionChange::SystemVariable { name: b"sql_mode", value: b"ANSI_QUOTES,STRICT_ALL_TABLES" });
-    session.primary_ran(&plan, &Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) });
-    let (all, _) = session.settings_after(0);
-    assert_eq!(all.len(), 1);
-    assert_eq!(all[0].sql(), b"SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES'");
-    assert!(session.context().mode.ansi_quotes);
-    assert_eq!(run(&mut session, "SELECT \"a\" FROM t"), "R read");
-}
-
-#[test]
 fn a_failed_statement_leaves_doubt_and_no_setting() {
     let mut session = mariadb();
     let failed = Outcome { status: Some(StatusFlags::AUTOCOMMIT), ..Outcome::default() };
@@ -237,87 +168,6 @@ fn what_a_session_wrote_is_known_from_what_servers_tell() {
     assert_eq!(run(&mut session, "SELECT 1"), "P position_unknown");
 }
 
-fn borrows(session: &Session, sql: &str) -> Borrows {
-    session.plan(sql.as_bytes()).borrows
-}
-
-#[test]
-fn rows_that_were_found_are_asked_for_where_they_were_found_whatever_ran_since() {
-    let mut session = mariadb();
-    for (sql, expected) in [
-        ("SELECT SQL_CALC_FOUND_ROWS a FROM t LIMIT 1", "R read"),
-        ("SET @a = 1", "P setting"),
-        ("SELECT FOUND_ROWS()", "R last_statement"),
-        ("UPDATE t SET a = 1", "P writes"),
-        ("SELECT FOUND_ROWS()", "R last_statement"),
-        ("BEGIN", "P transaction"),
-        ("SELECT FOUND_ROWS()", "R last_statement"),
-        ("SELECT a FROM t", "P transaction"),
-        ("SELECT FOUND_ROWS()", "P transaction"),
-        ("COMMIT", "P transaction"),
-        ("SELECT a FROM t", "R read"),
-        ("INSERT INTO t SELECT a FROM u", "P writes"),
-        ("SELECT FOUND_ROWS()", "P last_statement"),
-    ] {
-        assert_eq!(run(&mut session, sql), expected, "{sql}");
-    }
-    assert_eq!(borrows(&session, "SELECT FOUND_ROWS() INTO @n"), Borrows::Nothing);
-    run(&mut session, "SELECT a FROM t");
-    let found = AboutLast { found_rows: true, ..AboutLast::default() };
-    assert_eq!(borrows(&session, "SET @n = FOUND_ROWS()"), Borrows::Answers(found));
-    assert_eq!(borrows(&session, "SELECT FOUND_ROWS(), MAX(a) FROM t"), Borrows::Answers(found));
-    assert_eq!(borrows(&session, "SELECT 1; SELECT FOUND_ROWS()"), Borrows::Nothing);
-    assert_eq!(borrows(&session, "SET @a = 1; SELECT FOUND_ROWS()"), Borrows::Impossible);
-    session.rows_are_known(7);
-    assert_eq!(borrows(&session, "SELECT FOUND_ROWS()"), Borrows::Answers(found));
-    run(&mut session, "PREPARE p FROM 'SELECT FOUND_ROWS()'");
-    assert_eq!(borrows(&session, "EXECUTE p"), Borrows::Impossible);
-}
-
-#[test]
-fn a_command_leaves_no_trace_and_a_prepared_one_clears_what_was_said_of_the_last() {
-    let mut session = mariadb();
-    run(&mut session, "SELECT 'a' + 1");
-    session.primary_ran(&Plan::command(), &ok(StatusFlags::AUTOCOMMIT));
-    assert_eq!(run(&mut session, "SHOW WARNINGS"), "R last_statement");
-    session.primary_ran(&Plan::prepare(), &ok(StatusFlags::AUTOCOMMIT));
-    assert_eq!(run(&mut session, "SHOW WARNINGS"), "P last_statement");
-    run(&mut session, "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE");
-    session.primary_ran(&Plan::command(), &ok(StatusFlags::AUTOCOMMIT));
-    assert_eq!(run(&mut session, "SELECT 1"), "P next_transaction");
-}
-
-fn tells(variables: &[(&str, &str)]) -> Outcome {
-    let mut changes = SessionChanges::default();
-    for (name, value) in variables {
-        changes.push(&SessionChange::SystemVariable { name: name.as_bytes(), value: value.as_bytes() });
-    }
-    Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) }
-}
-
-#[test]
-fn a_setting_that_is_changed_and_put_back_in_one_text_is_as_it_was() {
-    let mut session = mariadb();
-    let plan = session.plan(b"SET @o = @@time_zone; SET time_zone = '+05:00'; SET time_zone = @o");
-    let mut outcome = tells(&[("time_zone", "+05:00")]);
-    outcome.changes.extend(tells(&[("time_zone", "SYSTEM")]).changes);
-    session.primary_ran(&plan, &outcome);
-    let (all, _) = session.settings_after(0);
-    assert_eq!(all.last().map(|one| one.sql()), Some(b"SET SESSION time_zone = 'SYSTEM'".as_slice()));
-}
-
-#[test]
-fn a_string_that_is_set_together_with_how_it_is_read_stays_at_the_primary() {
-    check(&[("SET sql_mode = 'ANSI_QUOTES', @a = 'x'", "P setting"), ("SELECT 1", "P session_state")]);
-    check(&[("SET NAMES utf8mb4, time_zone = 'a\\\\b'", "P setting"), ("SELECT 1", "P session_state")]);
-    check(&[("SET CHARACTER SET utf8mb4", "P setting"), ("SELECT 1", "P session_state")]);
-    // As clients say it when they begin.
-    check(&[
-        ("SET NAMES utf8mb4, time_zone = \"+00:00\", sql_mode = 'STRICT_ALL_TABLES'", "P setting"),
-        ("SELECT 1", "R read"),
-    ]);
-}
-
 #[test]
 fn what_a_trigger_may_have_done_to_variables_is_not_believed() {
     let mut session = mariadb();
@@ -331,39 +181,10 @@ fn what_a_trigger_may_have_done_to_variables_is_not_believed() {
     run(&mut without, "INSERT INTO t VALUES (1)");
     assert!(without.is_portable());
     let plan = without.plan(b"INSERT INTO t VALUES (1)");
-    without.primary_ran(&plan, &tells(&[("last_gtid", "0-1-1")]));
+    without.primary_ran(&plan, &tells(&[("last_gtid", "0-1-1"), ("statement_id", "7")]));
     assert_eq!(run(&mut without, "SELECT 1"), "R read");
     without.primary_ran(&plan, &tells(&[("time_zone", "+01:00")]));
     assert_eq!(run(&mut without, "SELECT 1"), "P session_state");
-}
-
-#[test]
-fn a_session_begins_with_what_its_server_has_set() {
-    let mut session = mariadb();
-    let values = [("sql_mode", "ANSI_QUOTES"), ("time_zone", "+01:00"), ("sql_select_limit", "5")];
-    session.begins_with(&values.map(|(name, value)| (name.to_owned(), Some(value.as_bytes().to_vec()))));
-    assert!(session.context().mode.ansi_quotes);
-    let (all, known) = session.settings_after(0);
-    assert_eq!(
-        all.iter().map(|one| String::from_utf8_lossy(one.sql()).into_owned()).collect::<Vec<_>>(),
-        ["SET SESSION sql_mode = 'ANSI_QUOTES', SESSION time_zone = '+01:00', SESSION sql_select_limit = 5"]
-    );
-    assert_eq!(session.settings_after(known).0.len(), 0);
-    session.has_status(StatusFlags::default());
-    assert_eq!(run(&mut session, "SELECT 1"), "P autocommit_off");
-}
-
-#[test]
-fn a_prepared_text_is_the_same_only_under_the_same_settings_and_schema() {
-    let mut session = mariadb();
-    let before = session.reading();
-    run(&mut session, "SET time_zone = '+01:00', @a = 5");
-    assert_eq!(session.reading(), before);
-    run(&mut session, "USE other");
-    assert_ne!(session.reading(), before);
-    let before = session.reading();
-    run(&mut session, "SET sql_mode = ''");
-    assert_ne!(session.reading(), before);
 }
 
 #[test]
@@ -381,4 +202,16 @@ fn a_temporary_table_is_there_while_another_of_its_name_may_have_been_dropped() 
         ("DROP TABLE b.tmp", "P writes"),
         ("SELECT * FROM a.tmp", "P temporary_table"),
     ]);
+}
+
+#[test]
+fn a_schema_that_was_dropped_is_none() {
+    let mut session = mariadb();
+    run(&mut session, "USE other");
+    assert_eq!(session.schema(), Some(b"other".as_slice()));
+    let plan = session.plan(b"DROP DATABASE other");
+    let mut changes = SessionChanges::default();
+    changes.push(&SessionChange::Schema(b""));
+    session.primary_ran(&plan, &Outcome { changes: vec![changes], ..ok(StatusFlags::AUTOCOMMIT) });
+    assert_eq!(session.schema(), None);
 }

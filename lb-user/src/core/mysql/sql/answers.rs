@@ -73,11 +73,11 @@ fn answer(
     let is_call = mark(at + 1, b'(') && mark(at + 2, b')');
     if is_call && word(at, "found_rows") && wanted.found_rows {
         left.found_rows = false;
-        return Some(Some((3, answers.found_rows?.to_string())));
+        return Some(Some((3, number(answers.found_rows?))));
     }
     if is_call && word(at, "row_count") && wanted.row_count {
         left.row_count = false;
-        return Some(Some((3, answers.row_count?.to_string())));
+        return Some(Some((3, number(answers.row_count?))));
     }
     if wanted.warnings && tokens.get(at).is_some_and(|token| token.kind == TokenKind::SystemVariable) {
         let scoped = (word(at + 1, "session") || word(at + 1, "local")) && mark(at + 2, b'.');
@@ -88,9 +88,14 @@ fn answer(
             _ => return Some(None),
         };
         left.warnings = false;
-        return Some(Some((name + 1 - at, value.to_string())));
+        return Some(Some((name + 1 - at, number(value))));
     }
     Some(None)
+}
+
+/// A number that is an expression: alone after `ORDER BY` it would be a column's place.
+fn number(value: impl std::fmt::Display) -> String {
+    format!("(0 + {value})")
 }
 
 /// Nothing but commas and the edges of the list of columns are around it.
@@ -130,20 +135,20 @@ mod tests {
     #[test]
     fn questions_are_replaced_by_their_answers_and_columns_keep_their_names() {
         for (text, expected) in [
-            ("SET @n = FOUND_ROWS()", "SET @n = 5"),
-            ("SELECT found_rows ( ) INTO @n", "SELECT 5 AS `found_rows ( )` INTO @n"),
+            ("SET @n = FOUND_ROWS()", "SET @n = (0 + 5)"),
+            ("SELECT found_rows ( ) INTO @n", "SELECT (0 + 5) AS `found_rows ( )` INTO @n"),
             (
                 "SELECT FOUND_ROWS(), ROW_COUNT() + 1, 'FOUND_ROWS()'",
-                "SELECT 5 AS `FOUND_ROWS()`, -1 + 1, 'FOUND_ROWS()'",
+                "SELECT (0 + 5) AS `FOUND_ROWS()`, (0 + -1) + 1, 'FOUND_ROWS()'",
             ),
-            ("SET @n = FOUND_ROWS() + @@session.warning_count", "SET @n = 5 + 2"),
+            ("SET @n = FOUND_ROWS() + @@session.warning_count", "SET @n = (0 + 5) + (0 + 2)"),
             // A statement that uses a table has no warnings but its own.
             (
                 "INSERT INTO l (n) VALUES (FOUND_ROWS(), @@warning_count)",
-                "INSERT INTO l (n) VALUES (5, @@warning_count)",
+                "INSERT INTO l (n) VALUES ((0 + 5), @@warning_count)",
             ),
-            ("SELECT IF(FOUND_ROWS() > 3, 'many', 'few')", "SELECT IF(5 > 3, 'many', 'few')"),
-            ("INSERT INTO l SELECT FOUND_ROWS() FROM t", "INSERT INTO l SELECT 5 FROM t"),
+            ("SELECT IF(FOUND_ROWS() > 3, 'many', 'few')", "SELECT IF((0 + 5) > 3, 'many', 'few')"),
+            ("INSERT INTO l SELECT FOUND_ROWS() FROM t", "INSERT INTO l SELECT (0 + 5) FROM t"),
         ] {
             assert_eq!(answered(text).as_deref(), Some(expected), "{text}");
         }

@@ -4,6 +4,7 @@
 //! that does not end where its grammar ends is none of the known kinds.
 
 mod definition;
+mod finds;
 mod session;
 mod set;
 mod show;
@@ -105,19 +106,13 @@ pub(crate) fn statement<'a>(tokens: &[Token], facts: &Facts<'a>) -> Statement<'a
         && !findings.names_tables
         && !facts.hint
         && findings.user_variables.is_empty();
-    // The list of warnings begins anew with every statement that uses a table.
+    // MariaDB: the list of warnings begins anew with every statement that uses a table.
     let is_diagnosis = first == K::Get;
-    if findings.names_tables || verdict.kind == Kind::Write && !is_diagnosis {
+    let uses_tables = findings.names_tables || verdict.kind == Kind::Write && !is_diagnosis;
+    if uses_tables && context.is_mariadb() {
         findings.asks_about_last.warnings = false;
     }
-    let finds_rows = match verdict.kind {
-        Kind::Read => !findings.asks_about_last.warnings || first == K::Select,
-        // `INSERT … SELECT`: the rows that it selects.
-        Kind::Write => {
-            matches!(first, K::Insert | K::Replace) && tokens.iter().any(|one| one.keyword == K::Select)
-        }
-        _ => false,
-    };
+    let finds_rows = finds::rows(tokens, context);
     let only_asks_about_last = asks_nothing_else && primary == Some(Reason::LastStatement);
     Statement {
         text: facts.text,

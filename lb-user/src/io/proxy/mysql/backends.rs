@@ -12,6 +12,7 @@ use super::relay::trackers;
 use super::session::Running;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
 use crate::core::mysql::protocol::response::{ErrPacket, ServerError, TextRow};
+use crate::core::mysql::session::Asks;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -179,6 +180,10 @@ impl Running {
             self.session.has_status(link.welcome.status);
             // It has them of itself.
             link.settings = self.session.settings_after(0).1;
+            link.recalls = Asks { last: true, found_rows: true, insert_id: true };
+        } else {
+            // What was generated on another connection, nobody knows here.
+            link.recalls = Asks { insert_id: !self.has_inserted, ..Asks::default() };
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ impl Running {
         };
         if wanted.warnings || wanted.found_rows && answers.found_rows.is_none() {
             let link = self.replica.as_mut()?;
-            if !link.is_usable() || !link.ran_for_client {
+            if !link.is_usable() || !link.recalls.last {
                 return None;
             }
             // In one statement: each one would be the last for the next.
@@ -31,14 +31,14 @@ impl Running {
             let mut next = || String::from_utf8(values.next()??).ok()?.parse::<u64>().ok();
             let found_rows = next();
             (answers.warnings, answers.errors) = (next(), next());
-            if answers.found_rows.is_none() {
-                answers.found_rows = found_rows;
+            // The question is what the replica found last, now.
+            let is_there = wanted.found_rows || self.session.finds_at_replica();
+            if let Some(rows) = found_rows.filter(|_| answers.found_rows.is_none() && is_there) {
+                self.session.rows_are_known(rows);
+                answers.found_rows = Some(rows);
             }
         }
         let text = with_answers(query.sql, &self.session.context(), wanted, &answers)?;
-        if let Some(rows) = answers.found_rows.filter(|_| wanted.found_rows) {
-            self.session.rows_are_known(rows);
-        }
         Some(text)
     }
 }

@@ -19,6 +19,7 @@ use crate::core::mysql::protocol::packet::frame;
 use crate::core::mysql::protocol::response::{
     ErrPacket, OkPacket, ResponseError, TextAnswer, TextReader, TextRow,
 };
+use crate::core::mysql::session::Asks;
 use futures_util::FutureExt as _;
 use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
@@ -101,8 +102,8 @@ pub(super) struct Link {
     pub(super) is_busy: bool,
     /// How far it has written was not told, and has to be asked for.
     pub(super) must_ask: bool,
-    /// The last thing it ran was the client's.
-    pub(super) ran_for_client: bool,
+    /// What it can be asked about statements of the client.
+    pub(super) recalls: Asks,
     /// The settings of the session that it knows.
     pub(super) settings: u64,
     pub(super) schema: Option<Vec<u8>>,
@@ -135,11 +136,25 @@ impl Link {
 
     /// Whether it can be used: a server says nothing unasked but that it leaves, and nobody wants it to end.
     pub(super) fn is_usable(&mut self) -> bool {
-        !self.is_busy && !self.is_cut() && self.channel.fill().now_or_never().is_none()
+        let is_quiet = !self.is_busy && self.channel.unread().is_empty();
+        is_quiet && !self.is_cut() && self.channel.fill().now_or_never().is_none()
     }
 
     pub(super) fn is_cut(&self) -> bool {
         self.place.as_ref().is_some_and(|place| place.backend.cuts() != self.cuts)
+    }
+
+    /// Whether it can tell what is asked.
+    pub(super) fn recalls(&self, asks: &Asks) -> bool {
+        (self.recalls.last || !asks.last)
+            && (self.recalls.found_rows || !asks.found_rows)
+            && (self.recalls.insert_id || !asks.insert_id)
+    }
+
+    /// Something of the proxy's own is sent: what the client's last statement left is gone.
+    pub(super) fn begin_own(&mut self) {
+        self.is_busy = true;
+        self.recalls = Asks { insert_id: self.recalls.insert_id, ..Asks::default() };
     }
 
     /// Says things of the proxy's own, all at once, and reads the answers. The first refusal is an error, when all have been read.
@@ -148,7 +163,7 @@ impl Link {
         said: &[&[u8]],
         patience: Duration,
     ) -> Result<Vec<Vec<TextRow>>, LinkError> {
-        (self.is_busy, self.ran_for_client) = (true, false);
+        self.begin_own();
         let answered = timeout(patience, self.exchange(said)).await;
         let answers = answered.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         self.is_busy = false;
@@ -185,7 +200,7 @@ impl Link {
 
     /// A command with a simple answer.
     pub(super) async fn command(&mut self, payload: &[u8]) -> Result<(), LinkError> {
-        (self.is_busy, self.ran_for_client) = (true, false);
+        self.begin_own();
         let answered = timeout(ANSWERED_WITHIN, async {
             self.channel.send(&frame(0, payload)).await?;
             self.channel.message().await
@@ -268,7 +283,7 @@ async fn log_in(
         serial: 0,
         is_busy: false,
         must_ask: false,
-        ran_for_client: false,
+        recalls: Asks::default(),
         settings: 0,
         schema: who.schema.map(<[u8]>::to_vec),
         statements: BTreeMap::new(),

@@ -28,6 +28,8 @@ pub(super) struct Client {
     /// Of the packet that tells it how its login ended.
     pub(super) next_sequence: u8,
     is_private: bool,
+    /// It has asked to hear of changes.
+    pub(super) hears_all: bool,
 }
 
 /// As whom it goes on to backends.
@@ -135,6 +137,7 @@ pub(super) async fn accept(
         capabilities,
         next_sequence: message.sequence.wrapping_add(1),
         is_private,
+        hears_all: false,
         identity: identity(user, response),
     };
     client.identity.password = client.prove(auth, step, ends).await?;

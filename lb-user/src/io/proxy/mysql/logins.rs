@@ -16,8 +16,9 @@ use super::sessions::Entry;
 use crate::core::mysql::protocol::command::Command;
 use crate::core::mysql::protocol::response::{OkPacket, ServerError};
 use crate::core::mysql::protocol::status::StatusFlags;
-use crate::core::mysql::session::{Plan, Session};
+use crate::core::mysql::session::{Asks, Hold, Plan, Session};
 use crate::core::mysql::sql::{self, Kill, SqlMode};
+use tokio::time::timeout;
 
 /// Collations of UTF-8, by the byte in the handshake.
 fn is_utf8(collation: u8) -> bool {
@@ -59,15 +60,25 @@ impl Running {
         self.agree().await
     }
 
+    /// What holds the session may have kept servers from telling what it wrote.
+    fn distrust_trackers(&mut self) {
+        let is_held = self.session.holds().any(|hold| hold == Hold::State);
+        if let Some(link) = &mut self.primary {
+            link.must_ask |= is_held;
+        }
+    }
+
     pub(super) async fn change_user(&mut self, message: &Message) -> Result<(), Ended> {
         self.refresh();
         let (plan, flavor) = (self.plan.clone(), self.plan.dialect.flavor);
-        match self.client.change_user(message, &plan, flavor, self.ends).await {
-            Ok(()) => {}
-            Err(LoginError::Io(_)) => return Err(Ended::ClientReset),
-            Err(_) => return Err(Ended::BadHandshake),
+        let login = self.client.change_user(message, &plan, flavor, self.ends);
+        match timeout(self.served.terms.handshake, login).await {
+            Ok(Ok(())) => {}
+            Ok(Err(LoginError::Io(_))) => return Err(Ended::ClientReset),
+            Ok(Err(_)) | Err(_) => return Err(Ended::BadHandshake),
         }
         // What it wrote as another user it wants to read as this one.
+        self.distrust_trackers();
         let _ = self.ask_position().await?;
         for link in [self.primary.take(), self.replica.take()].into_iter().flatten() {
             link.quit().await;
@@ -75,18 +86,19 @@ impl Running {
         self.session = fresh(&self.client, &plan).after(&self.session);
         self.statements = Statements::default();
         self.option = None;
-        self.has_begun = false;
+        (self.has_begun, self.has_inserted) = (false, false);
         self.welcome().await
     }
 
     pub(super) async fn reset(&mut self, payload: &[u8]) -> Result<(), Ended> {
         self.replica = None;
         // The server forgets it.
+        self.distrust_trackers();
         let _ = self.ask_position().await?;
         self.on_primary(Request::Plain(payload), Command::ResetConnection, &Plan::command(), None).await?;
         self.session.reset();
         self.statements = Statements::default();
-        self.has_begun = false;
+        (self.has_begun, self.has_inserted) = (false, false);
         let Some(link) = &mut self.primary else { return Ok(()) };
         link.statements.clear();
         let said = [trackers(link.flavor), defaults(link.flavor)];
@@ -96,6 +108,7 @@ impl Running {
                 self.begin_with(&rows);
                 let settings = self.session.settings_after(0).1;
                 if let Some(link) = &mut self.primary {
+                    link.recalls = Asks { last: true, found_rows: true, insert_id: true };
                     link.settings = settings;
                 }
             }

@@ -6,7 +6,7 @@ use super::super::account::Ended;
 use super::backends::PROTECTION;
 use super::interruption::{Gone, Interruption};
 use super::link::LinkError;
-use super::relay::{Manner, Relayed, relay};
+use super::relay::{Manner, Relayed, relay, trackers};
 use super::session::Running;
 use crate::core::mysql::protocol::command::Command;
 use crate::core::mysql::protocol::packet::frame;
@@ -14,8 +14,8 @@ use crate::core::mysql::protocol::response::{ErrPacket, PreparedStatement, Serve
 use crate::core::mysql::session::{Outcome, Plan, Target, Why};
 use tracing::debug;
 
-/// Errors of statements that were ended: by `KILL QUERY`, and by the time they may take (MariaDB, MySQL).
-const ENDED: [u16; 3] = [1317, 1969, 3024];
+/// Errors of statements that were ended: by `KILL`, and by the time they may take (MariaDB, MySQL).
+const ENDED: [u16; 4] = [1317, 1927, 1969, 3024];
 
 /// What is sent.
 #[derive(Clone, Copy)]
@@ -41,6 +41,7 @@ impl Running {
     ) -> Result<(), Ended> {
         self.refresh();
         let mut why = plan.why.clone();
+        self.note_why(&why);
         if plan.target == Target::Replica {
             match self.on_replica(request, command, &plan).await? {
                 None => {
@@ -54,6 +55,7 @@ impl Running {
             }
         }
         self.registered.sessions.count(Target::Primary, &why);
+        self.note_why(&why);
         self.on_primary(request, command, &plan, None).await.map(drop)
     }
 
@@ -66,23 +68,30 @@ impl Running {
     ) -> Result<Option<Why>, Ended> {
         let is_about_last = plan.why == Why::AsksAboutLast;
         if is_about_last {
-            let ran = self.replica.as_mut().is_some_and(|link| link.is_usable() && link.ran_for_client);
-            if !ran {
+            let knows = self.replica.as_mut().is_some_and(|link| link.is_usable() && link.recalls.last);
+            if !knows {
                 return Ok(Some(Why::NoReplica));
             }
         } else if let Err(why) = self.ready_replica().await? {
             return Ok(Some(why));
         }
-        let manner = Manner { command, hold_error: !is_about_last, statement: None };
+        // It may stand in the midst of a transaction at the primary, of which the replica knows nothing.
+        let status = is_about_last.then(|| self.session.status());
+        let manner = Manner { command, hold_error: !is_about_last, statement: None, status };
         match self.exchange(Target::Replica, request, manner).await? {
-            Relayed::Done(..) => {
+            Relayed::Done(outcome, _) => {
+                if let Some(link) = &mut self.replica {
+                    link.recalls.last = true;
+                }
                 self.session.replica_ran(plan);
+                self.end_statement(Target::Replica, &outcome);
                 Ok(None)
             }
             // Somebody ended it, or its time was over: that is the answer.
             Relayed::Refused(error) if ENDED.contains(&error.code) => {
                 self.refuse(&error).await?;
                 self.session.replica_ran(plan);
+                self.end_statement(Target::Replica, &Outcome::default());
                 Ok(None)
             }
             Relayed::Refused(_) => Ok(Some(Why::ReplicaRefused)),
@@ -115,19 +124,19 @@ impl Running {
                 self.refuse(&lost_while_it_ran()).await?;
                 return Ok(None);
             }
+            if !self.primary.as_ref().is_some_and(|link| link.recalls(&plan.asks)) {
+                self.refuse(&nobody_knows()).await?;
+                return Ok(None);
+            }
             let was_portable = self.session.is_portable();
-            let manner = Manner { command, hold_error: is_repeated, statement };
+            let manner = Manner { command, hold_error: is_repeated, statement, status: None };
             let relayed = self.exchange(Target::Primary, request, manner).await?;
             if is_repeated && matches!(relayed, Relayed::Done(..) | Relayed::Refused(_)) {
                 self.guard_primary(false).await;
             }
             match relayed {
                 Relayed::Done(outcome, prepared) => {
-                    if let Some(link) = &mut self.primary {
-                        // Even what seemed to read may have written, and what failed may have written before.
-                        link.must_ask |= outcome.hides_changes || !(outcome.is_ok || plan.is_read);
-                    }
-                    self.session.primary_ran(plan, &outcome);
+                    self.note(plan, &outcome).await;
                     return Ok(prepared);
                 }
                 Relayed::Refused(error) => {
@@ -153,13 +162,34 @@ impl Running {
         }
     }
 
+    /// What follows for the session and its connection from what the primary has run.
+    async fn note(&mut self, plan: &Plan, outcome: &Outcome) {
+        self.session.primary_ran(plan, outcome);
+        self.end_statement(Target::Primary, outcome);
+        let has_inserted = outcome.has_inserted || plan.may_insert_unseen();
+        self.has_inserted |= has_inserted;
+        let Some(link) = &mut self.primary else { return };
+        // Even what seemed to read may have written, and what failed may have written before.
+        link.must_ask |= outcome.hides_changes || !(outcome.is_ok || plan.is_read);
+        link.recalls.last |= plan.is_statement();
+        link.recalls.found_rows |= plan.finds_rows() && outcome.is_ok;
+        link.recalls.insert_id |= outcome.has_inserted;
+        if plan.changes_trackers() {
+            self.client.hears_all = true;
+            // Whatever the client wants to hear, the session has to hear all.
+            if link.tell(trackers(link.flavor)).await.is_err() {
+                self.lose_primary();
+            }
+        }
+    }
+
     /// What is sent a second time must not write a second time, whatever a view or a function in it does. Whether it is so.
     async fn guard_primary(&mut self, is_guarded: bool) -> bool {
         let Some(link) = &mut self.primary else { return false };
         let said = if is_guarded { PROTECTION } else { b"SET SESSION TRANSACTION READ WRITE" };
-        let ran_for_client = link.ran_for_client;
+        let recalls = link.recalls;
         let is_so = link.tell(said).await.is_ok();
-        link.ran_for_client = ran_for_client;
+        link.recalls = recalls;
         if !is_so {
             self.lose_primary();
         }
@@ -220,13 +250,18 @@ impl Running {
         let relayed = relay(link, &mut self.client, manner, interruption, gone, patience).await;
         let relayed = relayed.map_err(|_| Ended::ClientReset)?;
         let is_whole = matches!(relayed, Relayed::Done(..) | Relayed::Refused(_));
-        (link.is_busy, link.ran_for_client) = (!is_whole, is_whole);
+        link.is_busy = !is_whole;
         Ok(relayed)
     }
 }
 
 /// MariaDB, MySQL: `ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION`.
 const READ_ONLY_TRANSACTION: u16 = 1792;
+
+fn nobody_knows() -> ErrPacket {
+    let message = "this asks about a statement of a connection to the primary that is lost";
+    ServerError::Other { code: 1927, sql_state: *b"70100", message }.packet()
+}
 
 fn lost_while_it_ran() -> ErrPacket {
     let message = "the primary was lost while it ran this: whether it did is not known";

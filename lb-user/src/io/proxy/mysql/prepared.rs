@@ -16,7 +16,7 @@ use crate::core::mysql::protocol::command::{
 use crate::core::mysql::protocol::packet::frame;
 use crate::core::mysql::protocol::response::{ErrPacket, Piece, ResponseTracker, ServerError};
 use crate::core::mysql::session::{Borrows, Plan, Reading, Target, Why};
-use crate::core::mysql::sql::Context;
+use crate::core::mysql::sql::{Context, Digest, digest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ const PREPARED_WITHIN: Duration = Duration::from_secs(10);
 /// One.
 struct Prepared {
     sql: Vec<u8>,
+    digest: Arc<Digest>,
     /// How its text is read.
     context: Context,
     parameters: u16,
@@ -118,7 +119,7 @@ fn prepared_otherwise() -> ErrPacket {
 
 /// Prepares a text at a server, for its id.
 async fn prepare(link: &mut Link, sql: &[u8]) -> Result<u32, LinkError> {
-    (link.is_busy, link.ran_for_client) = (true, false);
+    link.begin_own();
     let prepared = timeout(PREPARED_WITHIN, prepare_on(link, sql)).await;
     let prepared = prepared.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?;
     link.is_busy = !matches!(prepared, Ok(_) | Err(LinkError::Refused(_)));
@@ -174,6 +175,7 @@ impl Running {
         }
         let statement = Prepared {
             sql: text.text.to_vec(),
+            digest: Arc::new(digest(text.text, &context)),
             context,
             parameters: prepared.parameters,
             types: (Vec::new(), 0),
@@ -209,11 +211,13 @@ impl Running {
                     Err(()) => return self.refuse(&ServerError::MalformedPacket.packet()).await,
                 };
                 let (sql, context) = (prepared.sql.clone(), prepared.context);
+                let digest = prepared.digest.clone();
                 let is_as_then = prepared.reading == self.session.reading();
                 let mut plan = self.session.plan_in(&sql, &context);
                 if plan.borrows != Borrows::Nothing {
                     return self.refuse(&cannot_tell()).await;
                 }
+                self.begin_statement(digest);
                 let knows_it = self.replica.as_ref().is_some_and(|link| link.statements.contains_key(&id));
                 if plan.target == Target::Replica && !(is_as_then || knows_it) {
                     (plan.target, plan.why) = (Target::Primary, Why::PreparedOtherwise);

@@ -11,9 +11,11 @@ use crate::core::mysql::protocol::command::Command;
 use crate::core::mysql::protocol::response::{
     ErrPacket, OkPacket, Piece, PreparedStatement, RawPacket, ResponseTracker, ServerError, SessionChange,
 };
+use crate::core::mysql::protocol::status::StatusFlags;
 use crate::core::mysql::session::Outcome;
 use crate::core::mysql::sql::Kill;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
@@ -54,6 +56,8 @@ pub(super) struct Manner {
     pub(super) hold_error: bool,
     /// The id of the session for a statement that is prepared.
     pub(super) statement: Option<u32>,
+    /// The status that the client is told in place of the server's, where that does not know of a transaction elsewhere.
+    pub(super) status: Option<StatusFlags>,
 }
 
 struct Passing<'a> {
@@ -87,6 +91,9 @@ pub(super) async fn relay(
     let outcome = Outcome { is_ok: true, ..Outcome::default() };
     let mut passing =
         Passing { client, out: Vec::new(), has_begun: false, outcome, prepared: None, manner, patience };
+    let mut cancelled = pin!(interruption.cancel.notified());
+    // From here on it is not missed, whatever is waited for.
+    cancelled.as_mut().enable();
     while !tracker.is_done() {
         if link.channel.unread().is_empty() {
             passing.flush().await?;
@@ -95,8 +102,10 @@ pub(super) async fn relay(
                     biased;
                     filled = link.channel.fill() => break filled,
                     () = gone.wait() => break Err(io::ErrorKind::HostUnreachable.into()),
-                    () = interruption.cancel.notified() => {}
+                    () = cancelled.as_mut() => {}
                 }
+                cancelled.set(interruption.cancel.notified());
+                cancelled.as_mut().enable();
                 interruption.kill(Kill::Query, link.address, link.thread, passing.client).await;
             };
             if let Err(error) = filled {
@@ -122,6 +131,7 @@ pub(super) async fn relay(
     let mut outcome = passing.outcome;
     outcome.status = tracker.status();
     outcome.hides_changes = tracker.hides_changes();
+    outcome.rows = tracker.rows();
     Ok(Relayed::Done(outcome, passing.prepared))
 }
 
@@ -167,6 +177,10 @@ impl Passing<'_> {
     fn pass(&mut self, piece: Piece<'_>) -> Next {
         match piece {
             Piece::Ok(packet, raw) => self.pass_ok(packet, &raw),
+            Piece::Eof(mut packet, raw) if self.manner.status.is_some() => {
+                packet.status = of_session(packet.status, self.manner.status.unwrap_or_default());
+                self.out.extend_from_slice(&raw.with_payload(&packet.encode()));
+            }
             Piece::Err(error, raw) => {
                 if self.manner.hold_error && !self.has_begun && self.out.is_empty() {
                     return Next::Refused(error);
@@ -188,7 +202,19 @@ impl Passing<'_> {
         Next::GoOn
     }
 
-    fn pass_ok(&mut self, packet: OkPacket, raw: &RawPacket<'_>) {
+    fn pass_ok(&mut self, mut packet: OkPacket, raw: &RawPacket<'_>) {
+        self.outcome.has_inserted |= packet.last_insert_id != 0;
+        if let Some(status) = self.manner.status {
+            packet.status = of_session(packet.status, status);
+            let payload = packet.filtered(is_told).encode(self.client.capabilities);
+            self.out.extend_from_slice(&raw.with_payload(&payload));
+            return;
+        }
+        if self.client.hears_all && !packet.changes.is_empty() {
+            self.out.extend_from_slice(&raw.with_payload(&packet.encode(self.client.capabilities)));
+            self.outcome.changes.push(packet.changes);
+            return;
+        }
         let tracks = self.client.capabilities.contains(Capabilities::SESSION_TRACK);
         if packet.changes.is_empty() && (tracks || packet.info.is_empty()) {
             self.out.extend_from_slice(raw.bytes());
@@ -224,6 +250,11 @@ impl Passing<'_> {
         }
         Ok(Relayed::Broken { is_told })
     }
+}
+
+/// A status with the session's transaction in place of the server's.
+fn of_session(status: StatusFlags, session: StatusFlags) -> StatusFlags {
+    status.without(StatusFlags::IN_TRANSACTION | StatusFlags::AUTOCOMMIT) | session
 }
 
 /// Whether a client that did not ask for it hears of a change.

@@ -35,6 +35,10 @@ impl Running {
         {
             self.replica = None;
         }
+        if !self.has_begun && self.has_primary() && self.ensure_primary().await?.is_err() {
+            // What a session begins with, the primary says.
+            return Ok(Err(Why::NoReplica));
+        }
         if self.replica.is_none()
             && let Err(why) = self.connect_replica().await
         {
@@ -101,6 +105,15 @@ impl Running {
     /// Tells the replica what has changed in the session, and waits until it has what is wanted; whether it has.
     async fn catch_up(&mut self, wanted: GtidPosition) -> Result<bool, LinkError> {
         let Some(link) = &mut self.replica else { return Ok(false) };
+        if !link.reached.contains(&wanted) {
+            match wait_for(link, &wanted, self.plan.max_wait).await {
+                Ok(true) => link.reached = wanted,
+                // It was ended there, say: whether it has it is not known.
+                Ok(false) | Err(LinkError::Refused(_)) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        // Only what has the session's writes has the schemas that it made.
         if let Some(schema) = self.session.schema().filter(|schema| link.schema.as_deref() != Some(*schema)) {
             link.command(&StatementText { command: Command::InitDb, text: schema }.encode()).await?;
             link.schema = Some(schema.to_vec());
@@ -111,19 +124,15 @@ impl Running {
             link.tell_all(&said, ANSWERED_WITHIN).await?;
         }
         link.settings = known;
-        if link.reached.contains(&wanted) {
-            return Ok(true);
-        }
-        let has_it = wait_for(link, &wanted, self.plan.max_wait).await?;
-        if has_it {
-            link.reached = wanted;
-        }
-        Ok(has_it)
+        Ok(true)
     }
 
     /// Asks how far the session has written, where there was no room to tell; whether that is known now.
     pub(super) async fn ask_position(&mut self) -> Result<bool, Ended> {
-        if let Some(link) = self.primary.as_mut().filter(|link| link.must_ask && !link.is_busy) {
+        if self.primary.as_ref().is_some_and(|link| link.is_busy) {
+            self.lose_primary();
+        }
+        if let Some(link) = self.primary.as_mut().filter(|link| link.must_ask) {
             let question: &[u8] = match link.flavor {
                 Flavor::MySql => b"SELECT @@global.gtid_executed",
                 Flavor::MariaDb => b"SELECT @@last_gtid",
@@ -148,7 +157,8 @@ impl Running {
 
     /// Where the primary is now.
     async fn primary_position(&mut self) -> Result<Option<GtidPosition>, Ended> {
-        if self.ensure_primary().await?.is_err() {
+        // Who asks waits for a primary afterwards, if that is what it takes.
+        if self.primary.is_none() && !self.has_primary() || self.ensure_primary().await?.is_err() {
             return Ok(None);
         }
         let Some(link) = &mut self.primary else { return Ok(None) };

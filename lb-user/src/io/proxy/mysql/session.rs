@@ -6,6 +6,7 @@ use super::super::Served;
 use super::super::account::Ended;
 use super::super::connection::{Context, Ends};
 use super::super::terms::MysqlPlan;
+use super::accounting::Current;
 use super::channel::Message;
 use super::interruption::{Interruption, cut_of};
 use super::link::Link;
@@ -18,10 +19,10 @@ use crate::core::mysql::protocol::command::{Command, Query, StatementText};
 use crate::core::mysql::protocol::packet::frame;
 use crate::core::mysql::protocol::response::{ErrPacket, OkPacket, ServerError};
 use crate::core::mysql::session::{Borrows, Plan, Session};
-use crate::core::mysql::sql::Kill;
+use crate::core::mysql::sql::{Kill, digest};
 use std::io;
 use std::sync::Arc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// All of a session.
 pub(super) struct Running {
@@ -42,6 +43,10 @@ pub(super) struct Running {
     pub(super) must_ask_primary: bool,
     /// It is known what its connections begin with.
     pub(super) has_begun: bool,
+    /// An id was generated, or may have been.
+    pub(super) has_inserted: bool,
+    /// The statement that runs.
+    pub(super) current: Option<Current>,
     /// How many connections it has opened.
     pub(super) opened: u64,
     pub(super) registered: Registered,
@@ -70,6 +75,8 @@ impl Running {
             option: None,
             must_ask_primary: false,
             has_begun: false,
+            has_inserted: false,
+            current: None,
             opened: 0,
             registered,
         }
@@ -124,6 +131,7 @@ impl Running {
 
     /// One command.
     async fn step(&mut self) -> Result<(), Ended> {
+        self.current = None;
         let Some(message) = self.next_command().await? else { return Ok(()) };
         let payload = &message.payload[..];
         let Some(command) = Command::of(payload) else {
@@ -187,19 +195,28 @@ impl Running {
     /// Tells the client an error in answer to its command.
     pub(super) async fn refuse(&mut self, error: &ErrPacket) -> Result<(), Ended> {
         let packet = frame(1, &error.encode(self.client.capabilities));
-        self.client.channel.send(&packet).await.map_err(|_| Ended::ClientReset)
+        self.answer(&packet).await
     }
 
     /// Tells it that all went well.
     pub(super) async fn agree(&mut self) -> Result<(), Ended> {
         let ok = OkPacket::plain(self.session.status()).encode(self.client.capabilities);
-        self.client.channel.send(&frame(1, &ok)).await.map_err(|_| Ended::ClientReset)
+        self.answer(&frame(1, &ok)).await
+    }
+
+    async fn answer(&mut self, packet: &[u8]) -> Result<(), Ended> {
+        match timeout(self.served.terms.idle.client, self.client.channel.send(packet)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Ended::ClientReset),
+            Err(_) => Err(Ended::ClientIdle),
+        }
     }
 
     async fn query(&mut self, payload: &[u8]) -> Result<(), Ended> {
         let Ok(query) = Query::parse(payload, self.client.capabilities) else {
             return self.refuse(&ServerError::MalformedPacket.packet()).await;
         };
+        self.begin_statement(Arc::new(digest(query.sql, &self.session.context())));
         let plan = self.session.plan(query.sql);
         match plan.borrows {
             Borrows::Nothing => self.query_or_kill(payload, Command::Query, plan).await,

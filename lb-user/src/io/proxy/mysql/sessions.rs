@@ -3,7 +3,9 @@
 //! Owns the numbers that clients know their connections by. They are above those that servers give in the time they run, so that a number says
 //! whose it is.
 
+use crate::core::mysql::digests::{Digests, Ran};
 use crate::core::mysql::session::{Hold, Target, Why};
+use crate::core::mysql::sql::Digest;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,6 +64,7 @@ pub struct Sessions {
     next: AtomicU32,
     open: Mutex<BTreeMap<u32, Arc<Entry>>>,
     routes: Mutex<Routes>,
+    digests: Mutex<Digests>,
 }
 
 /// A lock that is held for a few instructions only; nobody panics under it.
@@ -105,6 +108,15 @@ impl Sessions {
         let mut routes = lock(&self.routes);
         let count = routes.entry((target.name(), why.name())).or_default();
         *count = count.saturating_add(1);
+    }
+
+    pub(super) fn ran(&self, digest: &Digest, ran: &Ran) {
+        lock(&self.digests).add(digest, ran);
+    }
+
+    /// What statements cost.
+    pub fn digests(&self) -> Digests {
+        lock(&self.digests).clone()
     }
 
     /// How often what was routed where, and why.

@@ -42,7 +42,6 @@ const STREAM: Capabilities = Capabilities(
         | Capabilities::MARIADB_PROGRESS.0
         | Capabilities::MARIADB_STMT_BULK_OPERATIONS.0
         | Capabilities::MARIADB_EXTENDED_METADATA.0
-        | Capabilities::MARIADB_CACHE_METADATA.0
         | Capabilities::MARIADB_BULK_UNIT_RESULTS.0,
 );
 

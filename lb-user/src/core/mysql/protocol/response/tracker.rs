@@ -28,6 +28,7 @@ pub struct ResponseTracker {
     skip: usize,
     /// The next packet goes on with the payload of the last one.
     continued: bool,
+    rows: u64,
     last_sequence: Option<u8>,
 }
 
@@ -50,6 +51,7 @@ impl ResponseTracker {
             partial: Vec::new(),
             skip: 0,
             continued: false,
+            rows: 0,
             last_sequence: None,
         }
     }
@@ -80,6 +82,11 @@ impl ResponseTracker {
     /// ends with rows (`INSERT … RETURNING`, a function that writes) must be asked for.
     pub fn hides_changes(&self) -> bool {
         self.machine.hides_changes()
+    }
+
+    /// Rows so far, of all results of the response.
+    pub fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// The sequence id of the last packet that began. A packet the proxy itself adds after it has the next.
@@ -155,6 +162,7 @@ impl ResponseTracker {
             }
             let Some(after) = rest.get(HEADER_LENGTH.saturating_add(length)..) else { break };
             sequence = Some(number);
+            self.rows = self.rows.saturating_add(1);
             rest = after;
         }
         self.last_sequence = sequence;
@@ -163,6 +171,7 @@ impl ResponseTracker {
 
     fn begin_passing(&mut self, header: Header, left: usize) {
         if !self.continued {
+            self.rows = self.rows.saturating_add(u64::from(self.machine.is_in_rows()));
             self.machine.passed();
         }
         self.skip = left;

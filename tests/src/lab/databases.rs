@@ -1,40 +1,52 @@
-//! The databases: a MariaDB primary on db1 and its replica on db2, joined by GTID replication.
+//! The databases: a primary on db1 and its replica on db2, joined by GTID replication; MariaDB, or MySQL.
 //!
-//! Tuned to start fast and stay small, not to be durable: the data is thrown away with the lab.
+//! What differs between these is in a module for each.
+
+mod mariadb;
+mod mysql;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::addresses::{DATABASES, ipv4_of};
-use super::state::StateFile;
+use super::addresses::DATABASES;
+use super::state::{Setup, StateFile};
 use super::{Lab, paths, poll, processes, programs};
 
-/// The name of MariaDB among a host's processes.
-pub(super) const PROCESS: &str = "mariadbd";
+/// Which server it is.
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    MariaDb,
+    /// The root folder it is in.
+    MySql(PathBuf),
+}
 
-const SMALL_AND_QUICK: [&str; 15] = [
-    "--innodb-buffer-pool-size=24M",
-    "--innodb-log-file-size=8M",
-    "--innodb-flush-log-at-trx-commit=2",
-    "--innodb-use-native-aio=0",
-    "--innodb-buffer-pool-dump-at-shutdown=0",
-    "--innodb-buffer-pool-load-at-startup=0",
-    "--sync-binlog=0",
-    "--aria-pagecache-buffer-size=2M",
-    "--aria-log-file-size=8M",
-    "--key-buffer-size=1M",
-    "--query-cache-size=0",
-    "--performance-schema=0",
-    "--table-open-cache=200",
-    "--max-connections=500",
-    "--open-files-limit=4096",
-];
+impl Kind {
+    pub(super) fn of(setup: &Setup) -> Kind {
+        setup.mysql.clone().map_or(Kind::MariaDb, Kind::MySql)
+    }
+
+    /// Its name among a host's processes.
+    pub(super) fn process(&self) -> &'static str {
+        match self {
+            Kind::MariaDb => "mariadbd",
+            Kind::MySql(_) => "mysqld",
+        }
+    }
+
+    /// What people call it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Kind::MariaDb => "MariaDB",
+            Kind::MySql(_) => "MySQL",
+        }
+    }
+}
 
 /// Data folders being made in the background while the network is set up.
 #[derive(Debug)]
@@ -42,8 +54,9 @@ pub(super) struct Preparation(Option<JoinHandle<Result<()>>>);
 
 impl Preparation {
     /// Begins.
-    pub(super) fn start() -> Result<Preparation> {
-        let worker = std::thread::Builder::new().name("databases".into()).spawn(make_data_folders);
+    pub(super) fn start(kind: Kind) -> Result<Preparation> {
+        let worker =
+            std::thread::Builder::new().name("databases".into()).spawn(move || make_data_folders(&kind));
         Ok(Preparation(Some(worker.context("starting a thread")?)))
     }
 
@@ -70,7 +83,7 @@ fn data_dir(db: &str) -> PathBuf {
 }
 
 fn socket(db: &str) -> PathBuf {
-    paths::host_dir(db).join("mariadbd.sock")
+    paths::host_dir(db).join("database.sock")
 }
 
 /// A client on the server's own socket, as root.
@@ -85,7 +98,7 @@ pub(super) fn client(db: &str) -> Command {
 
 /// Installs one data folder and copies it for the other server: installing takes a second, copying
 /// almost nothing.
-fn make_data_folders() -> Result<()> {
+fn make_data_folders(kind: &Kind) -> Result<()> {
     let [primary, replica] = DATABASES.map(data_dir);
     for db in DATABASES {
         let folder = paths::host_dir(db);
@@ -93,23 +106,18 @@ fn make_data_folders() -> Result<()> {
         std::os::unix::fs::chown(&folder, user_id("mysql")?, None)
             .with_context(|| format!("giving {} to mysql", folder.display()))?;
     }
-    processes::run_recorded(
-        &StateFile::default(),
-        DATABASES[0],
-        "mariadb-install-db",
-        Command::new(programs::find("mariadb-install-db")?)
-            .args([
-                "--no-defaults",
-                "--user=mysql",
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-            ])
-            .arg(format!("--datadir={}", primary.display()))
-            .args(SMALL_AND_QUICK),
-    )
-    .context("making the databases' folders")?;
+    let mut install = match kind {
+        Kind::MariaDb => mariadb::install(&primary)?,
+        Kind::MySql(root) => mysql::install(root, &primary),
+    };
+    processes::run_recorded(&StateFile::default(), DATABASES[0], "install", &mut install)
+        .context("making the databases' folders")?;
     programs::run(Command::new(programs::find("cp")?).arg("-a").args([&primary, &replica]))
         .context("copying the primary's folder")?;
+    // MySQL's own name among servers: each makes its own.
+    for data in [&primary, &replica] {
+        let _ = fs::remove_file(data.join("auto.cnf"));
+    }
     Ok(())
 }
 
@@ -127,43 +135,22 @@ pub(super) fn start_all(lab: &Lab) -> Result<()> {
 /// Starts one server, on the data it has; does not wait.
 pub(super) fn start(lab: &Lab, db: &str) -> Result<()> {
     let number = 1 + DATABASES.iter().position(|known| *known == db).context("no such database")?;
-    let arguments = server_arguments(number, db, &paths::host_dir(db));
+    let (kind, folder) = (Kind::of(lab.setup()), paths::host_dir(db));
+    let (program, arguments) = match &kind {
+        Kind::MariaDb => (mariadb::program()?, mariadb::arguments(number, db, &folder)),
+        Kind::MySql(root) => (mysql::program(root), mysql::arguments(root, number, db, &folder)),
+    };
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    processes::start(lab, db, PROCESS, &programs::find("mariadbd")?, &arguments)
+    processes::start(lab, db, kind.process(), &program, &arguments)
 }
 
 /// Waits until one server answers.
 pub(super) fn wait_until_ready(lab: &Lab, db: &str) -> Result<()> {
-    poll::until(&format!("MariaDB on {db} answers"), Duration::from_secs(30), || {
-        processes::check_alive(lab, db, PROCESS)?;
+    let kind = Kind::of(lab.setup());
+    poll::until(&format!("{} on {db} answers", kind.name()), Duration::from_secs(30), || {
+        processes::check_alive(lab, db, kind.process())?;
         query(db, "SELECT 1").map(drop)
     })
-}
-
-fn server_arguments(number: usize, db: &str, folder: &Path) -> Vec<String> {
-    let folder = folder.display();
-    let mut arguments = vec![
-        "--no-defaults".into(),
-        "--user=mysql".into(),
-        format!("--datadir={folder}/data"),
-        format!("--socket={folder}/mariadbd.sock"),
-        format!("--pid-file={folder}/mariadbd.pid"),
-        "--port=3306".into(),
-        "--bind-address=*".into(),
-        "--skip-name-resolve".into(),
-        format!("--server-id={number}"),
-        format!("--report-host={}", ipv4_of(db)),
-        "--log-bin=binlog".into(),
-        "--binlog-format=ROW".into(),
-        "--log-slave-updates".into(),
-        "--gtid-strict-mode=1".into(),
-        "--relay-log=relay".into(),
-    ];
-    arguments.extend(SMALL_AND_QUICK.map(String::from));
-    if number != 1 {
-        arguments.push("--read-only=1".into());
-    }
-    arguments
 }
 
 /// Waits for both servers, makes the application's database on the primary, starts the replication
@@ -171,13 +158,18 @@ fn server_arguments(number: usize, db: &str, folder: &Path) -> Vec<String> {
 pub(super) fn set_up(lab: &Lab) -> Result<()> {
     DATABASES.iter().try_for_each(|db| wait_until_ready(lab, db))?;
     let [primary, replica] = DATABASES;
-    query(primary, PRIMARY_SETUP).context("setting up the primary")?;
-    query(replica, &replica_setup()).context("starting the replication")?;
-    let position = query(primary, "SELECT @@gtid_binlog_pos")?;
+    let (accounts, replicate, asked, (status, fields)) = match Kind::of(lab.setup()) {
+        Kind::MariaDb => (mariadb::ACCOUNTS, mariadb::replicate(), mariadb::POSITION, mariadb::REPLICATION),
+        Kind::MySql(_) => (mysql::ACCOUNTS, mysql::replicate(), mysql::POSITION, mysql::REPLICATION),
+    };
+    query(primary, &[accounts, TABLES].concat()).context("setting up the primary")?;
+    query(replica, &replicate).context("starting the replication")?;
+    let position = query(primary, asked)?;
+    let reach = reach(lab, position.trim());
     poll::until("the replica follows the primary", Duration::from_secs(15), || {
-        let reached = query(replica, &format!("SELECT MASTER_GTID_WAIT('{}', 0.5)", position.trim()))?;
-        let status = run_client(client(replica).args(["--column-names", "-e", "SHOW SLAVE STATUS\\G"]))?;
-        check_replication(&status)?;
+        let reached = query(replica, &reach)?;
+        let status = run_client(client(replica).args(["--column-names", "-e", status]))?;
+        check_replication(&status, fields)?;
         if reached.trim() != "0" {
             bail!("it has not reached {}", position.trim());
         }
@@ -185,13 +177,31 @@ pub(super) fn set_up(lab: &Lab) -> Result<()> {
     })
 }
 
-/// The accounts and the table of the reference system's application.
-const PRIMARY_SETUP: &str = "\
-    CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
-    GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
-    CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
-    GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'lbctl'@'%';\n\
-    CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n\
+fn reach(lab: &Lab, position: &str) -> String {
+    match Kind::of(lab.setup()) {
+        Kind::MariaDb => mariadb::reach(position),
+        Kind::MySql(_) => mysql::reach(position),
+    }
+}
+
+/// Waits until the replica has what the primary has now.
+pub(super) fn replicate(lab: &Lab) -> Result<()> {
+    let [primary, replica] = DATABASES;
+    let asked = match Kind::of(lab.setup()) {
+        Kind::MariaDb => mariadb::POSITION,
+        Kind::MySql(_) => mysql::POSITION,
+    };
+    let reach = reach(lab, query(primary, asked)?.trim());
+    poll::until("the replica has what the primary has", Duration::from_secs(15), || {
+        if query(replica, &reach)?.trim() != "0" {
+            bail!("not yet");
+        }
+        Ok(())
+    })
+}
+
+/// The table of the reference system's application.
+const TABLES: &str = "\
     CREATE DATABASE notes CHARACTER SET utf8mb4;\n\
     GRANT ALL ON notes.* TO 'app'@'%';\n\
     CREATE TABLE notes.notes (\n\
@@ -201,26 +211,17 @@ const PRIMARY_SETUP: &str = "\
       written_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP\n\
     );\n";
 
-fn replica_setup() -> String {
-    format!(
-        "CHANGE MASTER TO MASTER_HOST='{}', MASTER_PORT=3306, MASTER_USER='replication', \
-         MASTER_PASSWORD='replication-password', MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1;\n\
-         START SLAVE;\n",
-        ipv4_of(DATABASES[0])
-    )
-}
-
 /// An error unless both threads of the replica run.
-fn check_replication(status: &str) -> Result<()> {
+fn check_replication(status: &str, [io, sql, io_error, sql_error]: [&str; 4]) -> Result<()> {
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim).unwrap_or_default()
     };
-    if field("Slave_IO_Running") == "Yes" && field("Slave_SQL_Running") == "Yes" {
+    if field(io) == "Yes" && field(sql) == "Yes" {
         return Ok(());
     }
-    let errors = [field("Last_IO_Error"), field("Last_SQL_Error")].join(" ");
-    bail!("the replica is {}: {}", field("Slave_IO_Running"), errors.trim())
+    let errors = [field(io_error), field(sql_error)].join(" ");
+    bail!("the replica is {}: {}", field(io), errors.trim())
 }
 
 /// Runs statements as the administrator, with `DELIMITER` where that is wanted; what they print.
@@ -249,25 +250,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_replica_is_read_only() {
-        let arguments = |number, db| server_arguments(number, db, Path::new("/x"));
-        assert!(!arguments(1, "db1").contains(&"--read-only=1".to_owned()));
-        assert!(arguments(2, "db2").contains(&"--read-only=1".to_owned()));
-        assert!(arguments(2, "db2").contains(&"--server-id=2".to_owned()));
-    }
-
-    #[test]
-    fn defaults_of_the_machine_are_not_read() {
-        // mariadbd insists on this being the first argument.
-        assert_eq!(server_arguments(1, "db1", Path::new("/x"))[0], "--no-defaults");
-    }
-
-    #[test]
     fn a_replica_that_stopped_tells_why() {
+        let fields = mariadb::REPLICATION.1;
         let status =
             "  Slave_IO_Running: Connecting\n  Slave_SQL_Running: Yes\n  Last_IO_Error: access denied\n";
-        let error = check_replication(status).unwrap_err().to_string();
+        let error = check_replication(status, fields).unwrap_err().to_string();
         assert!(error.contains("Connecting") && error.contains("access denied"), "{error}");
-        assert!(check_replication("Slave_IO_Running: Yes\nSlave_SQL_Running: Yes\n").is_ok());
+        assert!(check_replication("Slave_IO_Running: Yes\nSlave_SQL_Running: Yes\n", fields).is_ok());
     }
 }

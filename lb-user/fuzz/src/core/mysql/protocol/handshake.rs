@@ -1,0 +1,1 @@
+../../../../../src/core/mysql/protocol/handshake.rs

@@ -1,0 +1,48 @@
+//! What becomes of a statement in the books: its digest, where it ran and why, and how long that took.
+//!
+//! Owns the slow log. No literal comes into either.
+
+use super::session::Running;
+use crate::core::mysql::digests::Ran;
+use crate::core::mysql::session::{Outcome, Target, Why};
+use crate::core::mysql::sql::Digest;
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::info;
+
+/// A statement that runs.
+pub(super) struct Current {
+    digest: Arc<Digest>,
+    begun: Instant,
+    /// Why it is sent where it is sent, so far.
+    why: &'static str,
+}
+
+impl Running {
+    /// A statement begins.
+    pub(super) fn begin_statement(&mut self, digest: Arc<Digest>) {
+        self.current = Some(Current { digest, begun: Instant::now(), why: "" });
+    }
+
+    /// It is sent somewhere for that reason.
+    pub(super) fn note_why(&mut self, why: &Why) {
+        if let Some(current) = &mut self.current {
+            current.why = why.name();
+        }
+    }
+
+    /// It has run.
+    pub(super) fn end_statement(&mut self, target: Target, outcome: &Outcome) {
+        let Some(Current { digest, begun, why }) = self.current.take() else { return };
+        let time = begun.elapsed();
+        let ran = Ran { target, why, time, rows: outcome.rows, is_ok: outcome.is_ok };
+        self.registered.sessions.ran(&digest, &ran);
+        if self.plan.slow_log.is_some_and(|slow| time >= slow) {
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            let (session, user) = (self.registered.entry().number, &self.client.identity.user);
+            let (target, rows, is_ok) = (target.name(), outcome.rows, outcome.is_ok);
+            let statement = digest.text.as_str();
+            info!(target: "lbctl::slow", ms, rows, is_ok, target, why, user, session, statement, "slow statement");
+        }
+    }
+}
