@@ -14,8 +14,8 @@ mod rows;
 mod table;
 
 use crate::api::client::{Client, ClientError};
-use app::{App, Effect, Scope};
-use feed::News;
+use app::{App, Effect};
+use feed::{News, Wanted};
 use look::Look;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event as TerminalEvent, KeyEventKind};
@@ -86,7 +86,7 @@ async fn follow(
     clients: &[Client],
     mut incoming: mpsc::UnboundedReceiver<Input>,
     inputs: &Inputs,
-    wants: &watch::Sender<Option<Scope>>,
+    wants: &watch::Sender<Option<Wanted>>,
 ) -> io::Result<()> {
     let mut is_news = true;
     loop {
@@ -106,7 +106,7 @@ async fn follow(
                 Err(_) => break,
             }
         }
-        let wanted = app.wanted_flows();
+        let wanted = app.wanted();
         wants.send_if_modified(|now| std::mem::replace(now, wanted) != wanted);
     }
 }

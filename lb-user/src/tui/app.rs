@@ -6,7 +6,7 @@ mod input;
 mod node;
 
 use super::action::Action;
-use super::feed::News;
+use super::feed::{News, Wanted};
 use super::keys::{self, Command, Screen};
 use super::look::{Look, Tone};
 use super::rows;
@@ -120,9 +120,13 @@ impl App {
         &mut self.places[self.screen.index()]
     }
 
-    /// Of which nodes flows are to be asked.
-    pub(super) fn wanted_flows(&self) -> Option<Scope> {
-        (self.screen == Screen::Flows).then_some(self.scope)
+    /// What is to be asked for while this is shown.
+    pub(super) fn wanted(&self) -> Option<Wanted> {
+        match self.screen {
+            Screen::Flows => Some(Wanted::Flows(self.scope)),
+            Screen::Mysql => Some(Wanted::Digests(self.scope)),
+            _ => None,
+        }
     }
 
     /// The table of the screen, as it is to be shown.
@@ -154,8 +158,11 @@ impl App {
             });
             return true;
         }
-        let (News::Seen(index, _) | News::Lost(index, ..) | News::Happened(index, _) | News::Flows(index, _)) =
-            news
+        let (News::Seen(index, _)
+        | News::Lost(index, ..)
+        | News::Happened(index, _)
+        | News::Flows(index, _)
+        | News::Digests(index, _)) = news
         else {
             return false;
         };

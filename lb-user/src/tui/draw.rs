@@ -48,6 +48,7 @@ fn with_panel(frame: &mut Frame<'_>, app: &App, body: Rect) {
         Screen::Flows => panel::connections(app),
         Screen::Firewall => panel::drops(app),
         Screen::Vrrp => panel::peers(app),
+        Screen::Mysql => panel::databases(app),
         Screen::Overview | Screen::Services | Screen::Backends | Screen::Events => Vec::new(),
     };
     let height = panel_height(panel.len(), body.height);

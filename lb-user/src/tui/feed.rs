@@ -4,7 +4,8 @@
 
 use super::app::Scope;
 use crate::api::client::{Client, ClientError};
-use crate::api::{Event, FirewallView, FlowList, Snapshot};
+use crate::api::{Event, FirewallView, FlowList, MysqlDigest, Snapshot};
+use crate::model::ServiceName;
 use hyper::Method;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -22,6 +23,16 @@ pub(super) struct Seen {
     pub(super) at: Instant,
 }
 
+/// What statements cost, by service.
+pub(super) type Digests = Vec<(ServiceName, Vec<MysqlDigest>)>;
+
+/// What is asked for only while somebody looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Flows(Scope),
+    Digests(Scope),
+}
+
 /// Something that is news; the number is the node's.
 #[derive(Debug)]
 pub(super) enum News {
@@ -33,6 +44,8 @@ pub(super) enum News {
     Happened(usize, Event),
     /// Flows, where they were wanted.
     Flows(usize, FlowList),
+    /// What statements of services of databases cost, where that was wanted.
+    Digests(usize, Digests),
     /// What became of something the user wanted.
     Done(usize, Result<String, String>),
 }
@@ -45,12 +58,12 @@ pub(super) fn label(client: &Client) -> String {
     client.socket().file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
-/// Starts asking. Flows are asked for while they are wanted of a node.
+/// Starts asking.
 pub(super) fn spawn<I: Send + 'static>(
     clients: &[Client],
     inputs: &Inputs<I>,
     wrap: fn(News) -> I,
-) -> watch::Sender<Option<Scope>> {
+) -> watch::Sender<Option<Wanted>> {
     let (wants, wanted) = watch::channel(None);
     for (node, client) in clients.iter().enumerate() {
         tokio::spawn(look(node, client.clone(), inputs.clone(), wrap, wanted.clone()));
@@ -64,30 +77,54 @@ async fn look<I: Send>(
     client: Client,
     inputs: Inputs<I>,
     wrap: fn(News) -> I,
-    mut flows: watch::Receiver<Option<Scope>>,
+    mut wanted: watch::Receiver<Option<Wanted>>,
 ) {
     let mut tick = tokio::time::interval(ASKED_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        // Who turns to the flows does not wait for the next second.
+        // Who turns to them does not wait for the next second.
         tokio::select! {
             _ = tick.tick() => {}
-            changed = flows.changed() => if changed.is_err() { return },
+            changed = wanted.changed() => if changed.is_err() { return },
         }
         let at = Instant::now();
+        let mut databases = Vec::new();
         let news = match in_time(ask(&client, at)).await {
-            Ok(seen) => News::Seen(node, Box::new(seen)),
+            Ok(seen) => {
+                databases.extend(seen.snapshot.mysql.iter().map(|view| view.service.clone()));
+                News::Seen(node, Box::new(seen))
+            }
             Err(why) => News::Lost(node, why, at),
         };
         if inputs.send(wrap(news)).is_err() {
             return;
         }
-        let wants_flows = flows.borrow_and_update().is_some_and(|scope| scope.has(node));
-        if wants_flows && let Ok(list) = in_time(client.get("/flows?limit=500")).await {
-            // The next look finds out that nobody listens.
-            let _ = inputs.send(wrap(News::Flows(node, list)));
-        }
+        let more = match *wanted.borrow_and_update() {
+            Some(Wanted::Flows(scope)) if scope.has(node) => Some(true),
+            Some(Wanted::Digests(scope)) if scope.has(node) => Some(false),
+            _ => None,
+        };
+        let news = match more {
+            Some(true) => {
+                in_time(client.get("/flows?limit=500")).await.ok().map(|list| News::Flows(node, list))
+            }
+            Some(false) => {
+                in_time(digests(&client, databases)).await.ok().map(|all| News::Digests(node, all))
+            }
+            None => None,
+        };
+        // The next look finds out that nobody listens.
+        let _ = news.map(|news| inputs.send(wrap(news)));
     }
+}
+
+async fn digests(client: &Client, services: Vec<ServiceName>) -> Result<Digests, ClientError> {
+    let mut all = Vec::with_capacity(services.len());
+    for service in services {
+        let digests = client.get(&format!("/mysql/{service}/digests")).await?;
+        all.push((service, digests));
+    }
+    Ok(all)
 }
 
 async fn ask(client: &Client, at: Instant) -> Result<Seen, ClientError> {

@@ -13,18 +13,20 @@ pub(super) enum Screen {
     Flows,
     Firewall,
     Vrrp,
+    Mysql,
     Events,
 }
 
 impl Screen {
     /// All, in the order of their numbers.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Overview,
         Self::Services,
         Self::Backends,
         Self::Flows,
         Self::Firewall,
         Self::Vrrp,
+        Self::Mysql,
         Self::Events,
     ];
 
@@ -36,6 +38,7 @@ impl Screen {
             Self::Flows => "Flows",
             Self::Firewall => "Firewall",
             Self::Vrrp => "VRRP",
+            Self::Mysql => "MySQL",
             Self::Events => "Events",
         }
     }
@@ -119,7 +122,8 @@ pub(super) const BINDINGS: &[Binding] = &[
     bind(&[Char('4')], "4", Command::Show(Screen::Flows), "Flows, and connections that end at the node"),
     bind(&[Char('5')], "5", Command::Show(Screen::Firewall), "Firewall: rules, and why packets are dropped"),
     bind(&[Char('6')], "6", Command::Show(Screen::Vrrp), "VRRP, and the nodes that flows are shared with"),
-    bind(&[Char('7')], "7", Command::Show(Screen::Events), "Events"),
+    bind(&[Char('7')], "7", Command::Show(Screen::Mysql), "MySQL: what statements cost, servers, sessions"),
+    bind(&[Char('8')], "8", Command::Show(Screen::Events), "Events"),
     bind(&[Tab, Right], "Tab", Command::NextScreen, "next screen"),
     bind(&[BackTab, Left], "Shift-Tab", Command::PreviousScreen, "previous screen"),
     bind(&[Char('j'), Down], "j, Down", Command::Down, "down"),

@@ -8,8 +8,8 @@ use super::app::{App, Node};
 use super::keys::Screen;
 use super::look::{self, Look, Tone};
 use super::table::{Cell, Column, NODE, Row, Subject, Table};
-use crate::api::{BackendView, Event, FlowView, RuleView, ServiceView, VirtualRouterView};
-use crate::model::{BackendHealth, ByteCount};
+use crate::api::{BackendView, Event, FlowView, MysqlDigest, RuleView, ServiceView, VirtualRouterView};
+use crate::model::{BackendHealth, ByteCount, ServiceName};
 
 pub(super) use details::details;
 
@@ -24,6 +24,7 @@ pub(super) fn first_order(screen: Screen) -> &'static str {
         Screen::Flows => "BYTES",
         Screen::Firewall => "#",
         Screen::Vrrp => "VIP",
+        Screen::Mysql => "MS",
         Screen::Events => "TIME",
     }
 }
@@ -54,6 +55,11 @@ pub(super) fn table(app: &App) -> Table {
         Screen::Vrrp => build(app, ROUTERS, "no VIP moves by VRRP", |node, index| {
             let routers = node.snapshot().into_iter().flat_map(|snapshot| &snapshot.vrrp.routers);
             routers.map(|router| row(index, router_row(router))).collect()
+        }),
+        Screen::Mysql => build(app, STATEMENTS, "no statements of databases", |node, index| {
+            let all =
+                node.digests.iter().flat_map(|(service, all)| all.iter().map(move |one| (service, one)));
+            all.map(|(service, one)| row(index, statement_row(service, one))).collect()
         }),
         Screen::Events => build(app, EVENTS, "no events", |node, index| {
             node.events.iter().map(|event| row(index, event_row(event))).collect()
@@ -269,6 +275,47 @@ fn router_row(router: &VirtualRouterView) -> Content {
         Cell::count(router.times_active),
     ];
     (Subject::Router(router.vip.clone(), router.family), cells)
+}
+
+const STATEMENTS: &[Column] = &[
+    Column::text("SERVICE", 60),
+    Column::number("COUNT", 95),
+    Column::number("ERRORS", 55),
+    Column::number("MS", 90),
+    Column::number("MEAN", 80),
+    Column::number("MAX", 70),
+    Column::number("ROWS", 50),
+    Column::text("SENT TO", 85),
+    Column::text("STATEMENT", 100),
+];
+
+/// How a part of the statements went to replicas: `R` all, `P` none of them.
+fn sent_to(one: &MysqlDigest) -> (String, Tone) {
+    let at = |target: &'static str| one.routes.iter().filter(move |route| route.target == target);
+    let replica: u64 = at("replica").map(|route| route.count).sum();
+    let why = at("primary").max_by_key(|route| route.count).map_or("", |route| route.why.as_str());
+    match (replica, one.count) {
+        (0, _) => (format!("P {why}"), Tone::Doubtful),
+        (replica, all) if replica >= all => ("R read".to_owned(), Tone::Good),
+        (replica, all) => (format!("{}% R, P {why}", replica * 100 / all.max(1)), Tone::Plain),
+    }
+}
+
+fn statement_row(service: &ServiceName, one: &MysqlDigest) -> Content {
+    let ms = |us: u64| Cell::number(us as f64, format!("{:.1}", us as f64 / 1000.0));
+    let failed = if one.errors > 0 { Tone::Bad } else { Tone::Quiet };
+    let cells = vec![
+        Cell::new(service.as_str()),
+        Cell::count(one.count),
+        Cell { tone: failed, ..Cell::count(one.errors) },
+        ms(one.time_us),
+        ms(one.time_us / one.count.max(1)),
+        ms(one.time_max_us),
+        Cell::count(one.rows),
+        Cell::toned(sent_to(one)),
+        Cell::new(one.text.replace('\n', " ")),
+    ];
+    (Subject::Statements(service.clone(), one.digest.clone()), cells)
 }
 
 const EVENTS: &[Column] = &[

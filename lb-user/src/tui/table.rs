@@ -19,6 +19,8 @@ pub(super) enum Subject {
     },
     Rule(RuleName),
     Router(VipName, Family),
+    /// A service's statements of one form, by its digest.
+    Statements(ServiceName, String),
     /// Its number and its time: numbers begin anew with an agent.
     Event(u64, u64),
 }

@@ -4,7 +4,7 @@ mod screens;
 
 use super::action::Action;
 use super::app::{App, Effect, Mode};
-use super::feed::{News, Seen};
+use super::feed::{Digests, News, Seen, Wanted};
 use super::look::Look;
 use crate::api::{Event, FirewallView, FlowList, Snapshot};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -23,6 +23,7 @@ struct Recorded {
     firewall: FirewallView,
     flows: FlowList,
     events: Vec<Event>,
+    digests: Digests,
 }
 
 fn recorded(node: usize) -> Recorded {
@@ -60,6 +61,7 @@ fn app(may_write: bool, look: Look) -> App {
         }
         let recorded = recorded(node);
         app.hear(News::Flows(node, recorded.flows));
+        app.hear(News::Digests(node, recorded.digests));
         for event in recorded.events {
             app.hear(News::Happened(node, event));
         }

@@ -38,6 +38,9 @@ impl Agent {
             let greeting = database.greetings.get(name);
             let version =
                 greeting.map(|greeting| String::from_utf8_lossy(&greeting.server_version).into_owned());
+            // What MariaDB says before its version is for replicas of old.
+            let version =
+                version.map(|version| version.strip_prefix("5.5.5-").unwrap_or(&version).to_owned());
             MysqlNode {
                 backend: name.clone(),
                 address,

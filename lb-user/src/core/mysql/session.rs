@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Why nothing of it runs on a replica now.
-    pub fn holds(&self) -> impl Iterator<Item = Hold> + '_ {
+    pub fn holds(&self) -> impl Iterator<Item = Hold> + Clone + '_ {
         self.holds.iter().copied()
     }
 

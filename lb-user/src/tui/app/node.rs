@@ -2,7 +2,7 @@
 //!
 //! Owns what its agent said last, and what it said before that matters. Never asks.
 
-use super::super::feed::{News, Seen};
+use super::super::feed::{Digests, News, Seen};
 use super::super::history::History;
 use crate::api::{Event, FlowList, Snapshot};
 use std::collections::VecDeque;
@@ -31,6 +31,7 @@ pub(in crate::tui) struct Node {
     /// The latest last.
     pub(in crate::tui) events: VecDeque<Event>,
     pub(in crate::tui) flows: Option<FlowList>,
+    pub(in crate::tui) digests: Digests,
 }
 
 impl Node {
@@ -42,6 +43,7 @@ impl Node {
             history: History::default(),
             events: VecDeque::new(),
             flows: None,
+            digests: Digests::new(),
         }
     }
 
@@ -67,6 +69,7 @@ impl Node {
                 let lost = Lost { why, since, lasts: at.saturating_duration_since(since) };
                 // Flows of an agent that is gone are nobody's knowledge.
                 self.flows = None;
+                self.digests.clear();
                 self.lost = Some(lost);
             }
             News::Happened(_, event) => return self.remember(event),
@@ -75,6 +78,12 @@ impl Node {
                     return false;
                 }
                 self.flows = Some(flows);
+            }
+            News::Digests(_, digests) => {
+                if self.digests == digests {
+                    return false;
+                }
+                self.digests = digests;
             }
             News::Done(..) => return false,
         }

@@ -5,7 +5,7 @@
 use super::super::app::{App, Node};
 use super::super::look::{self, Tone};
 use super::Piece;
-use crate::api::{SyncPeerView, SyncView};
+use crate::api::{MysqlNode, MysqlView, SyncPeerView, SyncView};
 
 const REASONS_MAX: usize = 8;
 const BAR_WIDTH: usize = 12;
@@ -94,6 +94,53 @@ fn policies(node: &Node) -> Vec<Vec<Piece>> {
         lines.push(vec![(words, Tone::Bad)]);
     }
     lines
+}
+
+/// The servers of databases, and the sessions.
+pub(super) fn databases(app: &App) -> Vec<Vec<Piece>> {
+    let mut lines = vec![Vec::new(), title("SERVER    OF        ROLE              LAG  VERSION")];
+    for (_, node) in app.in_scope() {
+        for view in node.snapshot().into_iter().flat_map(|snapshot| &snapshot.mysql) {
+            lines.extend(view.nodes.iter().map(|server| server_line(node.name(), server)));
+            if let Some(why) = &view.no_primary {
+                lines.push(vec![(format!("  {}: no primary: {why}", view.service), Tone::Bad)]);
+            }
+            lines.push(vec![(session_words(view), Tone::Quiet)]);
+        }
+    }
+    if lines.len() > 2 { lines } else { Vec::new() }
+}
+
+fn server_line(node: &str, server: &MysqlNode) -> Vec<Piece> {
+    let (role, tone) = match server.role.as_str() {
+        "primary" => ("P primary", Tone::Good),
+        "replica" => ("R replica", Tone::Good),
+        _ => ("X unfit", Tone::Bad),
+    };
+    let lag = server.lag_ms.map_or_else(|| "-".to_owned(), look::idle);
+    let version = server.version.as_deref().unwrap_or("");
+    let words = server.why.as_deref().unwrap_or(version).to_owned();
+    vec![
+        (format!("{:<10}{node:<10}", server.backend.as_str()), Tone::Plain),
+        (format!("{role:<14}"), tone),
+        (format!("{lag:>7}  "), Tone::Plain),
+        (words, Tone::Quiet),
+    ]
+}
+
+/// How many sessions there are, and what holds how many of them at the primary.
+fn session_words(view: &MysqlView) -> String {
+    let mut holds: Vec<(&str, usize)> = Vec::new();
+    for hold in view.sessions.iter().filter_map(|session| session.held.first()) {
+        match holds.iter_mut().find(|(known, _)| known == hold) {
+            Some((_, count)) => *count += 1,
+            None => holds.push((hold, 1)),
+        }
+    }
+    holds.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let held: Vec<String> = holds.iter().map(|(hold, count)| format!("{count} held by {hold}")).collect();
+    let held = if held.is_empty() { "none is held at the primary".to_owned() } else { held.join(", ") };
+    format!("  {}: {} sessions, {held}", view.service, view.sessions.len())
 }
 
 /// How a peer is, in a letter and words.

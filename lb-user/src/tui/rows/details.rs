@@ -5,7 +5,7 @@
 use super::super::app::Node;
 use super::super::look::{self, Tone};
 use super::super::table::Subject;
-use crate::api::{BackendView, FlowView, RuleView, ServiceView, VirtualRouterView};
+use crate::api::{BackendView, FlowView, MysqlDigest, RuleView, ServiceView, VirtualRouterView};
 use crate::model::ByteCount;
 
 /// A line of a text: a word of what it is, what it is, and how that is.
@@ -30,6 +30,10 @@ pub(in crate::tui) fn details(node: &Node, subject: &Subject) -> Option<Vec<Said
         }
         Subject::Router(vip, family) => {
             snapshot.vrrp.routers.iter().find(|one| one.vip == *vip && one.family == *family).map(router)
+        }
+        Subject::Statements(service, digest) => {
+            let (_, all) = node.digests.iter().find(|(name, _)| name == service)?;
+            all.iter().find(|one| one.digest == *digest).map(statements)
         }
         Subject::Event(sequence, at) => {
             let mut events = node.events.iter();
@@ -56,6 +60,24 @@ fn list<T: ToString>(items: &[T]) -> String {
 
 fn at_most(flows: u32) -> String {
     if flows == 0 { "no limit".to_owned() } else { format!("at most {flows}") }
+}
+
+fn statements(one: &MysqlDigest) -> Vec<Said> {
+    let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
+    let mean = one.time_us / one.count.max(1);
+    let mut said = vec![
+        plain("", one.text.replace('\n', " ")),
+        plain("digest", &one.digest),
+        plain("ran", format!("{} times, {} with an error", one.count, one.errors)),
+        plain("took", format!("{}, {} each, {} at most", ms(one.time_us), ms(mean), ms(one.time_max_us))),
+        plain("rows", one.rows),
+    ];
+    said.extend(
+        one.routes.iter().map(|route| {
+            plain("sent", format!("{} times to the {}: {}", route.count, route.target, route.why))
+        }),
+    );
+    said
 }
 
 fn service(service: &ServiceView) -> Vec<Said> {

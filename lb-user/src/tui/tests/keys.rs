@@ -184,13 +184,13 @@ fn the_same_things_of_several_nodes_stand_side_by_side() {
 fn n_shows_one_node_after_the_other_and_then_all() {
     let mut app = app(false, UNICODE);
     press_all(&mut app, "4");
-    assert_eq!(app.wanted_flows(), Some(Scope::All));
+    assert_eq!(app.wanted(), Some(Wanted::Flows(Scope::All)));
     for wanted in [Scope::One(0), Scope::One(1), Scope::All] {
         press_all(&mut app, "n");
-        assert_eq!((app.scope, app.wanted_flows()), (wanted, Some(wanted)));
+        assert_eq!((app.scope, app.wanted()), (wanted, Some(Wanted::Flows(wanted))));
     }
     press_all(&mut app, "n3");
-    assert_eq!(app.wanted_flows(), None);
+    assert_eq!(app.wanted(), None);
     assert!(app.table().columns.iter().all(|column| column.title != "NODE"));
     assert_eq!(app.table().rows.len(), 10);
 }

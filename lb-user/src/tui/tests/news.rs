@@ -74,7 +74,7 @@ fn no_more_events_are_kept_than_an_agent_keeps() {
         app.hear(News::Happened(0, happened(number, number)));
     }
     assert_eq!(app.nodes()[0].events.len(), 1000);
-    press_all(&mut app, "7");
+    press_all(&mut app, "8");
     assert_eq!(app.table().rows[0].subject, super::super::table::Subject::Event(1200, 1200));
 }
 
@@ -147,7 +147,7 @@ async fn an_agent_is_asked_on_until_it_is_back() {
         let mut agent = serve_recorded(&socket);
         expect(&mut news, "it is there", |news| matches!(news, News::Seen(0, _))).await;
         // Flows come only where they are wanted.
-        wants.send_replace(Some(crate::tui::app::Scope::All));
+        wants.send_replace(Some(Wanted::Flows(crate::tui::app::Scope::All)));
         expect(&mut news, "its flows", |news| matches!(news, News::Flows(0, _))).await;
         wants.send_replace(None);
         agent.shutdown().await;

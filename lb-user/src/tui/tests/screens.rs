@@ -50,7 +50,8 @@ fn every_screen_fits_the_usual_and_the_large_terminal() {
         ("4", "flows"),
         ("5", "firewall"),
         ("6", "vrrp"),
-        ("7", "events"),
+        ("7", "mysql"),
+        ("8", "events"),
     ] {
         press_all(&mut app, key);
         expect(name, &app, USUAL);
@@ -61,7 +62,7 @@ fn every_screen_fits_the_usual_and_the_large_terminal() {
 #[test]
 fn every_screen_fits_the_smallest_terminal_without_colour_and_unicode() {
     let mut app = app(true, ASCII);
-    for key in '1'..='7' {
+    for key in '1'..='8' {
         press_all(&mut app, &key.to_string());
         expect(&format!("ascii-{key}"), &app, SMALL);
         let buffer = drawn(&app, 120, 40);
@@ -102,7 +103,9 @@ fn details_tell_the_rest() {
     expect("details-rule", &app, USUAL);
     press_all(&mut app, "⎋6↵");
     expect("details-router", &app, USUAL);
-    press_all(&mut app, "⎋7jj↵");
+    press_all(&mut app, "⎋7↵");
+    expect("details-statements", &app, USUAL);
+    press_all(&mut app, "⎋8jj↵");
     expect("details-event", &app, USUAL);
 }
 
@@ -139,7 +142,7 @@ fn a_node_that_is_lost_is_shown_as_lost() {
 #[test]
 fn before_an_agent_has_said_anything_that_is_said() {
     let mut app = App::new(vec!["lb1".into()], false, UNICODE);
-    for key in '1'..='7' {
+    for key in '1'..='8' {
         press_all(&mut app, &key.to_string());
         assert!(text(&drawn(&app, 80, 24)).contains("lb1 ? asking"));
     }
@@ -156,7 +159,7 @@ fn a_terminal_that_is_too_small_says_so() {
 
 #[test]
 fn any_size_can_be_drawn_with_anything_on_top() {
-    for keys in ["1", "2", "3", "4", "5", "6", "7", "?", "3↵", "3d", "6G↵", "3/x"] {
+    for keys in ["1", "2", "3", "4", "5", "6", "7", "8", "?", "3↵", "3d", "6G↵", "3/x"] {
         let mut app = app(true, UNICODE);
         press_all(&mut app, keys);
         for (width, height) in [(60, 15), (61, 16), (79, 17), (133, 15), (60, 99), (250, 80)] {

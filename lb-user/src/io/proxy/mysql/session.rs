@@ -117,7 +117,7 @@ impl Running {
         let primary = self.primary.as_ref().map(|link| (link.address, link.thread));
         let replica = self.replica.as_ref().map(|link| link.address);
         let user = &self.client.identity.user;
-        self.registered.show(user, self.session.holds().collect(), primary, replica);
+        self.registered.show(user, self.session.holds(), primary, replica);
     }
 
     /// Somebody wants the session to end: servers would find out only when they answer.

@@ -162,15 +162,18 @@ impl Registered {
     pub(super) fn show(
         &self,
         user: &str,
-        holds: Vec<Hold>,
+        holds: impl Iterator<Item = Hold> + Clone,
         primary: Option<(SocketAddr, u32)>,
         replica: Option<SocketAddr>,
     ) {
         let (primary, thread) = primary.unzip();
-        let state = State { user: user.to_owned(), holds, primary, thread, replica };
         let mut shown = lock(&self.entry.state);
-        if *shown != state {
-            *shown = state;
+        // It is shown after every command, and seldom another one.
+        let is_so = (shown.primary, shown.thread, shown.replica) == (primary, thread, replica)
+            && shown.user == user
+            && shown.holds.iter().copied().eq(holds.clone());
+        if !is_so {
+            *shown = State { user: user.to_owned(), holds: holds.collect(), primary, thread, replica };
         }
     }
 }
