@@ -32,6 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
         | flag(8, Capabilities::MYSQL);
     let whole = follow(command, capabilities, [stream].into_iter());
     let slices = follow(command, capabilities, stream.chunks(usize::from(cut).max(1)));
+    assert!(stream.starts_with(&whole.0), "what is passed on is not what came");
     assert_eq!(whole, slices, "in one slice, and in slices of {cut}");
 
     let mut reader = TextReader::new(capabilities);

@@ -35,7 +35,14 @@ fuzz_target!(|bytes: &[u8]| {
     for one in &found {
         let answered = with_answers(one.text, &context, one.asks_about_last, &ANSWERS);
         if !one.asks_about_last.any() {
-            assert!(answered.is_none_or(|answered| answered == one.text));
+            assert!(answered.as_ref().is_none_or(|answered| answered.as_slice() == one.text));
+        }
+        // Whatever took a question's place, nothing is asked any more, and the statement is the same otherwise.
+        if let Some(answered) = answered.filter(|_| found.len() == 1 && !one.compound) {
+            let again = statements(&answered, &context);
+            assert_eq!(again.len(), 1, "{:?}", String::from_utf8_lossy(&answered));
+            assert!(!again[0].asks_about_last.found_rows && !again[0].asks_about_last.row_count);
+            assert_eq!(again[0].assigned_variables, one.assigned_variables);
         }
     }
 });

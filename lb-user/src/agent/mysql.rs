@@ -3,19 +3,20 @@
 //! Owns the tasks that ask backends, what they said last, and the passwords of users, which are read from where they are when the
 //! configuration is taken over. What follows for sessions is the proxy's to carry out.
 
+mod promote;
 mod view;
 
 use super::proxying::base_terms;
 use super::state::Agent;
 use crate::api::EventKind;
 use crate::config::{MysqlTerms, Secret, Service};
-use crate::core::mysql::protocol::auth::Password;
+use crate::core::mysql::protocol::auth::{Password, ProxyKey};
 use crate::core::mysql::protocol::handshake::InitialHandshake;
 use crate::core::mysql::sql::{Dialect, Flavor};
 use crate::core::mysql::topology::{Role, Topology, Unfit};
 use crate::core::plan::Steering;
 use crate::io::proxy::mysql::{Asked, Found, Kept, look};
-use crate::io::proxy::{MysqlPlan, Part, Terms};
+use crate::io::proxy::{LoginKey, MysqlPlan, Part, Terms};
 use crate::model::{BackendName, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -63,13 +64,24 @@ struct Database {
 /// All services of databases.
 pub(super) struct Databases {
     services: BTreeMap<ServiceName, Database>,
+    /// By which clients send passwords that only servers know; made when it is wanted first.
+    key: Option<LoginKey>,
     looked: mpsc::Sender<Looked>,
 }
 
 impl Databases {
     pub(super) fn new() -> (Self, mpsc::Receiver<Looked>) {
         let (looked, looks) = mpsc::channel(64);
-        (Self { services: BTreeMap::new(), looked }, looks)
+        (Self { services: BTreeMap::new(), key: None, looked }, looks)
+    }
+
+    fn make_key<'a>(&mut self, mut services: impl Iterator<Item = &'a Service>) {
+        let is_wanted = services.any(|one| one.mysql.as_ref().is_some_and(|terms| terms.passthrough));
+        if is_wanted && self.key.is_none() {
+            // Once in an agent's life, and it takes a moment. Without it clients need TLS.
+            let made = tokio::task::block_in_place(ProxyKey::generate);
+            self.key = made.ok().map(|key| LoginKey(Arc::new(key)));
+        }
     }
 
     /// What is wrong, in words.
@@ -114,7 +126,13 @@ impl Database {
         all.min_by_key(|dialect| dialect.version)
     }
 
-    fn plan(&self, terms: &MysqlTerms, steering: &Steering) -> MysqlPlan {
+    fn plan(
+        &self,
+        service: &Service,
+        terms: &MysqlTerms,
+        steering: &Steering,
+        key: Option<&LoginKey>,
+    ) -> MysqlPlan {
         let now = Instant::now();
         let part = |backend: &BackendName| match self.topology.role(backend, terms.max_lag, now) {
             Role::Primary => Part::Primary,
@@ -123,7 +141,9 @@ impl Database {
             Role::Unfit(_) => Part::None,
         };
         MysqlPlan {
+            service: service.name.to_string(),
             users: self.users.clone(),
+            passthrough: key.filter(|_| terms.passthrough).cloned(),
             consistency: terms.consistency,
             max_wait: terms.max_wait,
             slow_log: terms.slow_log,
@@ -212,6 +232,7 @@ impl Agent {
         let is_one =
             |name: &ServiceName| self.config.services.get(name).is_some_and(|one| one.mysql.is_some());
         self.databases.services.retain(|name, _| is_one(name));
+        self.databases.make_key(self.config.services.values());
         for service in self.config.services.values() {
             let Some(terms) = &service.mysql else { continue };
             let database = self.databases.services.entry(service.name.clone()).or_default();
@@ -225,7 +246,8 @@ impl Agent {
     /// How sessions of a service are served now.
     pub(super) fn mysql_plan(&self, service: &Service, steering: &Steering) -> Option<Arc<MysqlPlan>> {
         let database = self.databases.services.get(&service.name)?;
-        Some(Arc::new(database.plan(service.mysql.as_ref()?, steering)))
+        let key = self.databases.key.as_ref();
+        Some(Arc::new(database.plan(service, service.mysql.as_ref()?, steering, key)))
     }
 
     pub(super) fn handle_looked(&mut self, looked: Looked) {

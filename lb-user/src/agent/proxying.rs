@@ -11,7 +11,7 @@ use crate::io::proxy::{
 };
 use crate::model::{BackendName, Family, ServiceName, VipName, WhenDown};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -142,9 +142,17 @@ fn not_served(at: &SocketAddr, reason: &str) -> String {
     format!("{at} is not served: {reason}; trying again")
 }
 
-/// That backends answer clients by one node, where their connections may come by several.
+fn is_transparent(service: &Service) -> bool {
+    service.proxy.as_ref().is_some_and(|proxy| proxy.transparent)
+}
+
+fn backend_hosts(service: &Service) -> impl Iterator<Item = IpAddr> + '_ {
+    service.backends.iter().flat_map(|backend| &backend.addresses).map(SocketAddr::ip)
+}
+
+/// That backends answer clients by one node, where their connections may come by several: those of this service, or of another one with the
+/// same backends.
 fn torn(service: &Service, config: &Config) -> Option<String> {
-    let is_transparent = service.proxy.as_ref().is_some_and(|proxy| proxy.transparent);
     let moves_with = |name: &VipName| {
         let vip = config.vips.get(name)?;
         Some(match &vip.vrrp {
@@ -154,12 +162,23 @@ fn torn(service: &Service, config: &Config) -> Option<String> {
             None => format!("node {}", vip.active_on),
         })
     };
-    let together: BTreeSet<String> = service.vips.iter().filter_map(moves_with).collect();
-    (is_transparent && together.len() > 1).then(|| {
-        let vips: Vec<&str> = service.vips.iter().map(VipName::as_str).collect();
+    if !is_transparent(service) {
+        return None;
+    }
+    let hosts: BTreeSet<IpAddr> = backend_hosts(service).collect();
+    let has_same = |other: &&Service| {
+        other.name == service.name
+            || is_transparent(other) && backend_hosts(other).any(|host| hosts.contains(&host))
+    };
+    let all: Vec<&Service> = config.services.values().filter(has_same).collect();
+    let vips: BTreeSet<&VipName> = all.iter().flat_map(|one| &one.vips).collect();
+    let together: BTreeSet<String> = vips.iter().copied().filter_map(moves_with).collect();
+    (together.len() > 1).then(|| {
+        let names: Vec<&str> = all.iter().map(|one| one.name.as_str()).collect();
+        let vips: Vec<&str> = vips.iter().map(|vip| vip.as_str()).collect();
         format!(
             "service {}: VIPs {} can be on several nodes at a time, and backends answer to transparent connections by one of them: put them into one vrrp group, or give each a service and backends of its own",
-            service.name,
+            names.join(", "),
             vips.join(", ")
         )
     })
@@ -260,5 +279,24 @@ mod tests {
         assert!(told.contains("VIPs A, B can be on several nodes"), "{told}");
         assert_eq!(warning(config("group = \"g\"", true)), None);
         assert_eq!(warning(config("", false)), None);
+    }
+
+    #[test]
+    fn so_are_those_of_two_services_with_the_same_backends() {
+        let config = |backend: &str| {
+            let text = format!(
+                "[node]\nname = \"lb1\"\ninterfaces = [\"eth0\"]\n[vip.A]\naddress = \"10.80.0.100\"\n[vip.A.vrrp]\nid = 1\n\
+                 priority = 200\n[vip.B]\naddress = \"10.80.0.101\"\n[vip.B.vrrp]\nid = 2\npriority = 200\n\
+                 [service.a]\nvips = \"A\"\nport = 80\nmode = \"tcp\"\n[service.a.proxy]\ntransparent = true\n\
+                 [[service.a.backend]]\nname = \"web1\"\naddress = \"10.80.0.21:80\"\n\
+                 [service.b]\nvips = \"B\"\nport = 81\nmode = \"tcp\"\n[service.b.proxy]\ntransparent = true\n\
+                 [[service.b.backend]]\nname = \"web1\"\naddress = \"{backend}\"\n"
+            );
+            Config::parse(&text, "lbctl.toml").expect("a configuration")
+        };
+        let warning = |config: Config| config.services.values().find_map(|service| torn(service, &config));
+        let told = warning(config("10.80.0.21:81")).expect("a warning");
+        assert!(told.starts_with("service a, b: VIPs A, B can be on several nodes"), "{told}");
+        assert_eq!(warning(config("10.80.0.22:81")), None);
     }
 }

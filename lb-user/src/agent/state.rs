@@ -271,6 +271,9 @@ impl Agent {
             Command::ListDigests(service, reply) => {
                 let _ = reply.send(self.mysql_digests(&service));
             }
+            Command::PromoteMysql(service, promotion, reply) => {
+                self.mysql_promote(&service, promotion, reply)
+            }
             Command::KillMysql(service, number, reply) => {
                 let killed = self.mysql_kill(&service, number).map(|()| MysqlKilled { number });
                 let _ = reply.send(killed);

@@ -3,9 +3,9 @@
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
     ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, HandOverRequest, HandedOver, MysqlDigest, MysqlKilled, MysqlQuestion, MysqlRoute, ProbeView,
-    ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
-    UpgradeRequest, UpgradeStarted,
+    Guide, HandOverRequest, HandedOver, MysqlDigest, MysqlKilled, MysqlPromoted, MysqlPromotion,
+    MysqlQuestion, MysqlRoute, ProbeView, ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot,
+    TraceRequest, TracedPacket, UpgradeRequest, UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -50,6 +50,8 @@ pub enum Command {
     RouteMysql(MysqlQuestion, Reply<MysqlRoute>),
     /// Say what statements cost; those that took longest together come first.
     ListDigests(ServiceName, Reply<Vec<MysqlDigest>>),
+    /// Have a replica take the primary's place.
+    PromoteMysql(ServiceName, MysqlPromotion, Reply<MysqlPromoted>),
     /// End a session of a database.
     KillMysql(ServiceName, u32, Reply<MysqlKilled>),
     /// List flows.

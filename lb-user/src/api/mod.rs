@@ -33,7 +33,8 @@ pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
 pub use mysql::{
-    MysqlDigest, MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlSession, MysqlView, RouteCount,
+    MysqlDigest, MysqlKilled, MysqlNode, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute,
+    MysqlSession, MysqlView, RouteCount,
 };
 pub use probe::{Guide, ProbeView};
 pub use process::ProcessView;

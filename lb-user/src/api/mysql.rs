@@ -113,6 +113,27 @@ pub struct MysqlRoute {
     pub words: String,
 }
 
+/// A replica is to take the primary's place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlPromotion {
+    /// Which.
+    pub backend: BackendName,
+    /// The primary is down, and will not come back by itself.
+    #[serde(default)]
+    pub primary_is_down: bool,
+    /// How long it may take to get what it lacks, in milliseconds.
+    pub within_ms: u64,
+}
+
+/// It did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MysqlPromoted {
+    /// Which.
+    pub backend: BackendName,
+    /// What is left to be done by hand.
+    pub left: Vec<String>,
+}
+
 /// A session was told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MysqlKilled {

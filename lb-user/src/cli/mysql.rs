@@ -4,7 +4,9 @@ use super::args::MysqlCommand;
 use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
-use crate::api::{MysqlDigest, MysqlKilled, MysqlNode, MysqlQuestion, MysqlRoute, MysqlView};
+use crate::api::{
+    MysqlDigest, MysqlKilled, MysqlNode, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute, MysqlView,
+};
 use crate::model::ServiceName;
 use humantime::format_duration;
 use hyper::Method;
@@ -28,6 +30,19 @@ pub(super) async fn run(client: &Client, output: Output, command: MysqlCommand) 
             let question = MysqlQuestion { service, sql };
             let route: MysqlRoute = client.send(Method::POST, "/mysql/route", &question).await?;
             output.print(&route, |route| format!("{}: {} ({})", route.target, route.words, route.why))?;
+            Ok(Exit::Success)
+        }
+        MysqlCommand::Promote { backend, service, primary_is_down, within } => {
+            let service = the_service(client, service).await?;
+            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let wanted = MysqlPromotion { backend, primary_is_down, within_ms };
+            let path = format!("/mysql/{service}/promote");
+            let promoted: MysqlPromoted = client.send(Method::POST, &path, &wanted).await?;
+            output.print(&promoted, |promoted| {
+                let first = format!("service {service}: {} takes writes", promoted.backend);
+                let left = promoted.left.iter().map(|words| format!("\nleft to do: {words}"));
+                first + &left.collect::<String>()
+            })?;
             Ok(Exit::Success)
         }
         MysqlCommand::Kill { number, service } => {
@@ -112,7 +127,7 @@ fn digests(all: &[MysqlDigest]) -> String {
             ms(one.time_max_us),
             one.rows.to_string(),
             routes.collect::<Vec<_>>().join(", "),
-            one.text.replace('\n', " "),
+            one.text.replace(char::is_control, " "),
         ]
     };
     let headers = [">count", ">errors", ">ms", ">mean", ">max", ">rows", "sent to", "statement"];

@@ -180,7 +180,9 @@ pub(super) struct FileMysql {
     pub(super) max_lag: Option<DurationText>,
     pub(super) max_wait: Option<DurationText>,
     pub(super) slow_log: Option<DurationText>,
+    pub(super) auth: Option<String>,
     pub(super) monitor: Option<FileMysqlMonitor>,
+    pub(super) replication: Option<FileMysqlReplication>,
     #[serde(default)]
     pub(super) user: Vec<FileMysqlUser>,
 }
@@ -191,6 +193,13 @@ pub(super) struct FileMysqlMonitor {
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) interval: Option<DurationText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileMysqlReplication {
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -18,8 +18,12 @@ pub struct MysqlTerms {
     pub slow_log: Option<Duration>,
     /// Who looks at the backends, and how often.
     pub monitor: MysqlMonitor,
+    /// As whom backends replicate from each other, where one is to take another's place.
+    pub replication: Option<MysqlUser>,
     /// Who may log in.
     pub users: Vec<MysqlUser>,
+    /// Others may, too, whose passwords the backends know: clients have to send them in secret.
+    pub passthrough: bool,
 }
 
 /// Who looks at backends.
@@ -95,7 +99,11 @@ impl fmt::Display for MysqlTerms {
             write!(f, ", slow_log {}", time(slow_log))?;
         }
         write!(f, " every {}, users ", time(self.monitor.interval))?;
-        super::write_list(f, &self.users)
+        super::write_list(f, &self.users)?;
+        if let Some(user) = &self.replication {
+            write!(f, ", replication {user}")?;
+        }
+        if self.passthrough { f.write_str(", auth passthrough") } else { Ok(()) }
     }
 }
 

@@ -18,7 +18,7 @@ mod worker;
 
 pub use account::{BackendCounts, Ended, ServiceCounts};
 pub use pump::IdleTimeouts;
-pub use terms::{ChallengeSet, Challenges, MysqlPlan, Part, Terms, TlsClient, TlsServer};
+pub use terms::{ChallengeSet, Challenges, LoginKey, MysqlPlan, Part, Terms, TlsClient, TlsServer};
 
 use crate::core::plan::SteeringKey;
 use crate::core::proxy::{Table, Tables};

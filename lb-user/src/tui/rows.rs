@@ -313,7 +313,7 @@ fn statement_row(service: &ServiceName, one: &MysqlDigest) -> Content {
         ms(one.time_max_us),
         Cell::count(one.rows),
         Cell::toned(sent_to(one)),
-        Cell::new(one.text.replace('\n', " ")),
+        Cell::new(one.text.replace(char::is_control, " ")),
     ];
     (Subject::Statements(service.clone(), one.digest.clone()), cells)
 }

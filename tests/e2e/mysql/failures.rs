@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{lab, roles, run, view};
-use crate::client::{PATIENCE, lbctl_json};
+use crate::client::{PATIENCE, lbctl, lbctl_json, try_lbctl};
 use anyhow::{Context as _, Result, ensure};
 use lb_user::api::Status;
 use lbctl_tests::lab::{Lab, poll};
@@ -212,7 +212,7 @@ fn sessions_are_ended_while_they_run_something() -> Result<()> {
     client.tell(long)?;
     poll::until("it runs", PATIENCE, || are_running(1))?;
     let number = view(&lab)?.sessions.iter().map(|one| one.number).max().context("no session")?;
-    crate::client::lbctl(&lab, &["mysql", "kill", &number.to_string()])?;
+    lbctl(&lab, &["mysql", "kill", &number.to_string()])?;
     client.error_of("SELECT 'gone'", PATIENCE)?;
     poll::until("it is ended at its server, too", PATIENCE, || are_running(0))?;
     client.close()?;
@@ -239,6 +239,92 @@ fn what_only_a_lost_connection_knew_is_refused_and_not_made_up() -> Result<()> {
             "INSERT INTO a VALUES (NULL);\nINSERT INTO child VALUES (LAST_INSERT_ID());\nSELECT a FROM child"
         )? == "2"
     );
+    client.close()?;
+    lab.down()
+}
+
+#[test]
+fn what_a_session_has_at_the_primary_stays_while_it_reads_at_replicas_alone() -> Result<()> {
+    let lab = lab()?;
+    // Servers end connections on which nothing is said for that long.
+    lab.database_query("db1", "SET GLOBAL wait_timeout = 3")?;
+    let mut client = Client::open(&lab, 3306)?;
+    ensure!(
+        client.ask("CREATE TEMPORARY TABLE held (id INT);\nINSERT INTO held VALUES (7);\nSELECT 'held'")?
+            == "held"
+    );
+    let begun = std::time::Instant::now();
+    while begun.elapsed() < Duration::from_secs(6) {
+        ensure!(client.ask("SELECT SLEEP(0.5)")? == "0");
+    }
+    ensure!(client.ask("SELECT id FROM held")? == "7");
+    client.close()?;
+    lab.down()
+}
+
+#[test]
+fn a_replica_takes_the_primarys_place_when_it_has_everything_and_sessions_go_on() -> Result<()> {
+    promote(&super::mariadb_server())
+}
+
+#[test]
+fn a_replica_takes_the_primarys_place_with_mysql() -> Result<()> {
+    promote(&super::mysql_server()?)
+}
+
+fn promote(server: &super::Server) -> Result<()> {
+    let lab = super::lab_of(server)?;
+    lab.database_query("db1", "CREATE TABLE notes.n (id INT PRIMARY KEY)")?;
+    lab.replicate()?;
+    let refused = |arguments: &[&str], words: &str| -> Result<()> {
+        let said = try_lbctl(&lab, &[&["mysql", "promote"], arguments].concat())?;
+        ensure!(said.code != Some(0) && said.err.contains(words), "{arguments:?}: {said:?}");
+        Ok(())
+    };
+    refused(&["db1"], "it is the primary")?;
+    refused(&["db3"], "has no backend db3")?;
+    refused(&["db2", "--primary-is-down"], "db1 is there and takes writes")?;
+    // It lacks something and does not get it: the old one takes writes again.
+    let (stop, start) = match server.name {
+        "mysql" => ("STOP REPLICA SQL_THREAD", "START REPLICA"),
+        _ => ("STOP SLAVE SQL_THREAD", "START SLAVE"),
+    };
+    let mut client = Client::open(&lab, 3306)?;
+    ensure!(client.ask("SELECT 'begun'")? == "begun");
+    lab.database_query("db2", stop)?;
+    client.tell("INSERT INTO n VALUES (1)")?;
+    ensure!(client.ask("SELECT COUNT(*) FROM n")? == "1");
+    let begun = lbctl(&lab, &["mysql", "promote", "db2", "--within", "1s"]);
+    ensure!(begun.is_err(), "it was promoted without what was written");
+    ensure!(
+        client.ask("INSERT INTO n VALUES (2);\nSELECT 'written'")? == "written",
+        "the old one stays read only"
+    );
+    lab.database_query("db2", start)?;
+    wait_for(&lab, [("db1", "primary"), ("db2", "replica")])?;
+
+    let said = lbctl(&lab, &["mysql", "promote", "db2"])?;
+    ensure!(said.contains("service db: db2 takes writes") && !said.contains("left to do"), "{said}");
+    wait_for(&lab, [("db1", "replica"), ("db2", "primary")])?;
+    // The same session goes on, and reads what it writes.
+    for id in 10..30 {
+        client.tell(&format!("INSERT INTO n VALUES ({id})"))?;
+        let found = client.ask(&format!("SELECT COUNT(*) FROM n WHERE id = {id}"))?;
+        ensure!(found == "1", "{id}: {found}");
+    }
+    poll::until("the old one has what the new one wrote", PATIENCE, || {
+        let count = lab.database_query("db1", "SELECT COUNT(*) FROM notes.n")?;
+        ensure!(count.trim() == "22", "{count}");
+        Ok(())
+    })?;
+
+    // It dies: the other one takes over when that is said.
+    lab.kill_database("db2", Signal::SIGKILL)?;
+    wait_for(&lab, [("db1", "unfit"), ("db2", "unfit")])?;
+    refused(&["db1"], "there is no primary")?;
+    lbctl(&lab, &["mysql", "promote", "db1", "--primary-is-down"])?;
+    wait_for(&lab, [("db1", "primary"), ("db2", "unfit")])?;
+    ensure!(client.ask("INSERT INTO n VALUES (99);\nSELECT COUNT(*) FROM n")? == "23");
     client.close()?;
     lab.down()
 }

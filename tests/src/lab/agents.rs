@@ -177,6 +177,7 @@ fn database_service(vips: &str) -> String {
     format!(
         "[service.db]\nvips = [{vips}]\nport = 3306\nmode = \"mysql\"\n\n\
          [service.db.mysql.monitor]\nuser = \"lbctl\"\npassword = \"lbctl-password\"\n\n\
+         [service.db.mysql.replication]\nuser = \"replication\"\npassword = \"replication-password\"\n\n\
          [[service.db.mysql.user]]\nname = \"app\"\npassword = \"app-password\"\n\n{}{}",
         backend("db1"),
         backend("db2")

@@ -128,7 +128,7 @@ impl Agent {
         if is_known { Ok(()) } else { Err(ApiError::new(ErrorKind::NotFound, none())) }
     }
 
-    fn database(&self, name: &ServiceName) -> Result<&Service, ApiError> {
+    pub(super) fn database(&self, name: &ServiceName) -> Result<&Service, ApiError> {
         let service = self.config.services.get(name).ok_or_else(|| self.no_service(name))?;
         let other =
             || format!("service {name} has mode {}; this is about services with mode mysql", service.mode);

@@ -1,7 +1,9 @@
 //! Services of databases.
 
 use super::{Answer, Context, Json, Path};
-use crate::api::{Command, MysqlDigest, MysqlKilled, MysqlQuestion, MysqlRoute, MysqlView};
+use crate::api::{
+    Command, MysqlDigest, MysqlKilled, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute, MysqlView,
+};
 use crate::model::ServiceName;
 use axum::Router;
 use axum::extract::State;
@@ -12,6 +14,7 @@ pub(super) fn routes() -> Router<Context> {
         .route("/mysql", get(view))
         .route("/mysql/route", post(route))
         .route("/mysql/{service}/digests", get(digests))
+        .route("/mysql/{service}/promote", post(promote))
         .route("/mysql/{service}/sessions/{number}/kill", post(kill))
 }
 
@@ -28,6 +31,14 @@ async fn digests(
     Path(service): Path<ServiceName>,
 ) -> Answer<Vec<MysqlDigest>> {
     context.ask(|reply| Command::ListDigests(service, reply)).await.map(Json)
+}
+
+async fn promote(
+    State(context): State<Context>,
+    Path(service): Path<ServiceName>,
+    Json(promotion): Json<MysqlPromotion>,
+) -> Answer<MysqlPromoted> {
+    context.ask(|reply| Command::PromoteMysql(service, promotion, reply)).await.map(Json)
 }
 
 async fn kill(

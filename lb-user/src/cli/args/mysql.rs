@@ -1,7 +1,8 @@
 //! The words of `lbctl mysql`.
 
-use crate::model::ServiceName;
+use crate::model::{BackendName, ServiceName};
 use clap::Subcommand;
+use std::time::Duration;
 
 /// Services with mode mysql.
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,20 @@ pub enum MysqlCommand {
         /// The service, where there are several.
         #[arg(long)]
         service: Option<ServiceName>,
+    },
+    /// Have a replica take the primary's place: the old one stops to take writes first, and replicates from the new one.
+    Promote {
+        /// The replica.
+        backend: BackendName,
+        /// The service, where there are several.
+        #[arg(long)]
+        service: Option<ServiceName>,
+        /// The primary is down, and will not come back by itself. Two primaries lose writes.
+        #[arg(long)]
+        primary_is_down: bool,
+        /// How long it may take to get what it lacks; nothing is changed after that.
+        #[arg(long, default_value = "10s", value_parser = humantime::parse_duration)]
+        within: Duration,
     },
     /// End a session.
     Kill {

@@ -109,14 +109,22 @@ fn mysql_keys(mysql: &MysqlTerms) -> Vec<(&'static str, Value)> {
         Value::from(table)
     };
     let users: Array = mysql.users.iter().map(user).collect();
+    let auth = mysql.passthrough.then(|| ("auth", Value::from("passthrough")));
+    let replication = mysql.replication.as_ref().map(|user| {
+        let mut table = InlineTable::new();
+        table.insert("user", user.name.as_str().into());
+        table.insert("password", user.password.text().into());
+        ("replication", table.into())
+    });
     let slow_log = mysql.slow_log.map(|slow_log| ("slow_log", time(slow_log)));
     let first = [
         ("consistency", mysql.consistency.as_str().into()),
         ("max_lag", time(mysql.max_lag)),
         ("max_wait", time(mysql.max_wait)),
     ];
-    let last = [("monitor", monitor.into()), ("user", users.into())];
-    first.into_iter().chain(slow_log).chain(last).collect()
+    let monitor = [("monitor", monitor.into())];
+    let users = (!mysql.users.is_empty()).then(|| ("user", users.into()));
+    first.into_iter().chain(slow_log).chain(auth).chain(monitor).chain(replication).chain(users).collect()
 }
 
 fn tls_keys(terms: &TlsTerms) -> Vec<(&'static str, Value)> {

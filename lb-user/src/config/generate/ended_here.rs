@@ -89,10 +89,17 @@ pub(super) fn mysql() -> impl Strategy<Value = MysqlTerms> {
         prop_oneof![Just(Consistency::Session), Just(Consistency::Global), Just(Consistency::Eventual)];
     let monitor = ("[m-o]", secret(), millis(50..53));
     let monitor = monitor.prop_map(|(user, password, interval)| MysqlMonitor { user, password, interval });
-    let users = proptest::collection::btree_map("[a-c]", secret(), 1..3);
+    let known = proptest::collection::btree_map("[a-c]", secret(), 1..3);
+    let users = prop_oneof![
+        known.prop_map(|users| (users, false)),
+        proptest::collection::btree_map("[a-c]", secret(), 0..3).prop_map(|users| (users, true)),
+    ];
+    let replication =
+        option::of(("[r-t]", secret()).prop_map(|(name, password)| MysqlUser { name, password }));
+    let monitor = (monitor, replication);
     let waits = (millis(0..3), option::of(millis(1..4)));
     (consistency, millis(1..4), waits, monitor, users).prop_map(
-        |(consistency, max_lag, (max_wait, slow_log), monitor, users)| {
+        |(consistency, max_lag, (max_wait, slow_log), (monitor, replication), (users, passthrough))| {
             let user = |(name, password)| MysqlUser { name, password };
             MysqlTerms {
                 consistency,
@@ -100,7 +107,9 @@ pub(super) fn mysql() -> impl Strategy<Value = MysqlTerms> {
                 max_wait,
                 slow_log,
                 monitor,
+                replication,
                 users: users.into_iter().map(user).collect(),
+                passthrough,
             }
         },
     )

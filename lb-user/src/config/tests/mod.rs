@@ -2,6 +2,7 @@
 
 mod errors;
 mod firewall;
+mod mysql;
 mod refusals;
 mod services;
 mod sync;

@@ -1,7 +1,7 @@
 //! `[service.NAME.mysql]`: users and their passwords, the monitor, and how recent answers have to be.
 
 use super::Validator;
-use crate::config::file::{FileMysql, FileMysqlUser};
+use crate::config::file::{FileMysql, FileMysqlReplication, FileMysqlUser};
 use crate::config::locate::{Complaint, Path};
 use crate::config::mysql::{MysqlMonitor, MysqlTerms, MysqlUser, Secret};
 use crate::model::{Consistency, Mode};
@@ -47,7 +47,12 @@ impl Validator<'_> {
             None => Some(None),
         };
         let monitor = self.monitor(&path.key("monitor"), file);
-        let users = self.users(&path.key("user"), &file.user);
+        let replication = match &file.replication {
+            Some(table) => self.replication(&path.key("replication"), table).map(Some),
+            None => Some(None),
+        };
+        let passthrough = self.passthrough(&path.key("auth"), file.auth.as_deref());
+        let users = self.users(&path.key("user"), &file.user, passthrough == Some(true));
         Some(Some(MysqlTerms {
             consistency: consistency?,
             max_lag: max_lag?,
@@ -55,7 +60,29 @@ impl Validator<'_> {
             slow_log: slow_log?,
             monitor: monitor?,
             users: users?,
+            passthrough: passthrough?,
+            replication: replication?,
         }))
+    }
+
+    fn passthrough(&mut self, path: &Path, word: Option<&str>) -> Option<bool> {
+        match word {
+            None | Some("configured") => Some(false),
+            Some("passthrough") => Some(true),
+            Some(other) => {
+                let wrong = Complaint::new(format!("{other:?} is no way to log in"));
+                self.complain(path, wrong.expected("\"configured\" or \"passthrough\""))
+            }
+        }
+    }
+
+    fn replication(&mut self, path: &Path, table: &FileMysqlReplication) -> Option<MysqlUser> {
+        let name = match &table.user {
+            Some(name) => self.user_name(&path.key("user"), name),
+            None => self.missing(&path.key("user"), "the name of a user that may replicate from any backend"),
+        };
+        let password = self.secret(&path.key("password"), table.password.as_deref());
+        Some(MysqlUser { name: name?, password: password? })
     }
 
     fn monitor(&mut self, path: &Path, file: &FileMysql) -> Option<MysqlMonitor> {
@@ -72,8 +99,8 @@ impl Validator<'_> {
         Some(MysqlMonitor { user: user?, password: password?, interval: interval? })
     }
 
-    fn users(&mut self, path: &Path, files: &[FileMysqlUser]) -> Option<Vec<MysqlUser>> {
-        if files.is_empty() {
+    fn users(&mut self, path: &Path, files: &[FileMysqlUser], may_be_none: bool) -> Option<Vec<MysqlUser>> {
+        if files.is_empty() && !may_be_none {
             return self
                 .missing(path, "at least one table [[service.NAME.mysql.user]]: nobody else can log in");
         }

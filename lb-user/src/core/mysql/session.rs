@@ -54,6 +54,8 @@ pub struct Outcome {
     pub hides_changes: bool,
     /// It generated an id.
     pub has_inserted: bool,
+    /// The error that it ended with.
+    pub error: Option<u16>,
     /// Rows of its answer.
     pub rows: u64,
 }
@@ -125,9 +127,6 @@ impl Session {
     #[must_use]
     pub fn after(mut self, before: &Self) -> Self {
         self.written = before.written.clone();
-        if before.holds.contains(&Hold::Position) {
-            self.holds.insert(Hold::Position);
-        }
         self
     }
 
@@ -189,7 +188,12 @@ impl Session {
         self.found == FoundRows::At(Target::Replica)
     }
 
-    /// A replica was asked for `FOUND_ROWS()` on behalf of the primary.
+    /// Whether the primary's connection does.
+    pub fn finds_at_primary(&self) -> bool {
+        self.found == FoundRows::At(Target::Primary)
+    }
+
+    /// A server was asked for `FOUND_ROWS()` on behalf of the primary.
     pub fn rows_are_known(&mut self, rows: u64) {
         self.found = FoundRows::Known(rows);
     }

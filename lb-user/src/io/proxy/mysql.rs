@@ -14,6 +14,7 @@ mod logins;
 mod monitor;
 mod perform;
 mod prepared;
+mod promote;
 mod relay;
 mod replica;
 mod session;
@@ -21,6 +22,7 @@ mod sessions;
 
 pub use link::LinkError;
 pub use monitor::{Asked, Found, Kept, look};
+pub use promote::{PromoteError, Promoting, promote};
 pub use sessions::{Routes, SessionView, Sessions};
 
 use super::Served;

@@ -3,7 +3,7 @@
 //! Owns the words alone. Large parts are shared by all threads, and equal where they are one and the same.
 
 use super::IdleTimeouts;
-use crate::core::mysql::protocol::auth::Password;
+use crate::core::mysql::protocol::auth::{Password, ProxyKey};
 use crate::core::mysql::protocol::handshake::InitialHandshake;
 use crate::core::mysql::sql::Dialect;
 use crate::model::{AtLimit, Consistency, ProxyVersion, WhenDown};
@@ -62,8 +62,12 @@ impl Terms {
 /// How sessions of databases are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MysqlPlan {
+    /// The service's name.
+    pub service: String,
     /// Who may log in, by name.
     pub users: BTreeMap<String, Password>,
+    /// Others may, too, if the primary lets them in: the key by which they send their passwords where there is no TLS.
+    pub passthrough: Option<LoginKey>,
     /// How recent replicas have to be.
     pub consistency: Consistency,
     /// How long a read may wait for that.
@@ -113,6 +117,18 @@ impl PartialEq for ChallengeSet {
 }
 
 impl Eq for ChallengeSet {}
+
+/// A key for passwords. Two are equal where they are one and the same.
+#[derive(Clone, Debug)]
+pub struct LoginKey(pub Arc<ProxyKey>);
+
+impl PartialEq for LoginKey {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for LoginKey {}
 
 /// How clients' TLS ends here. Two are equal where they are one and the same.
 #[derive(Clone, Debug)]

@@ -66,7 +66,7 @@ fn statements(one: &MysqlDigest) -> Vec<Said> {
     let ms = |us: u64| format!("{:.1} ms", us as f64 / 1000.0);
     let mean = one.time_us / one.count.max(1);
     let mut said = vec![
-        plain("", one.text.replace('\n', " ")),
+        plain("", one.text.replace(char::is_control, " ")),
         plain("digest", &one.digest),
         plain("ran", format!("{} times, {} with an error", one.count, one.errors)),
         plain("took", format!("{}, {} each, {} at most", ms(one.time_us), ms(mean), ms(one.time_max_us))),

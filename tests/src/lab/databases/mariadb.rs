@@ -77,7 +77,7 @@ pub(super) const ACCOUNTS: &str = "\
     CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
     GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
     CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
-    GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO 'lbctl'@'%';\n\
+    GRANT BINLOG MONITOR, SLAVE MONITOR, READ_ONLY ADMIN, REPLICATION SLAVE ADMIN, RELOAD ON *.* TO 'lbctl'@'%';\n\
     CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n";
 
 /// Begins to replicate.

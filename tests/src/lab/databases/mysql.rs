@@ -76,7 +76,7 @@ pub(super) const ACCOUNTS: &str = "\
     CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
     GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
     CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
-    GRANT REPLICATION CLIENT ON *.* TO 'lbctl'@'%';\n\
+    GRANT REPLICATION CLIENT, SYSTEM_VARIABLES_ADMIN, REPLICATION_SLAVE_ADMIN, RELOAD ON *.* TO 'lbctl'@'%';\n\
     CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n";
 
 /// Begins to replicate.

@@ -95,6 +95,11 @@ pub(super) fn is_opaque(one: &Statement<'_>) -> bool {
     by_kind || by_reason || one.compound && !defines(one)
 }
 
+fn mentions_trackers(text: &[u8]) -> bool {
+    let word = b"session_track_";
+    text.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+}
+
 /// `CREATE PROCEDURE` and the like run nothing of what is in them.
 fn defines(one: &Statement<'_>) -> bool {
     starts_with(one, b"create") || starts_with(one, b"alter")
@@ -117,6 +122,10 @@ pub(super) fn effects(one: &Statement<'_>) -> Vec<Effect> {
         all.push(Effect::Hold(Hold::UserLock));
     }
     all.extend(one.assigned_variables.iter().cloned().map(Effect::UnknownVariable));
+    if starts_with(one, b"set") && mentions_trackers(one.text) {
+        // Also for one statement alone: `SET STATEMENT … FOR`.
+        all.push(Effect::Tracks);
+    }
     match &one.kind {
         Kind::Set(items) => all.extend(items.iter().flat_map(assignment)),
         Kind::SetTransaction { scope: Scope::Next, .. } => all.push(Effect::Hold(Hold::NextTransaction)),
@@ -191,7 +200,7 @@ fn assignment(item: &Assignment) -> Option<Effect> {
 
 fn variable(name: &str, sql: Option<&[u8]>, value: &Value) -> Option<Effect> {
     if name.starts_with("session_track_") {
-        return Some(if name.ends_with("transaction_info") { Effect::Bind } else { Effect::Tracks });
+        return name.ends_with("transaction_info").then_some(Effect::Bind);
     }
     if OF_THE_PRIMARY.contains(&name) {
         return (name != "autocommit").then_some(Effect::Bind);

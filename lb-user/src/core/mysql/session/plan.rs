@@ -19,7 +19,7 @@ pub struct Plan {
     pub kill: Option<(Kill, u64)>,
     /// What it asks about statements that did not run where it has to run.
     pub borrows: Borrows,
-    /// What it asks about statements that ran at the primary.
+    /// What it asks about statements that ran where it runs.
     pub asks: Asks,
     pub(super) effects: Vec<Effect>,
     /// It runs what is not in its text.
@@ -33,6 +33,8 @@ pub struct Plan {
     pub(super) finds_rows: bool,
     /// It changes rows, so that triggers may run.
     pub(super) may_fire_triggers: bool,
+    /// It sets what `LAST_INSERT_ID()` is.
+    pub(super) sets_insert_id: bool,
     /// It sets something, of which servers tell.
     pub(super) sets: bool,
     /// It has to do with user variables.
@@ -72,9 +74,9 @@ impl Plan {
         self.finds_rows
     }
 
-    /// Whether it may have generated an id of which nothing was told.
-    pub fn may_insert_unseen(&self) -> bool {
-        self.is_opaque
+    /// Whether it may have generated an id of which nothing is told: by what it runs, or because its answer has rows.
+    pub fn may_insert_unseen(&self, rows: u64) -> bool {
+        self.is_opaque || self.sets_insert_id || self.may_fire_triggers && rows > 0
     }
 
     /// Whether it is a statement, or clears what was said of the last one as a statement does.
@@ -114,6 +116,7 @@ impl Plan {
             is_statement: false,
             finds_rows: false,
             may_fire_triggers: false,
+            sets_insert_id: false,
             sets: false,
             mentions_variables: false,
         }
@@ -155,7 +158,7 @@ impl Session {
             why,
             is_read: found.iter().all(|one| one.primary.is_none() && one.kind == Kind::Read),
             borrows: if target == Target::Replica { Borrows::Nothing } else { borrows },
-            asks: self.asks(&found, &inner),
+            asks: self.asks(&found, &inner, target),
             effects: all().flat_map(effects).collect(),
             is_opaque,
             only_sets: found.iter().all(|one| matches!(one.kind, Kind::Set(_) | Kind::SetTransaction { .. })),
@@ -163,20 +166,21 @@ impl Session {
             is_statement: true,
             finds_rows: is_opaque || all().any(|one| one.finds_rows),
             may_fire_triggers: all().any(|one| matches!(one.kind, Kind::Write | Kind::LoadDataLocal)),
+            sets_insert_id: all().any(|one| one.sets_last_insert_id),
             sets: all().any(effect::begins_with_set),
             mentions_variables: all()
                 .any(|one| !(one.user_variables.is_empty() && one.assigned_variables.is_empty())),
         }
     }
 
-    /// What the primary's connection has to know of statements before.
-    fn asks(&self, found: &[Statement<'_>], inner: &[Statement<'_>]) -> Asks {
-        let here = FoundRows::At(Target::Primary);
+    /// What the connection where it runs has to know of statements before.
+    fn asks(&self, found: &[Statement<'_>], inner: &[Statement<'_>], target: Target) -> Asks {
+        let here = FoundRows::At(target);
         let first = found.first().into_iter().chain(inner);
         let mut asks = Asks::default();
         for one in first {
             let about = one.asks_about_last;
-            asks.last |= (about.row_count || about.warnings) && self.last == Target::Primary;
+            asks.last |= (about.row_count || about.warnings) && self.last == target;
             asks.found_rows |= about.found_rows && self.found == here;
         }
         asks.insert_id = found.iter().chain(inner).any(|one| one.asks_last_insert_id);
@@ -196,6 +200,10 @@ impl Session {
     fn borrows(&self, found: &[Statement<'_>], inner: &[Statement<'_>]) -> Borrows {
         let Some(first) = found.first() else { return Borrows::Nothing };
         let foreign = self.foreign(first.asks_about_last);
+        // What a block asks, it may ask more than once, of itself.
+        if foreign.any() && first.compound {
+            return Borrows::Impossible;
+        }
         if inner.iter().any(|one| self.foreign(one.asks_about_last).any()) {
             return Borrows::Impossible;
         }

@@ -118,10 +118,10 @@ impl Settings {
         self.in_order.insert(self.last, setting);
     }
 
-    /// It is set already, and nothing since then decides how it is read.
+    /// It is what was set last: nothing since then could have changed what comes of it.
     fn is_so(&self, setting: &Setting) -> bool {
         let Some(place) = self.places.get(&setting.key) else { return false };
-        self.in_order.get(place) == Some(setting) && self.reading().place <= *place
+        self.in_order.get(place) == Some(setting) && *place == self.last
     }
 
     pub(super) fn remove(&mut self, key: &str) {

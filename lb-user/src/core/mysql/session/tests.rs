@@ -188,11 +188,14 @@ fn what_a_trigger_may_have_done_to_variables_is_not_believed() {
 }
 
 #[test]
-fn a_session_that_begins_anew_still_does_not_know_how_far_it_wrote() {
+fn what_a_session_wrote_stays_written_when_it_begins_anew() {
     let mut session = mariadb();
+    session.has_written(b"0-1-7");
     session.has_written(b"no gtid");
-    session.reset();
     assert_eq!(run(&mut session, "SELECT 1"), "P position_unknown");
+    session.reset();
+    assert_eq!(session.written().to_string(), "0-1-7");
+    assert_eq!(run(&mut session, "SELECT 1"), "R read", "whoever resets it asks where the primary is");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::cursor::Cursor;
 use super::expression::{self, Findings};
 use super::keyword::Keyword as K;
 use super::token::{Token, TokenKind};
-use super::{Context, Kind, Reason, Statement};
+use super::{AboutLast, Context, Kind, Reason, Statement};
 
 /// What is known of a statement besides its tokens.
 pub(crate) struct Facts<'a> {
@@ -112,6 +112,13 @@ pub(crate) fn statement<'a>(tokens: &[Token], facts: &Facts<'a>) -> Statement<'a
     if uses_tables && context.is_mariadb() {
         findings.asks_about_last.warnings = false;
     }
+    // A body is kept as it is; what it asks, it asks when it runs.
+    let is_view = tokens.iter().any(|token| token.keyword == K::View);
+    if matches!(first, K::Create | K::Alter) && (facts.compound || is_view) {
+        findings.asks_about_last = AboutLast::default();
+        findings.asks_last_insert_id = false;
+        findings.sets_last_insert_id = false;
+    }
     let finds_rows = finds::rows(tokens, context);
     let only_asks_about_last = asks_nothing_else && primary == Some(Reason::LastStatement);
     Statement {
@@ -124,6 +131,7 @@ pub(crate) fn statement<'a>(tokens: &[Token], facts: &Facts<'a>) -> Statement<'a
         only_asks_about_last,
         finds_rows,
         asks_last_insert_id: findings.asks_last_insert_id,
+        sets_last_insert_id: findings.sets_last_insert_id,
         uses_user_lock: findings.uses_user_lock,
         commits: verdict.commits,
         compound: facts.compound,

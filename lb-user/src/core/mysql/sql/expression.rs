@@ -23,6 +23,7 @@ pub(crate) struct Findings {
     pub(crate) asks_for_more: bool,
     pub(crate) names_tables: bool,
     pub(crate) asks_last_insert_id: bool,
+    pub(crate) sets_last_insert_id: bool,
     pub(crate) uses_user_lock: bool,
     /// A keyword that changes rows was met: a read it can be no more.
     pub(crate) changes_rows: bool,

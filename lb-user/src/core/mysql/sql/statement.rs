@@ -46,8 +46,10 @@ pub struct Statement<'a> {
     pub only_asks_about_last: bool,
     /// `FOUND_ROWS()` is about it from here on, if it goes well.
     pub finds_rows: bool,
-    /// It asks for, or sets, `LAST_INSERT_ID()`, `@@identity` or `@@last_insert_id`.
+    /// It asks for `LAST_INSERT_ID()`, `@@identity` or `@@last_insert_id`.
     pub asks_last_insert_id: bool,
+    /// It sets it: `LAST_INSERT_ID(…)`.
+    pub sets_last_insert_id: bool,
     /// It uses `GET_LOCK` or a relative; such a lock belongs to the connection.
     pub uses_user_lock: bool,
     /// It ends an open transaction by itself: the implicit commits of both manuals, also those that depend on the

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::info;
 
+/// `ER_PARSE_ERROR`.
+const SYNTAX_ERROR: u16 = 1064;
+
 /// A statement that runs.
 pub(super) struct Current {
     digest: Arc<Digest>,
@@ -35,14 +38,19 @@ impl Running {
     pub(super) fn end_statement(&mut self, target: Target, outcome: &Outcome) {
         let Some(Current { digest, begun, why }) = self.current.take() else { return };
         let time = begun.elapsed();
+        // What no server can read may be anything, a password in the wrong quotes as well.
+        let digest = match outcome.error {
+            Some(SYNTAX_ERROR) => Arc::new(Digest { hash: 0, text: "(not understood)".to_owned() }),
+            _ => digest,
+        };
         let ran = Ran { target, why, time, rows: outcome.rows, is_ok: outcome.is_ok };
         self.registered.sessions.ran(&digest, &ran);
         if self.plan.slow_log.is_some_and(|slow| time >= slow) {
             let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
             let (session, user) = (self.registered.entry().number, &self.client.identity.user);
             let (target, rows, is_ok) = (target.name(), outcome.rows, outcome.is_ok);
-            let statement = digest.text.as_str();
-            info!(target: "lbctl::slow", ms, rows, is_ok, target, why, user, session, statement, "slow statement");
+            let (service, statement) = (self.plan.service.as_str(), digest.text.as_str());
+            info!(target: "lbctl::slow", service, ms, rows, is_ok, target, why, user, session, statement, "slow statement");
         }
     }
 }

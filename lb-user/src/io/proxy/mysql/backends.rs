@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 /// A primary that could not be connected to is tried again after that.
 const PRIMARY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+const WAIT_TIMEOUT: &str = "wait_timeout";
+
 /// For what a connection is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -192,9 +194,12 @@ impl Running {
     pub(super) fn begin_with(&mut self, rows: &[TextRow]) {
         self.has_begun = true;
         let values = rows.first().into_iter().flatten();
-        let values: Vec<_> = values
-            .map(|(name, value)| (name.trim_start_matches("@@").to_ascii_lowercase(), value.clone()))
-            .collect();
+        let values =
+            values.map(|(name, value)| (name.trim_start_matches("@@").to_ascii_lowercase(), value.clone()));
+        // For how long a server keeps a connection on which nothing is said is between it and the proxy.
+        let (own, values): (Vec<_>, Vec<_>) = values.partition(|(name, _)| name == WAIT_TIMEOUT);
+        let seconds = own.into_iter().find_map(|(_, value)| String::from_utf8(value?).ok()?.parse().ok());
+        self.wait_timeout = seconds.map(Duration::from_secs);
         self.session.begins_with(&values);
     }
 }
@@ -208,12 +213,12 @@ pub(super) fn defaults(flavor: Flavor) -> &'static [u8] {
         Flavor::MySql => {
             b"SELECT @@sql_mode, @@time_zone, @@character_set_client, @@character_set_results, @@character_set_connection, \
               @@collation_connection, @@transaction_isolation, @@sql_select_limit, @@group_concat_max_len, @@div_precision_increment, \
-              @@default_week_format, @@lc_time_names, @@sql_auto_is_null, @@max_sort_length, @@sql_safe_updates"
+              @@default_week_format, @@lc_time_names, @@sql_auto_is_null, @@max_sort_length, @@sql_safe_updates, @@wait_timeout"
         }
         Flavor::MariaDb => {
             b"SELECT @@sql_mode, @@time_zone, @@character_set_client, @@character_set_results, @@character_set_connection, \
               @@collation_connection, @@tx_isolation, @@sql_select_limit, @@group_concat_max_len, @@div_precision_increment, \
-              @@default_week_format, @@lc_time_names, @@sql_auto_is_null, @@max_sort_length, @@sql_safe_updates, @@old_mode"
+              @@default_week_format, @@lc_time_names, @@sql_auto_is_null, @@max_sort_length, @@sql_safe_updates, @@old_mode, @@wait_timeout"
         }
     }
 }

@@ -5,6 +5,7 @@
 use super::replica::first_row;
 use super::session::Running;
 use crate::core::mysql::protocol::command::Query;
+use crate::core::mysql::session::Asks;
 use crate::core::mysql::sql::{AboutLast, Answers, with_answers};
 
 impl Running {
@@ -18,9 +19,11 @@ impl Running {
         };
         if wanted.warnings || wanted.found_rows && answers.found_rows.is_none() {
             let link = self.replica.as_mut()?;
-            if !link.is_usable() || !link.recalls.last {
+            let asks = Asks { last: wanted.warnings, found_rows: wanted.found_rows, ..Asks::default() };
+            if !link.is_usable() || !link.recalls(&asks) {
                 return None;
             }
+            let finds = link.recalls.found_rows;
             // In one statement: each one would be the last for the next.
             let asked = link.tell(b"SELECT FOUND_ROWS(), @@warning_count, @@error_count").await;
             let Ok(rows) = asked else {
@@ -32,7 +35,7 @@ impl Running {
             let found_rows = next();
             (answers.warnings, answers.errors) = (next(), next());
             // The question is what the replica found last, now.
-            let is_there = wanted.found_rows || self.session.finds_at_replica();
+            let is_there = wanted.found_rows || self.session.finds_at_replica() && finds;
             if let Some(rows) = found_rows.filter(|_| answers.found_rows.is_none() && is_there) {
                 self.session.rows_are_known(rows);
                 answers.found_rows = Some(rows);

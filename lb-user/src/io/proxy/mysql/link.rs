@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The longest packet that servers are told to send.
 const PACKET_BYTES_MAX: u32 = 1 << 30;
@@ -98,6 +98,8 @@ pub(super) struct Link {
     pub(super) cuts: u64,
     /// Which of the session's connections it is.
     pub(super) serial: u64,
+    /// When something was said on it last.
+    pub(super) used: Instant,
     /// Something was sent on it whose answer has not been read to its end: it is of no use for anything else.
     pub(super) is_busy: bool,
     /// How far it has written was not told, and has to be asked for.
@@ -153,7 +155,7 @@ impl Link {
 
     /// Something of the proxy's own is sent: what the client's last statement left is gone.
     pub(super) fn begin_own(&mut self) {
-        self.is_busy = true;
+        (self.is_busy, self.used) = (true, Instant::now());
         self.recalls = Asks { insert_id: self.recalls.insert_id, ..Asks::default() };
     }
 
@@ -213,6 +215,14 @@ impl Link {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Lets the server know that it is still wanted; whether it is of use. What is said of the last statement stays but for its rows.
+    pub(super) async fn keep_alive(&mut self) -> bool {
+        let recalls = self.recalls;
+        let is_alive = self.command(&[Command::Ping.byte()]).await.is_ok();
+        self.recalls = Asks { last: false, ..recalls };
+        is_alive
     }
 
     /// Leaves in good order, if that goes at once.
@@ -281,6 +291,7 @@ async fn log_in(
         place: None,
         cuts: 0,
         serial: 0,
+        used: Instant::now(),
         is_busy: false,
         must_ask: false,
         recalls: Asks::default(),

@@ -69,7 +69,11 @@ fn settings(
     announced: Plugin,
     private: bool,
 ) -> io::Result<ClientAuthSettings> {
-    let credential = plan.users.get(user).cloned().map_or(Credential::Nobody, Credential::Known);
+    let credential = match (plan.users.get(user), &plan.passthrough) {
+        (Some(password), _) => Credential::Known(password.clone()),
+        (None, Some(_)) => Credential::Ask,
+        (None, None) => Credential::Nobody,
+    };
     let second_scramble = scramble()?;
     Ok(ClientAuthSettings {
         credential,
@@ -78,7 +82,7 @@ fn settings(
         second_scramble,
         native_allowed: true,
         announced,
-        key: None,
+        key: plan.passthrough.as_ref().map(|key| key.0.clone()),
     })
 }
 

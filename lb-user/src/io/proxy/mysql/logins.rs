@@ -30,7 +30,9 @@ impl Running {
     pub(super) async fn welcome(&mut self) -> Result<(), Ended> {
         self.refresh();
         let mut ok = OkPacket::plain(StatusFlags::AUTOCOMMIT);
-        if self.has_primary() || !self.has_replica() {
+        // A password that only servers know, the primary judges.
+        let must_be_judged = self.plan.passthrough.is_some();
+        if self.has_primary() || !self.has_replica() || must_be_judged {
             if let Err(error) = self.ensure_primary().await? {
                 self.client.refuse(&error).await.map_err(|_| Ended::ClientReset)?;
                 return Err(Ended::BadHandshake);
@@ -63,6 +65,8 @@ impl Running {
     /// What holds the session may have kept servers from telling what it wrote.
     fn distrust_trackers(&mut self) {
         let is_held = self.session.holds().any(|hold| hold == Hold::State);
+        // Where a primary is, it says itself.
+        self.must_ask_primary |= self.session.holds().any(|hold| hold == Hold::Position);
         if let Some(link) = &mut self.primary {
             link.must_ask |= is_held;
         }
@@ -95,7 +99,11 @@ impl Running {
         // The server forgets it.
         self.distrust_trackers();
         let _ = self.ask_position().await?;
+        self.ran_well = false;
         self.on_primary(Request::Plain(payload), Command::ResetConnection, &Plan::command(), None).await?;
+        if !self.ran_well {
+            return Ok(());
+        }
         self.session.reset();
         self.statements = Statements::default();
         (self.has_begun, self.has_inserted) = (false, false);

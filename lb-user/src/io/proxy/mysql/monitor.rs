@@ -58,7 +58,7 @@ pub async fn look(asked: &Asked, kept: &mut Kept) -> Result<Found, LinkError> {
     timeout(limit, looking).await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
-async fn open(asked: &Asked) -> Result<Link, LinkError> {
+pub(super) async fn open(asked: &Asked) -> Result<Link, LinkError> {
     let who = Who {
         user: &asked.user,
         password: &asked.password,

@@ -12,6 +12,7 @@ use crate::core::mysql::protocol::command::Command;
 use crate::core::mysql::protocol::packet::frame;
 use crate::core::mysql::protocol::response::{ErrPacket, PreparedStatement, ServerError};
 use crate::core::mysql::session::{Outcome, Plan, Target, Why};
+use tokio::time::Instant;
 use tracing::debug;
 
 /// Errors of statements that were ended: by `KILL`, and by the time they may take (MariaDB, MySQL).
@@ -68,7 +69,8 @@ impl Running {
     ) -> Result<Option<Why>, Ended> {
         let is_about_last = plan.why == Why::AsksAboutLast;
         if is_about_last {
-            let knows = self.replica.as_mut().is_some_and(|link| link.is_usable() && link.recalls.last);
+            let knows =
+                self.replica.as_mut().is_some_and(|link| link.is_usable() && link.recalls(&plan.asks));
             if !knows {
                 return Ok(Some(Why::NoReplica));
             }
@@ -80,18 +82,13 @@ impl Running {
         let manner = Manner { command, hold_error: !is_about_last, statement: None, status };
         match self.exchange(Target::Replica, request, manner).await? {
             Relayed::Done(outcome, _) => {
-                if let Some(link) = &mut self.replica {
-                    link.recalls.last = true;
-                }
-                self.session.replica_ran(plan);
-                self.end_statement(Target::Replica, &outcome);
+                self.replica_ran(plan, &outcome);
                 Ok(None)
             }
             // Somebody ended it, or its time was over: that is the answer.
             Relayed::Refused(error) if ENDED.contains(&error.code) => {
                 self.refuse(&error).await?;
-                self.session.replica_ran(plan);
-                self.end_statement(Target::Replica, &Outcome::default());
+                self.replica_ran(plan, &Outcome { error: Some(error.code), ..Outcome::default() });
                 Ok(None)
             }
             Relayed::Refused(_) => Ok(Some(Why::ReplicaRefused)),
@@ -156,28 +153,45 @@ impl Running {
                 }
                 Relayed::Broken { is_told } => {
                     self.lose_primary();
-                    return if is_told && was_portable { Ok(None) } else { Err(Ended::BackendReset) };
+                    // What of it has been done, nobody knows any more.
+                    let goes_on = is_told && was_portable && plan.is_read;
+                    return if goes_on { Ok(None) } else { Err(Ended::BackendReset) };
                 }
             }
         }
+    }
+
+    /// What follows from what a replica has run.
+    fn replica_ran(&mut self, plan: &Plan, outcome: &Outcome) {
+        if let Some(link) = &mut self.replica {
+            link.recalls.last = true;
+            link.recalls.found_rows |= plan.finds_rows() && outcome.is_ok;
+        }
+        self.session.replica_ran(plan);
+        self.end_statement(Target::Replica, outcome);
     }
 
     /// What follows for the session and its connection from what the primary has run.
     async fn note(&mut self, plan: &Plan, outcome: &Outcome) {
         self.session.primary_ran(plan, outcome);
         self.end_statement(Target::Primary, outcome);
-        let has_inserted = outcome.has_inserted || plan.may_insert_unseen();
+        let has_inserted = outcome.has_inserted || plan.may_insert_unseen(outcome.rows);
         self.has_inserted |= has_inserted;
+        self.ran_well = outcome.is_ok;
         let Some(link) = &mut self.primary else { return };
         // Even what seemed to read may have written, and what failed may have written before.
-        link.must_ask |= outcome.hides_changes || !(outcome.is_ok || plan.is_read);
+        let is_hidden = outcome.hides_changes || plan.changes_trackers();
+        link.must_ask |= is_hidden || !(outcome.is_ok || plan.is_read);
         link.recalls.last |= plan.is_statement();
         link.recalls.found_rows |= plan.finds_rows() && outcome.is_ok;
-        link.recalls.insert_id |= outcome.has_inserted;
+        link.recalls.insert_id |= outcome.is_ok && has_inserted;
         if plan.changes_trackers() {
             self.client.hears_all = true;
             // Whatever the client wants to hear, the session has to hear all.
-            if link.tell(trackers(link.flavor)).await.is_err() {
+            let recalls = link.recalls;
+            let is_told = link.tell(trackers(link.flavor)).await.is_ok();
+            link.recalls = recalls;
+            if !is_told {
                 self.lose_primary();
             }
         }
@@ -232,7 +246,7 @@ impl Running {
                 }
             }
         };
-        link.is_busy = true;
+        (link.is_busy, link.used) = (true, Instant::now());
         let is_sent = tokio::select! {
             biased;
             sent = link.channel.send(&packet) => sent.is_ok(),

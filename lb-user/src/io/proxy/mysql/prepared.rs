@@ -219,6 +219,11 @@ impl Running {
                 }
                 self.begin_statement(digest);
                 let knows_it = self.replica.as_ref().is_some_and(|link| link.statements.contains_key(&id));
+                let is_moved = long_data.is_some() || is_cursor || !(is_as_then || knows_it);
+                // To be prepared there first would clear warnings.
+                if plan.why == Why::AsksAboutLast && (is_moved || !knows_it && plan.asks.last) {
+                    return self.refuse(&cannot_tell()).await;
+                }
                 if plan.target == Target::Replica && !(is_as_then || knows_it) {
                     (plan.target, plan.why) = (Target::Primary, Why::PreparedOtherwise);
                 }
@@ -279,6 +284,9 @@ impl Running {
 
 /// Sends what has no answer; whether that went well.
 async fn send(link: &mut Link, payload: &[u8], service: &watch::Receiver<Arc<Served>>) -> bool {
+    if link.is_busy {
+        return false;
+    }
     let mut gone = Gone::of(link, Target::Primary, service);
     let packet = frame(0, payload);
     link.is_busy = true;

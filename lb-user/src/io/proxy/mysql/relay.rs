@@ -186,6 +186,7 @@ impl Passing<'_> {
                     return Next::Refused(error);
                 }
                 self.outcome.is_ok = false;
+                self.outcome.error = Some(error.code);
                 self.out.extend_from_slice(raw.bytes());
             }
             Piece::Prepared(statement, raw) => {

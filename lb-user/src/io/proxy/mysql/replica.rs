@@ -11,7 +11,7 @@ use crate::core::mysql::protocol::capabilities::Flavor;
 use crate::core::mysql::protocol::command::{Command, StatementText};
 use crate::core::mysql::protocol::gtid::GtidPosition;
 use crate::core::mysql::protocol::response::TextRow;
-use crate::core::mysql::session::Why;
+use crate::core::mysql::session::{Session, Why};
 use crate::core::proxy::{Ask, Choice};
 use crate::model::Consistency;
 use std::time::Duration;
@@ -137,7 +137,7 @@ impl Running {
                 Flavor::MySql => b"SELECT @@global.gtid_executed",
                 Flavor::MariaDb => b"SELECT @@last_gtid",
             };
-            match link.tell(question).await {
+            match asked(link, &mut self.session, question).await {
                 Ok(rows) => {
                     link.must_ask = false;
                     self.session.has_written(&first_value(rows).unwrap_or_else(|| b"?".to_vec()));
@@ -167,7 +167,7 @@ impl Running {
             Flavor::MariaDb => b"SELECT @@global.gtid_current_pos",
         };
         let flavor = link.flavor;
-        match link.tell(question).await {
+        match asked(link, &mut self.session, question).await {
             Ok(rows) => Ok(first_value(rows).and_then(|text| GtidPosition::parse(flavor, &text).ok())),
             Err(_) => {
                 self.lose_primary();
@@ -175,6 +175,21 @@ impl Running {
             }
         }
     }
+}
+
+/// A question to the primary. It would be what the session finds last there: that is asked first.
+async fn asked(link: &mut Link, session: &mut Session, question: &[u8]) -> Result<Vec<TextRow>, LinkError> {
+    if !(session.finds_at_primary() && link.recalls.found_rows) {
+        return link.tell(question).await;
+    }
+    let mut answers = link.tell_all(&[b"SELECT FOUND_ROWS()", question], ANSWERED_WITHIN).await?;
+    let rows = answers.pop().unwrap_or_default();
+    let found =
+        answers.pop().and_then(first_value).and_then(|text| String::from_utf8(text).ok()?.parse().ok());
+    if let Some(found) = found {
+        session.rows_are_known(found);
+    }
+    Ok(rows)
 }
 
 /// The first value of the first row, on one line.

@@ -22,6 +22,7 @@ use crate::core::mysql::session::{Borrows, Plan, Session};
 use crate::core::mysql::sql::{Kill, digest};
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// All of a session.
@@ -43,8 +44,14 @@ pub(super) struct Running {
     pub(super) must_ask_primary: bool,
     /// It is known what its connections begin with.
     pub(super) has_begun: bool,
+    /// For how long servers keep a connection on which nothing is said.
+    pub(super) wait_timeout: Option<Duration>,
     /// An id was generated, or may have been.
     pub(super) has_inserted: bool,
+    /// Since when it waits for its client.
+    waits_since: Option<Instant>,
+    /// The last command at the primary did not end with an error.
+    pub(super) ran_well: bool,
     /// The statement that runs.
     pub(super) current: Option<Current>,
     /// How many connections it has opened.
@@ -75,7 +82,10 @@ impl Running {
             option: None,
             must_ask_primary: false,
             has_begun: false,
+            wait_timeout: None,
             has_inserted: false,
+            waits_since: None,
+            ran_well: false,
             current: None,
             opened: 0,
             registered,
@@ -168,7 +178,13 @@ impl Running {
 
     /// Waits for the client; `None` where something else has changed meanwhile.
     async fn next_command(&mut self) -> Result<Option<Message>, Ended> {
-        let deadline = Instant::now() + self.served.terms.idle.client;
+        let now = Instant::now();
+        let since = *self.waits_since.get_or_insert(now);
+        let deadline = since + self.served.terms.idle.client;
+        if self.keep_alive_at().is_some_and(|at| at <= now) {
+            self.keep_primary_alive().await;
+        }
+        let keep_alive = self.keep_alive_at().filter(|at| *at < deadline);
         let cut = |link: &Option<Link>| {
             link.as_ref().and_then(|link| Some((link.place.as_ref()?.backend.clone(), link.cuts)))
         };
@@ -176,7 +192,10 @@ impl Running {
         tokio::select! {
             biased;
             message = self.client.channel.message() => match message {
-                Ok(message) => return Ok(Some(message)),
+                Ok(message) => {
+                    self.waits_since = None;
+                    return Ok(Some(message));
+                }
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Ended::Closed),
                 Err(_) => return Err(Ended::ClientReset),
             },
@@ -187,9 +206,29 @@ impl Running {
                 }
             }
             () = cut_of(replica) => self.replica = None,
-            () = sleep_until(deadline) => return Err(Ended::ClientIdle),
+            // The connection is kept alive when it is looked at again.
+            () = sleep_until(keep_alive.unwrap_or(deadline)) => {
+                if keep_alive.is_none() {
+                    return Err(Ended::ClientIdle);
+                }
+            }
         }
         Ok(None)
+    }
+
+    /// When the primary's connection has to hear something, so that it stays: what the session has there, nobody else has. A session that reads at
+    /// replicas alone says nothing to it.
+    fn keep_alive_at(&self) -> Option<Instant> {
+        let third = self.wait_timeout?.checked_div(3)?.max(Duration::from_secs(1));
+        Some(self.primary.as_ref()?.used + third)
+    }
+
+    async fn keep_primary_alive(&mut self) {
+        if let Some(link) = &mut self.primary
+            && !link.keep_alive().await
+        {
+            self.lose_primary();
+        }
     }
 
     /// Tells the client an error in answer to its command.

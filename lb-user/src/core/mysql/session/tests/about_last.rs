@@ -122,5 +122,38 @@ fn it_is_known_what_is_asked_of_the_primarys_connection() {
     assert!(asks(&session, "SELECT FOUND_ROWS()").found_rows);
     assert_eq!(asks(&session, "SELECT a FROM t"), Asks::default());
     run(&mut session, "SELECT a FROM t");
-    assert_eq!(asks(&session, "SELECT ROW_COUNT(), FOUND_ROWS()"), Asks::default());
+    // Now a replica's has to.
+    let of_replica = Asks { last: true, found_rows: true, insert_id: false };
+    assert_eq!(asks(&session, "SELECT ROW_COUNT(), FOUND_ROWS()"), of_replica);
+    assert_eq!(asks(&session, "SET @n = FOUND_ROWS()"), Asks::default(), "it is told to the primary");
+}
+
+#[test]
+fn a_body_that_is_only_kept_asks_nothing_and_a_block_is_not_rewritten() {
+    let mut session = mariadb();
+    run(&mut session, "SELECT a FROM t");
+    for sql in [
+        "CREATE PROCEDURE p() BEGIN UPDATE t SET a = 1; IF ROW_COUNT() = 0 THEN SELECT LAST_INSERT_ID(); END IF; END",
+        "CREATE TRIGGER x BEFORE INSERT ON t FOR EACH ROW SET @n = FOUND_ROWS()",
+        "CREATE VIEW v AS SELECT FOUND_ROWS(), LAST_INSERT_ID()",
+        "ALTER VIEW v AS SELECT ROW_COUNT()",
+    ] {
+        let plan = session.plan(sql.as_bytes());
+        assert_eq!((plan.borrows, plan.asks), (Borrows::Nothing, Asks::default()), "{sql}");
+    }
+    let block = "BEGIN NOT ATOMIC UPDATE t SET a = 1; SELECT ROW_COUNT(); END";
+    assert_eq!(borrows(&session, block), Borrows::Impossible);
+    let table = "CREATE TABLE n AS SELECT FOUND_ROWS() AS n";
+    assert!(matches!(borrows(&session, table), Borrows::Answers(_)));
+}
+
+#[test]
+fn to_set_the_last_id_is_not_to_ask_for_it() {
+    let session = mariadb();
+    let plan = |sql: &str| session.plan(sql.as_bytes());
+    let counts = plan("UPDATE seq SET id = LAST_INSERT_ID(id + 1)");
+    assert!(!counts.asks.insert_id && counts.may_insert_unseen(0));
+    assert!(plan("SELECT LAST_INSERT_ID()").asks.insert_id);
+    let returning = plan("INSERT INTO t VALUES (NULL) RETURNING id");
+    assert!(returning.may_insert_unseen(1) && !returning.may_insert_unseen(0));
 }

@@ -39,10 +39,11 @@ impl Look<'_, '_> {
             self.findings.because(Reason::CallsUnknownFunction(value::name(token)));
             return;
         }
-        self.mean(found.meaning, token);
+        let is_empty = self.mark_at(index + 2, b')');
+        self.mean(found.meaning, token, is_empty);
     }
 
-    fn mean(&mut self, meaning: Meaning, token: &Token) {
+    fn mean(&mut self, meaning: Meaning, token: &Token, is_empty: bool) {
         match meaning {
             Meaning::Pure => {}
             Meaning::Session => {
@@ -50,7 +51,8 @@ impl Look<'_, '_> {
                 self.findings.because(Reason::CallsSessionFunction(name));
             }
             Meaning::LastInsertId => {
-                self.findings.asks_last_insert_id = true;
+                self.findings.asks_last_insert_id |= is_empty;
+                self.findings.sets_last_insert_id |= !is_empty;
                 self.findings.because(Reason::LastInsertId);
             }
             Meaning::FoundRows => {

@@ -26,6 +26,12 @@ impl Lexer<'_> {
             else {
                 return false;
             };
+            // In some character sets such a byte is the second half of a letter.
+            let before = self.text.get((at + found).saturating_sub(1)).is_some_and(|byte| *byte >= 0x80);
+            let is_ambiguous = rest.get(found).is_some_and(|byte| matches!(byte, b'\\' | b'`'));
+            if before && is_ambiguous && !self.context.utf8 {
+                return false;
+            }
             let doubled = rest.get(found + 1) == Some(&quote);
             if rest.get(found) == Some(&quote) && !doubled {
                 self.position = at + found + 1;

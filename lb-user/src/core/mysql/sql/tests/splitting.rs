@@ -188,7 +188,9 @@ fn bytes_above_ascii_are_letters_in_utf8_only() {
     let mut latin1 = mysql();
     latin1.utf8 = false;
     check_in(&latin1, "write malformed", &["SELECT é FROM t", "SELECT 1 --\u{a0}; SELECT 2"]);
-    check_in(&latin1, "read", &["SELECT 'é', `é` FROM t /* é */ # é"]);
+    // In other sets than latin1 the backtick may be half of a letter.
+    check_in(&latin1, "write malformed", &["SELECT `é` FROM t"]);
+    check_in(&latin1, "read", &["SELECT 'é', `éa` FROM t /* é */ # é"]);
     let text = b"SELECT a FROM t FOR\xa0UPDATE";
     assert_eq!(summary(&statements(text, &latin1)[0]), "write malformed");
     assert_eq!(summary(&statements(text, &mysql())[0]), "write malformed");

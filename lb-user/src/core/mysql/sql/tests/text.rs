@@ -84,3 +84,14 @@ fn long_texts_are_read_in_linear_time() {
         }
     }
 }
+
+#[test]
+fn half_a_letter_is_no_backslash_and_no_quote() {
+    let context = Context { utf8: false, ..mysql() };
+    // In gbk the backslash is the second half of the letter, and the string ends behind it.
+    let gbk = b"SELECT '\xbf\\', LAST_INSERT_ID(), 'x'";
+    let found = statements(gbk, &context);
+    assert_eq!(found[0].primary, Some(Reason::Malformed), "which of both it is cannot be told");
+    let latin1 = b"SELECT 'caf\xe9' FROM t";
+    assert_eq!(statements(latin1, &context)[0].primary, None);
+}
