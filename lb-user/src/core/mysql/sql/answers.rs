@@ -32,6 +32,11 @@ pub fn with_answers(text: &[u8], context: &Context, wanted: AboutLast, answers: 
             continue;
         };
         let last = tokens.get(at + length - 1)?;
+        // After a name the parenthesis of the answer would make a call of it.
+        let before = at.checked_sub(1).and_then(|before| tokens.get(before));
+        if before.is_some_and(|before| before.is_name() && !before.keyword.is_structural(context)) {
+            return None;
+        }
         answered.extend_from_slice(text.get(from..token.start)?);
         answered.extend_from_slice(answer.as_bytes());
         from = last.start + last.text.len();
@@ -71,6 +76,11 @@ fn answer(
     let word = |place: usize, word: &str| tokens.get(place).is_some_and(|token| token.is_word(word));
     let mark = |place: usize, byte: u8| tokens.get(place).is_some_and(|token| token.is(byte));
     let is_call = mark(at + 1, b'(') && mark(at + 2, b')');
+    let is_wanted = wanted.found_rows && word(at, "found_rows") || wanted.row_count && word(at, "row_count");
+    if is_wanted && mark(at + 1, b'(') && !is_call {
+        // With arguments: whatever that is, it has no answer.
+        return None;
+    }
     if is_call && word(at, "found_rows") && wanted.found_rows {
         left.found_rows = false;
         return Some(Some((3, number(answers.found_rows?))));
@@ -156,7 +166,13 @@ mod tests {
 
     #[test]
     fn a_question_without_an_answer_is_none() {
-        for text in ["SELECT @@error_count", "GET DIAGNOSTICS @n = NUMBER", "SET @n = FOUND_ROWS(1)"] {
+        for text in [
+            "SELECT @@error_count",
+            "GET DIAGNOSTICS @n = NUMBER",
+            "SET @n = FOUND_ROWS(1)",
+            "SET @n = FOUND_ROWS(FOUND_ROWS())",
+            "SELECT f FOUND_ROWS()",
+        ] {
             assert_eq!(answered(text), None, "{text}");
         }
     }

@@ -52,9 +52,8 @@ pub async fn promote(promoting: Promoting) -> Result<Vec<String>, PromoteError> 
         Some(asked) => Some((asked.address, reach(asked).await?)),
         None => None,
     };
-    if let Some((address, link)) = &mut old {
-        // Waits for what writes, and keeps others from it.
-        tell(link, *address, "SET GLOBAL read_only = 1", promoting.within).await?;
+    if let (Some((_, link)), Some(asked)) = (&mut old, &promoting.old) {
+        fence(link, asked, promoting.within).await?;
     }
     let taken = take_over(&promoting, &mut chosen, &mut old).await;
     if let Err(error) = taken {
@@ -87,6 +86,27 @@ async fn tell(
 ) -> Result<Vec<TextRow>, PromoteError> {
     let answered = link.tell_all(&[sql.as_bytes()], within.max(ANSWERED_WITHIN)).await;
     Ok(answered.map_err(|error| PromoteError::Server(address, error))?.pop().unwrap_or_default())
+}
+
+/// The old one stops to take writes: it waits for those that are under way, and for locks, no longer than it may.
+async fn fence(link: &mut Link, asked: &Asked, within: Duration) -> Result<(), PromoteError> {
+    let seconds = within.as_secs().max(1);
+    let limit = format!("SET SESSION lock_wait_timeout = {seconds}");
+    tell(link, asked.address, &limit, within).await?;
+    let patience = within.saturating_add(ANSWERED_WITHIN);
+    let fenced = tell(link, asked.address, "SET GLOBAL read_only = 1", patience).await;
+    let Err(error) = fenced else { return Ok(()) };
+    // It may still be at it.
+    let thread = link.thread;
+    let undone = async {
+        let mut again = open(asked).await?;
+        let _ = again.tell(format!("KILL {thread}").as_bytes()).await;
+        again.tell(b"SET GLOBAL read_only = 0").await
+    };
+    Err(match undone.await {
+        Ok(_) => error,
+        Err(why) => PromoteError::Stuck(Box::new(error), asked.address, why),
+    })
 }
 
 /// The chosen one gets everything, and takes writes.
