@@ -195,7 +195,7 @@ fn it_only_reads_takes_little_and_outlives_the_agents() -> Result<()> {
     terminal.press(&["3", "/", "lb1 web1 77", "Enter"])?;
     terminal.shows(&["lb1 ", "  77  ", "1/1"])?;
     terminal.press(&["7"])?;
-    terminal.shows(&["[7 MySQL]", "db1", "X unfit", "no primary"])?;
+    terminal.shows(&["[7 MySQL]", "no statements of databases"])?;
     terminal.press(&["8"])?;
     terminal.shows(&["[8 Events]", "weight 1 ", "S start"])?;
 
