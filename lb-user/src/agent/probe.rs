@@ -1,5 +1,6 @@
 //! What a service's mode asks of its backends: in words, and by asking them.
 
+use super::proxying::is_transparent;
 use super::state::Agent;
 use crate::api::{ApiError, ErrorKind, Guide, ProbeView, Reply};
 use crate::config::{Config, Service};
@@ -43,9 +44,7 @@ fn duty(service: &Service) -> Option<Duty> {
     match service.mode {
         Mode::Dsr => Some(Duty::HoldVip),
         Mode::Nat if service.keep_source => Some(Duty::RouteBack),
-        Mode::Tcp | Mode::Tls if service.proxy.as_ref().is_some_and(|proxy| proxy.transparent) => {
-            Some(Duty::RouteBack)
-        }
+        Mode::Tcp | Mode::Tls if is_transparent(service) => Some(Duty::RouteBack),
         _ => None,
     }
 }

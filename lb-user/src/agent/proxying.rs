@@ -142,7 +142,7 @@ fn not_served(at: &SocketAddr, reason: &str) -> String {
     format!("{at} is not served: {reason}; trying again")
 }
 
-fn is_transparent(service: &Service) -> bool {
+pub(super) fn is_transparent(service: &Service) -> bool {
     service.proxy.as_ref().is_some_and(|proxy| proxy.transparent)
 }
 

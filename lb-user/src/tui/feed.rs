@@ -99,19 +99,17 @@ async fn look<I: Send>(
         if inputs.send(wrap(news)).is_err() {
             return;
         }
-        let more = match *wanted.borrow_and_update() {
-            Some(Wanted::Flows(scope)) if scope.has(node) => Some(true),
-            Some(Wanted::Digests(scope)) if scope.has(node) => Some(false),
+        let wanted = *wanted.borrow_and_update();
+        let news = match wanted {
+            Some(Wanted::Flows(scope)) if scope.has(node) => {
+                let list = in_time(client.get("/flows?limit=500")).await;
+                list.ok().map(|list| News::Flows(node, list))
+            }
+            Some(Wanted::Digests(scope)) if scope.has(node) => {
+                let all = in_time(digests(&client, databases)).await;
+                all.ok().map(|all| News::Digests(node, all))
+            }
             _ => None,
-        };
-        let news = match more {
-            Some(true) => {
-                in_time(client.get("/flows?limit=500")).await.ok().map(|list| News::Flows(node, list))
-            }
-            Some(false) => {
-                in_time(digests(&client, databases)).await.ok().map(|all| News::Digests(node, all))
-            }
-            None => None,
         };
         // The next look finds out that nobody listens.
         let _ = news.map(|news| inputs.send(wrap(news)));

@@ -1,11 +1,12 @@
 //! A bank whose servers are killed while money is moved: nothing is lost, nothing is done twice, and no sum is ever wrong.
 
+use super::clients::options;
 use super::{lab, roles, routes};
 use crate::client::PATIENCE;
 use anyhow::{Context as _, Result, bail, ensure};
 use lbctl_tests::lab::{Lab, poll};
+use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, Opts, OptsBuilder};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +24,6 @@ struct Known {
     begun: u64,
     /// Reads that it made.
     reads: u64,
-}
-
-fn options() -> Opts {
-    let builder = OptsBuilder::default().ip_or_hostname("10.80.0.100").tcp_port(3306).prefer_socket(false);
-    builder.user(Some("app")).pass(Some("app-password")).db_name(Some("notes")).into()
 }
 
 /// Moves money, and writes down that it did.

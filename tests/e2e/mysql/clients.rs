@@ -7,7 +7,7 @@ use lbctl_tests::lab::{Lab, poll};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Value};
 
-fn options() -> Opts {
+pub(super) fn options() -> Opts {
     let builder = OptsBuilder::default().ip_or_hostname("10.80.0.100").tcp_port(3306).prefer_socket(false);
     builder.user(Some("app")).pass(Some("app-password")).db_name(Some("notes")).into()
 }

@@ -158,11 +158,11 @@ pub(super) fn wait_until_ready(lab: &Lab, db: &str) -> Result<()> {
 pub(super) fn set_up(lab: &Lab) -> Result<()> {
     DATABASES.iter().try_for_each(|db| wait_until_ready(lab, db))?;
     let [primary, replica] = DATABASES;
-    let (accounts, replicate, asked, (status, fields)) = match Kind::of(lab.setup()) {
-        Kind::MariaDb => (mariadb::ACCOUNTS, mariadb::replicate(), mariadb::POSITION, mariadb::REPLICATION),
-        Kind::MySql(_) => (mysql::ACCOUNTS, mysql::replicate(), mysql::POSITION, mysql::REPLICATION),
+    let (monitors, replicate, asked, (status, fields)) = match Kind::of(lab.setup()) {
+        Kind::MariaDb => (mariadb::MONITORS, mariadb::replicate(), mariadb::POSITION, mariadb::REPLICATION),
+        Kind::MySql(_) => (mysql::MONITORS, mysql::replicate(), mysql::POSITION, mysql::REPLICATION),
     };
-    query(primary, &[accounts, TABLES].concat()).context("setting up the primary")?;
+    query(primary, &[accounts(monitors).as_str(), TABLES].concat()).context("setting up the primary")?;
     query(replica, &replicate).context("starting the replication")?;
     let position = query(primary, asked)?;
     let reach = reach(lab, position.trim());
@@ -198,6 +198,17 @@ pub(super) fn replicate(lab: &Lab) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Who replicates, who looks, and the application.
+fn accounts(monitors: &str) -> String {
+    format!(
+        "CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
+         GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
+         CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
+         GRANT {monitors} ON *.* TO 'lbctl'@'%';\n\
+         CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n"
+    )
 }
 
 /// The table of the reference system's application.

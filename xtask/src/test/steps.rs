@@ -193,16 +193,14 @@ impl Steps {
     /// Runs the end-to-end tests as root, one after the other: they share the lab's names.
     pub(crate) fn root_tests(&self, program: &Path) -> Result<Done> {
         let mut variables = lab::kept_variables();
-        if let Some(dir) = &self.fresh {
-            variables.push((FRESH_VARIABLE, OsString::from(dir)));
-        }
-        if let Some(dir) = &self.keepalived {
-            variables.push((KEEPALIVED_VARIABLE, OsString::from(dir)));
-        }
-        if let Some(program) = &self.sslyze {
-            variables.push((SSLYZE_VARIABLE, OsString::from(program)));
-        }
-        for (name, path) in [(MYSQL_VARIABLE, &self.mysql), (DRIVERS_VARIABLE, &self.drivers)] {
+        let places = [
+            (FRESH_VARIABLE, &self.fresh),
+            (KEEPALIVED_VARIABLE, &self.keepalived),
+            (SSLYZE_VARIABLE, &self.sslyze),
+            (MYSQL_VARIABLE, &self.mysql),
+            (DRIVERS_VARIABLE, &self.drivers),
+        ];
+        for (name, path) in places {
             variables.extend(path.as_ref().map(|path| (name, OsString::from(path))));
         }
         let mut command = process::as_root(program, &variables)?;

@@ -8,6 +8,7 @@ use crate::api::{
 use crate::config::Service;
 use crate::core::mysql::digests::Counts;
 use crate::core::mysql::protocol::capabilities::Flavor;
+use crate::core::mysql::protocol::handshake::InitialHandshake;
 use crate::core::mysql::session::Session;
 use crate::core::mysql::sql::{Context, Dialect, SqlMode};
 use crate::core::mysql::topology::Role;
@@ -36,18 +37,13 @@ impl Agent {
                 Role::Unfit(why) => ("unfit", None, Some(why.to_string())),
             };
             let greeting = database.greetings.get(name);
-            let version =
-                greeting.map(|greeting| String::from_utf8_lossy(&greeting.server_version).into_owned());
-            // What MariaDB says before its version is for replicas of old.
-            let version =
-                version.map(|version| version.strip_prefix("5.5.5-").unwrap_or(&version).to_owned());
             MysqlNode {
                 backend: name.clone(),
                 address,
                 role: role.to_owned(),
                 lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
                 why,
-                version,
+                version: greeting.map(InitialHandshake::version),
                 position: observation.map(|one| one.position.to_string()),
                 source: observation.and_then(|one| Some(one.replication.as_ref()?.source.clone())),
             }

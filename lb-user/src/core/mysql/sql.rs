@@ -45,10 +45,9 @@ pub struct Dialect {
 }
 
 impl Dialect {
-    /// Of the server that says this first. `5.5.5-` before the version of a MariaDB is for clients of old.
+    /// Of the server that says this first.
     pub fn of(greeting: &InitialHandshake) -> Self {
-        let text = String::from_utf8_lossy(&greeting.server_version).into_owned();
-        let text = text.strip_prefix("5.5.5-").unwrap_or(&text);
+        let text = greeting.version();
         let mut parts = text.split(|letter: char| !letter.is_ascii_digit());
         let mut part = || parts.next().and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0).min(99);
         let (major, minor, patch) = (part(), part(), part());

@@ -72,13 +72,9 @@ pub(super) fn arguments(number: usize, db: &str, folder: &Path) -> Vec<String> {
     arguments
 }
 
-/// The accounts of replication and of the monitor.
-pub(super) const ACCOUNTS: &str = "\
-    CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
-    GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
-    CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
-    GRANT BINLOG MONITOR, SLAVE MONITOR, READ_ONLY ADMIN, REPLICATION SLAVE ADMIN, RELOAD ON *.* TO 'lbctl'@'%';\n\
-    CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n";
+/// What the monitor may do, which also promotes.
+pub(super) const MONITORS: &str =
+    "BINLOG MONITOR, SLAVE MONITOR, READ_ONLY ADMIN, REPLICATION SLAVE ADMIN, RELOAD";
 
 /// Begins to replicate.
 pub(super) fn replicate() -> String {

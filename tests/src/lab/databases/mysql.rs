@@ -71,13 +71,9 @@ pub(super) fn arguments(root: &Path, number: usize, db: &str, folder: &Path) -> 
     arguments
 }
 
-/// The accounts of replication and of the monitor.
-pub(super) const ACCOUNTS: &str = "\
-    CREATE USER 'replication'@'%' IDENTIFIED BY 'replication-password';\n\
-    GRANT REPLICATION SLAVE ON *.* TO 'replication'@'%';\n\
-    CREATE USER 'lbctl'@'%' IDENTIFIED BY 'lbctl-password';\n\
-    GRANT REPLICATION CLIENT, SYSTEM_VARIABLES_ADMIN, REPLICATION_SLAVE_ADMIN, RELOAD ON *.* TO 'lbctl'@'%';\n\
-    CREATE USER 'app'@'%' IDENTIFIED BY 'app-password';\n";
+/// What the monitor may do, which also promotes.
+pub(super) const MONITORS: &str =
+    "REPLICATION CLIENT, SYSTEM_VARIABLES_ADMIN, REPLICATION_SLAVE_ADMIN, RELOAD";
 
 /// Begins to replicate.
 pub(super) fn replicate() -> String {

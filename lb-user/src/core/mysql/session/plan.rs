@@ -63,6 +63,11 @@ pub enum Borrows {
     Impossible,
 }
 
+impl Asks {
+    /// All of it.
+    pub const ALL: Self = Self { last: true, found_rows: true, insert_id: true };
+}
+
 impl Plan {
     /// Whether it changes what servers tell of changes: the proxy needs to hear all.
     pub fn changes_trackers(&self) -> bool {

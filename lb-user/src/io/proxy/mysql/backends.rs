@@ -182,7 +182,7 @@ impl Running {
             self.session.has_status(link.welcome.status);
             // It has them of itself.
             link.settings = self.session.settings_after(0).1;
-            link.recalls = Asks { last: true, found_rows: true, insert_id: true };
+            link.recalls = Asks::ALL;
         } else {
             // What was generated on another connection, nobody knows here.
             link.recalls = Asks { insert_id: !self.has_inserted, ..Asks::default() };

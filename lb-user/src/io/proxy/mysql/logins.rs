@@ -116,7 +116,7 @@ impl Running {
                 self.begin_with(&rows);
                 let settings = self.session.settings_after(0).1;
                 if let Some(link) = &mut self.primary {
-                    link.recalls = Asks { last: true, found_rows: true, insert_id: true };
+                    link.recalls = Asks::ALL;
                     link.settings = settings;
                 }
             }

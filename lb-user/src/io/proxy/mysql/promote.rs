@@ -5,7 +5,7 @@
 
 use super::link::{ANSWERED_WITHIN, Link, LinkError};
 use super::monitor::{Asked, open};
-use super::replica::first_value;
+use super::replica::{first_value, position_question, wait_for};
 use crate::core::mysql::protocol::auth::Password;
 use crate::core::mysql::protocol::capabilities::Flavor;
 use crate::core::mysql::protocol::response::TextRow;
@@ -120,10 +120,7 @@ async fn take_over(
     let position = match old {
         // All that it has written; nothing comes after it.
         Some((address, link)) => {
-            let question = match is_mysql {
-                true => "SELECT @@global.gtid_executed",
-                false => "SELECT @@global.gtid_current_pos",
-            };
+            let question = position_question(link.flavor);
             first_value(tell(link, *address, question, promoting.within).await?)
         }
         // All that it has heard.
@@ -139,14 +136,9 @@ async fn take_over(
         }
     };
     let position = position.map(|text| String::from_utf8_lossy(&text).replace('\n', "")).unwrap_or_default();
-    let seconds = promoting.within.as_secs_f64();
-    let wait = match is_mysql {
-        true => format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{position}', {seconds:.3})"),
-        false => format!("SELECT MASTER_GTID_WAIT('{position}', {seconds:.3})"),
-    };
-    let patience = promoting.within.saturating_add(ANSWERED_WITHIN);
-    let reached = first_value(tell(chosen, address, &wait, patience).await?);
-    if !position.is_empty() && reached.as_deref() != Some(b"0") {
+    let reached = wait_for(chosen, &position, promoting.within).await;
+    let has_it = reached.map_err(|error| PromoteError::Server(address, error))?;
+    if !position.is_empty() && !has_it {
         return Err(PromoteError::NotInTime(promoting.within));
     }
     let steps: [&str; 3] = match is_mysql {

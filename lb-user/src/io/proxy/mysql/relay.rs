@@ -205,24 +205,21 @@ impl Passing<'_> {
 
     fn pass_ok(&mut self, mut packet: OkPacket, raw: &RawPacket<'_>) {
         self.outcome.has_inserted |= packet.last_insert_id != 0;
-        if let Some(status) = self.manner.status {
-            packet.status = of_session(packet.status, status);
-            let payload = packet.filtered(is_told).encode(self.client.capabilities);
-            self.out.extend_from_slice(&raw.with_payload(&payload));
-            return;
-        }
-        if self.client.hears_all && !packet.changes.is_empty() {
-            self.out.extend_from_slice(&raw.with_payload(&packet.encode(self.client.capabilities)));
-            self.outcome.changes.push(packet.changes);
-            return;
-        }
-        let tracks = self.client.capabilities.contains(Capabilities::SESSION_TRACK);
-        if packet.changes.is_empty() && (tracks || packet.info.is_empty()) {
+        let capabilities = self.client.capabilities;
+        let tracks = capabilities.contains(Capabilities::SESSION_TRACK);
+        let is_as_sent = packet.changes.is_empty() && (tracks || packet.info.is_empty());
+        if is_as_sent && self.manner.status.is_none() {
             self.out.extend_from_slice(raw.bytes());
             return;
         }
-        let shown = packet.clone().filtered(is_told);
-        self.out.extend_from_slice(&raw.with_payload(&shown.encode(self.client.capabilities)));
+        if let Some(status) = self.manner.status {
+            packet.status = of_session(packet.status, status);
+        }
+        let shown = match self.client.hears_all {
+            true => packet.encode(capabilities),
+            false => packet.clone().filtered(is_told).encode(capabilities),
+        };
+        self.out.extend_from_slice(&raw.with_payload(&shown));
         if !packet.changes.is_empty() {
             self.outcome.changes.push(packet.changes);
         }

@@ -14,6 +14,7 @@ use crate::core::mysql::protocol::response::TextRow;
 use crate::core::mysql::session::{Session, Why};
 use crate::core::proxy::{Ask, Choice};
 use crate::model::Consistency;
+use std::fmt::Display;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::debug;
@@ -134,7 +135,7 @@ impl Running {
         }
         if let Some(link) = self.primary.as_mut().filter(|link| link.must_ask) {
             let question: &[u8] = match link.flavor {
-                Flavor::MySql => b"SELECT @@global.gtid_executed",
+                Flavor::MySql => position_question(Flavor::MySql).as_bytes(),
                 Flavor::MariaDb => b"SELECT @@last_gtid",
             };
             match asked(link, &mut self.session, question).await {
@@ -162,12 +163,8 @@ impl Running {
             return Ok(None);
         }
         let Some(link) = &mut self.primary else { return Ok(None) };
-        let question: &[u8] = match link.flavor {
-            Flavor::MySql => b"SELECT @@global.gtid_executed",
-            Flavor::MariaDb => b"SELECT @@global.gtid_current_pos",
-        };
         let flavor = link.flavor;
-        match asked(link, &mut self.session, question).await {
+        match asked(link, &mut self.session, position_question(flavor).as_bytes()).await {
             Ok(rows) => Ok(first_value(rows).and_then(|text| GtidPosition::parse(flavor, &text).ok())),
             Err(_) => {
                 self.lose_primary();
@@ -199,13 +196,25 @@ pub(super) fn first_value(rows: Vec<TextRow>) -> Option<Vec<u8>> {
     Some(value)
 }
 
+/// Asks a server which transactions it has.
+pub(super) const fn position_question(flavor: Flavor) -> &'static str {
+    match flavor {
+        Flavor::MySql => "SELECT @@global.gtid_executed",
+        Flavor::MariaDb => "SELECT @@global.gtid_current_pos",
+    }
+}
+
 /// The values of the first row.
 pub(super) fn first_row(rows: Vec<TextRow>) -> Vec<Option<Vec<u8>>> {
     rows.into_iter().next().unwrap_or_default().into_iter().map(|(_, value)| value).collect()
 }
 
 /// Whether a replica has that, or gets it in time.
-async fn wait_for(link: &mut Link, position: &GtidPosition, max_wait: Duration) -> Result<bool, LinkError> {
+pub(super) async fn wait_for(
+    link: &mut Link,
+    position: impl Display,
+    max_wait: Duration,
+) -> Result<bool, LinkError> {
     // MySQL takes 0 for "as long as it takes".
     let seconds = max_wait.as_secs_f64().max(0.001);
     let question = match link.flavor {

@@ -33,6 +33,12 @@ const FIRST_PART: usize = 8;
 const SECOND_PART: usize = 13;
 
 impl InitialHandshake {
+    /// The version in words. `5.5.5-` before that of a MariaDB is for replicas of old.
+    pub fn version(&self) -> String {
+        let text = String::from_utf8_lossy(&self.server_version);
+        text.strip_prefix("5.5.5-").unwrap_or(&text).to_owned()
+    }
+
     /// Reads the payload of the server's first packet.
     pub fn parse(payload: &[u8]) -> Result<Self, HandshakeError> {
         let mut reader = Reader::new(payload);
