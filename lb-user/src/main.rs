@@ -6,10 +6,8 @@ use lb_user::cli::{self, Cli, Command, Exit};
 use lb_user::config::Config;
 use lb_user::tui;
 use nix::sys::signal::{SigSet, Signal};
-use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -19,7 +17,6 @@ fn main() -> ExitCode {
     };
     match &cli.command {
         Command::Agent { config } => {
-            start_log();
             if let Err(errno) = receive_signals() {
                 return failed(&format!("starting: {}", errno.desc()), Exit::Failure);
             }
@@ -68,16 +65,6 @@ fn receive_signals() -> nix::Result<()> {
 fn failed(message: &str, exit: Exit) -> ExitCode {
     eprintln!("lbctl: {message}");
     exit.into()
-}
-
-fn start_log() {
-    let filter = EnvFilter::try_from_env("LBCTL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
 }
 
 fn check(file: &Path) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@
 //! and knows nothing of files, sockets or the dataplane.
 
 mod byte_count;
+mod log_filter;
 mod name;
 mod prefix;
 mod virtual_router;
@@ -16,6 +17,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use self::byte_count::ByteCount;
+pub use self::log_filter::LogFilter;
 pub use self::name::{
     BackendName, GroupName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, TrackerName, VipName,
 };
@@ -23,7 +25,7 @@ pub use self::prefix::{any_source, parse_prefix};
 pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{
     AcmeChallenge, AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, ClientCertificateMode,
-    Consistency, DefaultPolicy, Family, FlowStateWord, HealthState, Mode, Protocol, ProxyVersion,
+    Consistency, DefaultPolicy, Family, FlowStateWord, HealthState, LogFormat, Mode, Protocol, ProxyVersion,
     SchedulerKind, SynCookieMode, TlsVersion, UnknownName, WhenDown,
 };
 
@@ -58,6 +60,11 @@ pub enum ModelError {
         /// What is wrong, and what may have been meant.
         why: String,
     },
+    /// The text says nothing of the log.
+    #[error(
+        "{0:?} is not what a log may tell; expected off, error, warn, info, debug or trace, and if need be others for parts, such as \"info,lbctl::slow=off\""
+    )]
+    LogFilter(String),
     /// The text is none of the words of an enumeration.
     #[error("{given:?} is not a {what}; expected one of {}", expected.join(", "))]
     Word {

@@ -12,6 +12,7 @@ mod flood;
 mod instances;
 mod interop;
 mod limits;
+mod logs;
 mod metrics;
 mod modes;
 mod moves;

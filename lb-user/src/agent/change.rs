@@ -241,6 +241,7 @@ impl Agent {
             self.follow_files();
             return Err(self.go_back(old_desired, &reason));
         }
+        self.follow_log(&old_config.log.level);
         let moved = serves_otherwise(&old_desired, &self.desired);
         if let Err(error) = self.judge_flows_again(ruleset, moved) {
             let message = format!("flows that are there are not judged by the new rules: {error}");

@@ -9,11 +9,13 @@ mod acme;
 mod certificates;
 mod change;
 mod checks;
+mod connections;
 mod explain;
 mod firewall;
 mod flood;
 mod host;
 mod journal;
+mod logging;
 mod metrics;
 mod mysql;
 mod notify;
@@ -41,6 +43,7 @@ use crate::core::plan::firewall::Ruleset;
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::hand_over::Listeners;
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
+use crate::io::log::{LogControl, LogError};
 use crate::io::proxy::{Proxy, ProxyEvent};
 use crate::io::return_routes::{self, ReturnRoutes};
 use crate::io::vrrp::VirtualRouters;
@@ -89,6 +92,9 @@ pub enum AgentError {
         "this program has other maps than the one that runs: its flows would be lost; stop that agent, which lets other nodes have the VIPs, and start this one"
     )]
     OtherMaps,
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Sharing flows.
     #[error(transparent)]
     Sync(#[from] crate::io::sync::SyncError),
@@ -127,6 +133,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let text = std::fs::read_to_string(config_file)
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
+    let log = LogControl::start(&config.log.level, config.log.format)?;
     let policy = policy(&config)?;
     let successor = Successor::inherited()?;
     let listeners =
@@ -190,7 +197,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         issuing,
         databases,
         metrics,
-        journal,
+        (journal, log),
     );
     agent.start(report).await?;
     new_pins.keep();

@@ -202,6 +202,7 @@ fn plan(
     };
     let planned = |(name, backend): (&BackendName, &crate::core::plan::SteeredBackend)| PlannedBackend {
         address: backend.address,
+        name: name.clone(),
         name_hash: name_hash(&service.name, Some(name), family),
         names: service
             .backends
@@ -256,6 +257,7 @@ pub(super) fn base_terms(service: &Service) -> Terms {
         backend_tls: None,
         redirect: service.https_port,
         challenges: None,
+        connection_log: proxy.connection_log.then(|| service.name.clone()),
         mysql: None,
     }
 }

@@ -21,6 +21,7 @@ use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
 use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
 use crate::io::interface::Interfaces;
+use crate::io::log::LogControl;
 use crate::io::proxy::Proxy;
 use crate::io::return_routes::ReturnRoutes;
 use crate::io::vrrp::{RouterKey, VirtualRouters};
@@ -81,6 +82,8 @@ pub(super) struct Agent {
     pub(super) databases: Databases,
     /// The endpoint for those who collect figures.
     pub(super) metrics: MetricsEndpoint,
+    /// What is told while it runs.
+    pub(super) log: LogControl,
     /// The files of TLS that are in force.
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
@@ -118,7 +121,7 @@ impl Agent {
         issuing: Issuing,
         databases: Databases,
         metrics: MetricsEndpoint,
-        journal: Journal,
+        (journal, log): (Journal, LogControl),
     ) -> Self {
         let certificates = Certificates::new(&config);
         Self {
@@ -152,6 +155,7 @@ impl Agent {
             issuing,
             databases,
             metrics,
+            log,
             certificates,
             backend_tls_failures: BTreeMap::new(),
             upgrade: None,
@@ -286,6 +290,12 @@ impl Agent {
             }
             Command::Mutate(mutation, options, reply) => {
                 let _ = reply.send(self.mutate(mutation, options).await);
+            }
+            Command::Log(patch, reply) => {
+                let _ = reply.send(self.log_view(patch));
+            }
+            Command::ListConnections(filter, reply) => {
+                let _ = reply.send(tokio::task::block_in_place(|| self.connections(&filter)));
             }
             Command::ListFlows(filter, reply) => {
                 let vips = match &filter.service {

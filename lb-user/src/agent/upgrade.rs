@@ -65,6 +65,10 @@ impl Agent {
         let program = own_program().map_err(|error| internal("this agent's program", error))?;
         let mut command = Command::new(&program);
         command.arg("agent").arg("--config").arg(&self.config_file);
+        match self.log_for_now() {
+            Some(level) => command.env(crate::io::log::VARIABLE, level.as_str()),
+            None => command.env_remove(crate::io::log::VARIABLE),
+        };
         let (hand_over, mut child) =
             HandOver::start(command).map_err(|error| internal(&program.display().to_string(), error))?;
         if let Err(error) = hand_over.expect(Word::Checked, CHECKED_WITHIN, &mut Listeners::new()) {

@@ -1,11 +1,12 @@
 //! What the server asks the agent to do. Each command carries the way back for its answer.
 
 use super::{
-    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed, Event,
-    ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList,
-    Guide, HandOverRequest, HandedOver, MysqlDigest, MysqlKilled, MysqlPromoted, MysqlPromotion,
-    MysqlQuestion, MysqlRoute, ProbeView, ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot,
-    TraceRequest, TracedPacket, UpgradeRequest, UpgradeStarted,
+    ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed,
+    ConnectionFilter, ConnectionList, Event, ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion,
+    FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, LogPatch, LogView, MysqlDigest,
+    MysqlKilled, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute, ProbeView, ReloadedService,
+    RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket, UpgradeRequest,
+    UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -54,6 +55,10 @@ pub enum Command {
     PromoteMysql(ServiceName, MysqlPromotion, Reply<MysqlPromoted>),
     /// End a session of a database.
     KillMysql(ServiceName, u32, Reply<MysqlKilled>),
+    /// Say what the log tells, after the change where there is one.
+    Log(Option<LogPatch>, Reply<LogView>),
+    /// List connections that end at this node.
+    ListConnections(ConnectionFilter, Reply<ConnectionList>),
     /// List flows.
     ListFlows(FlowFilter, Reply<FlowList>),
 }

@@ -7,9 +7,11 @@
 mod change;
 pub mod client;
 mod command;
+mod connection;
 mod error;
 mod explain;
 mod firewall;
+mod log;
 pub mod metrics;
 mod mysql;
 mod peer;
@@ -27,11 +29,13 @@ pub use change::{
     ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, ServicePatch, ServiceSpec,
 };
 pub use command::{Command, Mutation, Reply};
+pub use connection::{ConnectionFilter, ConnectionList, ConnectionView};
 pub use error::{ApiError, ErrorKind};
 pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};
 pub use firewall::{
     ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
+pub use log::{LogPatch, LogView};
 pub use mysql::{
     MysqlDigest, MysqlKilled, MysqlNode, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute,
     MysqlSession, MysqlView, RouteCount,

@@ -3,6 +3,7 @@
 
 pub use super::peer::Policy;
 use super::peer::{Peer, Right};
+mod connections;
 mod metrics;
 mod mysql;
 mod streams;
@@ -138,6 +139,7 @@ fn router(context: Context) -> Router {
         .route("/certificates/reload", post(reload_certificates))
         .route("/upgrade", post(upgrade))
         .merge(mysql::routes())
+        .merge(connections::routes())
         .route("/sync", get(sync))
         .route("/vrrp", get(vrrp))
         .route("/vrrp/failover", post(hand_over))

@@ -1,26 +1,30 @@
 //! The words of the command line.
 
 mod certificate;
+mod connection;
 mod explain;
 mod firewall;
 mod flow;
+mod log;
 mod mysql;
+mod service;
 mod trace;
 mod tui;
 mod vrrp;
 
 pub(super) use certificate::CertCommand;
+pub(super) use connection::ConnectionCommand;
 pub(super) use explain::ExplainArgs;
 pub(super) use firewall::{AddRuleArgs, ConfirmArgs, FirewallCommand, RuleCommand, SourceArgs};
 pub(super) use flow::FlowCommand;
+pub(super) use log::LogCommand;
 pub(super) use mysql::MysqlCommand;
+pub(super) use service::ServiceCommand;
 pub(super) use trace::TraceArgs;
 pub(super) use tui::TuiArgs;
 pub(super) use vrrp::VrrpCommand;
 
-use crate::model::{
-    AdminState, AtLimit, BackendName, Mode, Protocol, SchedulerKind, ServiceName, VipName, Weight,
-};
+use crate::model::{AdminState, BackendName, ServiceName, Weight};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -122,6 +126,12 @@ pub enum Command {
     /// Flows.
     #[command(subcommand)]
     Flow(FlowCommand),
+    /// Connections that end at this node: those of services with modes tcp and tls.
+    #[command(subcommand)]
+    Connection(ConnectionCommand),
+    /// What the agent's log tells.
+    #[command(subcommand)]
+    Log(LogCommand),
     /// Show what became of packets, by outcome.
     Counters {
         /// Those that are zero, too.
@@ -172,97 +182,6 @@ pub struct ChangeArgs {
     /// Leave the configuration file alone: the change is gone with the agent.
     #[arg(long)]
     pub runtime_only: bool,
-}
-
-/// Services.
-#[derive(Debug, Subcommand)]
-pub enum ServiceCommand {
-    /// List services.
-    List,
-    /// Show a service.
-    Show {
-        /// Its name.
-        service: ServiceName,
-    },
-    /// Add a service.
-    Add {
-        /// Its name.
-        service: ServiceName,
-        /// A VIP; may be given several times.
-        #[arg(long = "vip", required = true, value_name = "VIP")]
-        vips: Vec<VipName>,
-        /// Its port.
-        #[arg(long)]
-        port: u16,
-        /// A backend, as NAME=IP:PORT[,IP:PORT]; may be given several times.
-        #[arg(long = "backend", value_name = "NAME=ADDRESS", value_parser = named_backend)]
-        backends: Vec<(BackendName, Vec<SocketAddr>)>,
-        /// How it forwards: nat or dsr.
-        #[arg(long, default_value_t = Mode::Nat)]
-        mode: Mode,
-        /// Its transport protocol: tcp or udp.
-        #[arg(long, default_value_t = Protocol::Tcp)]
-        protocol: Protocol,
-        /// Mode nat: backends see clients' own addresses, and route their answers through this node.
-        #[arg(long)]
-        keep_source: bool,
-        /// How it picks a backend: round-robin, least-connections, source-hash or maglev.
-        #[arg(long, default_value_t = SchedulerKind::RoundRobin)]
-        scheduler: SchedulerKind,
-        /// How many flows it may have.
-        #[arg(long, default_value_t = 0, hide_default_value = true)]
-        max_flows: u32,
-        /// What becomes of a new flow at a limit: other-backend, reset or drop.
-        #[arg(long, default_value_t = AtLimit::OtherBackend)]
-        at_limit: AtLimit,
-        /// Check backends over HTTP with this path, instead of a TCP connect.
-        #[arg(long, value_name = "PATH", conflicts_with = "no_check")]
-        check_path: Option<String>,
-        /// No health checks.
-        #[arg(long)]
-        no_check: bool,
-        /// How to change it.
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
-    /// Change a service. Open flows stay where they are.
-    Set {
-        /// Its name.
-        service: ServiceName,
-        /// How it picks a backend: round-robin, least-connections, source-hash or maglev.
-        #[arg(long, required_unless_present_any = ["max_flows", "at_limit"])]
-        scheduler: Option<SchedulerKind>,
-        /// How many flows it may have; 0 lifts the limit.
-        #[arg(long)]
-        max_flows: Option<u32>,
-        /// What becomes of a new flow at a limit: other-backend, reset or drop.
-        #[arg(long)]
-        at_limit: Option<AtLimit>,
-        /// How to change it.
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
-    /// Show what its mode asks of its backends, as commands.
-    Guide {
-        /// Its name.
-        service: ServiceName,
-    },
-    /// Ask its backends whether they have that: dsr and keep_source only.
-    Probe {
-        /// Its name.
-        service: ServiceName,
-    },
-    /// Remove a service.
-    Del {
-        /// Its name.
-        service: ServiceName,
-        /// Cut its flows too, with RST.
-        #[arg(long)]
-        force: bool,
-        /// How to change it.
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
 }
 
 fn named_backend(text: &str) -> Result<(BackendName, Vec<SocketAddr>), String> {

@@ -5,6 +5,7 @@ mod args;
 mod backend;
 mod certificate;
 mod config;
+mod connection;
 mod explain;
 mod firewall;
 mod mysql;
@@ -111,6 +112,8 @@ pub async fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Status => show::status(&client, output).await,
         Command::Counters { all } => show::counters(&client, output, all).await,
         Command::Health(HealthCommand::List) => show::health(&client, output).await,
+        Command::Connection(command) => connection::run(&client, output, command).await,
+        Command::Log(command) => connection::log(&client, output, command).await,
         Command::Flow(command) => show::flows(&client, output, command).await,
         Command::Events(EventsArgs { follow }) => show::events(&client, output, follow).await,
         Command::Service(command) => service::run(&client, output, command).await,

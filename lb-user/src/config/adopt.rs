@@ -25,6 +25,7 @@ pub fn adopt(running: &Config, new: &Config) -> Config {
     adopted.dataplane.limited_sources = running.dataplane.limited_sources;
     adopted.dataplane.prefixes = running.dataplane.prefixes;
     adopted.sync.clone_from(&running.sync);
+    adopted.log.format = running.log.format;
     adopted.vips = vips(running, new);
     adopted
 }

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Metrics, MysqlTerms,
-    Notify, ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
+    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Log, Metrics,
+    MysqlTerms, Notify, ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
 };
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
@@ -70,6 +70,8 @@ pub enum Change {
     Acme(Replaced<Option<Acme>>),
     /// Where figures are shown.
     Metrics(Replaced<Option<Metrics>>),
+    /// What the agent tells of itself.
+    Log(Replaced<Log>),
     /// Something that priorities hang on.
     Tracker(TrackerName, Replaced<Option<Tracker>>),
     /// A VIP that was not there.
@@ -157,6 +159,7 @@ impl Change {
             | Self::Group(_)
             | Self::Sync(_)
             | Self::OthersMayRead(_) => true,
+            Self::Log(log) => log.old.format != log.new.format,
             Self::NatPorts(_)
             | Self::SynCookies(_)
             | Self::Timeouts(_)
@@ -204,6 +207,7 @@ fn step(config: &mut Config, change: Change) {
         Change::Notify(notify) => config.notify = notify.new,
         Change::Acme(acme) => config.acme = acme.new,
         Change::Metrics(metrics) => config.metrics = metrics.new,
+        Change::Log(log) => config.log = log.new,
         Change::Tracker(name, Replaced { new: Some(tracker), .. }) => {
             drop(config.trackers.insert(name, tracker))
         }

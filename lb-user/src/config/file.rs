@@ -34,6 +34,8 @@ pub(super) struct File {
     pub(super) notify: Option<FileNotify>,
     pub(super) acme: Option<FileAcme>,
     pub(super) metrics: Option<FileMetrics>,
+    #[serde(default)]
+    pub(super) log: FileLog,
 }
 
 #[derive(Debug, Deserialize)]
@@ -171,6 +173,7 @@ pub(super) struct FileProxy {
     pub(super) accept_proxy_from: Option<OneOrMany<String>>,
     pub(super) send_proxy: Option<String>,
     pub(super) transparent: Option<bool>,
+    pub(super) connection_log: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -234,6 +237,13 @@ pub(super) struct FileCertificate {
 #[serde(deny_unknown_fields)]
 pub(super) struct FileMetrics {
     pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileLog {
+    pub(super) level: Option<String>,
+    pub(super) format: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

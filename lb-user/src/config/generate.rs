@@ -258,11 +258,19 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         track::trackers(),
         option::of(track::notify()),
         ended_here::acme(),
-        option::of(ended_here::metrics()),
+        (option::of(ended_here::metrics()), ended_here::log()),
     );
     let parts = (node, control, dataplane, vips(), services(), firewall(), rest);
     parts.prop_map(
-        |(node, control, dataplane, vips, services, firewall, (sync, trackers, notify, acme, metrics))| {
+        |(
+            node,
+            control,
+            dataplane,
+            vips,
+            services,
+            firewall,
+            (sync, trackers, notify, acme, (metrics, log)),
+        )| {
             let mut port = 80;
             let name = |(name, mut service): (String, Service)| {
                 port += 2;
@@ -288,6 +296,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 notify,
                 acme: Some(acme),
                 metrics,
+                log,
             }
         },
     )
@@ -355,6 +364,7 @@ pub(super) fn write_without_services(config: &Config) -> String {
     if let Some(acme) = &config.acme {
         text.push_str(&ended_here::write_acme(acme));
     }
+    writeln!(text, "[log]\nlevel = \"{}\"\nformat = \"{}\"", config.log.level, config.log.format).unwrap();
     if let Some(metrics) = config.metrics {
         writeln!(text, "[metrics]\nlisten = \"{}\"", metrics.listen).unwrap();
     }

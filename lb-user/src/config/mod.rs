@@ -14,6 +14,7 @@ mod error;
 mod file;
 mod firewall;
 mod locate;
+mod log;
 mod metrics;
 mod mysql;
 mod proxy;
@@ -34,6 +35,7 @@ pub use self::acme::{Acme, acme_file};
 pub use self::adopt::adopt;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
+pub use self::log::Log;
 pub use self::metrics::Metrics;
 pub use self::mysql::{MysqlMonitor, MysqlTerms, MysqlUser, Secret};
 pub use self::proxy::ProxyTerms;
@@ -82,6 +84,8 @@ pub struct Config {
     pub acme: Option<Acme>,
     /// Where figures are shown.
     pub metrics: Option<Metrics>,
+    /// What the agent tells of itself.
+    pub log: Log,
 }
 
 /// `[node]`: this machine.

@@ -31,6 +31,8 @@ pub struct ProxyTerms {
     pub send_proxy: Option<ProxyVersion>,
     /// Whether backends see clients' own addresses as the source, and answer by way of this node.
     pub transparent: bool,
+    /// Whether each connection is logged when it ends.
+    pub connection_log: bool,
 }
 
 impl Default for ProxyTerms {
@@ -47,6 +49,7 @@ impl Default for ProxyTerms {
             accept_proxy_from: Vec::new(),
             send_proxy: None,
             transparent: false,
+            connection_log: false,
         }
     }
 }
@@ -92,6 +95,9 @@ impl fmt::Display for ProxyTerms {
         if let Some(version) = self.send_proxy {
             write!(f, ", send_proxy {version}")?;
         }
-        if self.transparent { f.write_str(", transparent") } else { Ok(()) }
+        if self.transparent {
+            f.write_str(", transparent")?;
+        }
+        if self.connection_log { f.write_str(", connection_log") } else { Ok(()) }
     }
 }

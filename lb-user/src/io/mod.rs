@@ -9,6 +9,7 @@ pub mod dataplane;
 pub mod hand_over;
 pub mod health;
 pub mod interface;
+pub mod log;
 pub mod neighbour;
 pub mod prefix_file;
 pub mod probe;

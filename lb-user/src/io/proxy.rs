@@ -8,24 +8,28 @@ mod connection;
 mod handshake;
 mod listen;
 pub mod mysql;
+mod open;
 mod pipe;
 mod preface;
 mod pump;
 mod reach;
+mod record;
 mod terms;
 mod wire;
 mod worker;
 
 pub use account::{BackendCounts, Ended, ServiceCounts};
+pub use open::OpenConnection;
 pub use pump::IdleTimeouts;
 pub use terms::{ChallengeSet, Challenges, LoginKey, MysqlPlan, Part, Terms, TlsClient, TlsServer};
 
 use crate::core::plan::SteeringKey;
 use crate::core::proxy::{Table, Tables};
-use crate::model::ServiceName;
+use crate::model::{BackendName, ServiceName};
 use account::{BackendAccount, ServiceAccount};
 use connection::Context;
 use mysql::Sessions;
+use open::OpenConnections;
 use pipe::Pipes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -40,6 +44,8 @@ use worker::Order;
 pub struct PlannedBackend {
     /// Where it is.
     pub address: SocketAddr,
+    /// Its name.
+    pub name: BackendName,
     /// A hash of its service's name, its own and its family.
     pub name_hash: u64,
     /// The names, asked for in TLS, whose connections it takes.
@@ -94,6 +100,7 @@ pub(crate) struct Turn {
 
 struct ServedBackend {
     address: SocketAddr,
+    name: BackendName,
     name_hash: u64,
     account: Arc<BackendAccount>,
 }
@@ -123,6 +130,8 @@ struct Running {
 /// The proxy, as the agent sees it.
 pub struct Proxy {
     workers: Vec<mpsc::UnboundedSender<Order>>,
+    /// What is open on each of the threads.
+    open: Vec<Arc<OpenConnections>>,
     services: BTreeMap<SteeringKey, Running>,
     accounts: BTreeMap<ServiceName, Arc<ServiceAccount>>,
     sessions: BTreeMap<ServiceName, Arc<Sessions>>,
@@ -157,6 +166,7 @@ impl Proxy {
             workers.push(orders);
         }
         let proxy = Self {
+            open: workers.iter().map(|_| OpenConnections::new()).collect(),
             workers,
             services: BTreeMap::new(),
             accounts: BTreeMap::new(),
@@ -208,6 +218,7 @@ impl Proxy {
         turns.values().for_each(|turn| account.add_bell(turn.freed.clone()));
         let backends = plan.backends.iter().map(|backend| ServedBackend {
             address: backend.address,
+            name: backend.name.clone(),
             name_hash: backend.name_hash,
             account: self.backends.entry((backend.name_hash, backend.address)).or_default().clone(),
         });
@@ -269,9 +280,11 @@ impl Proxy {
                 match opened.and_then(kept) {
                     Ok((listeners, kept)) => {
                         running.listening.insert(at, kept);
-                        for (worker, listener) in self.workers.iter().cycle().zip(listeners) {
+                        let workers = self.workers.iter().zip(&self.open).cycle();
+                        for ((worker, open), listener) in workers.zip(listeners) {
                             let (service, events) = (running.sender.subscribe(), self.events.clone());
-                            let context = Context { service, events, pipes: Pipes { are_used: true } };
+                            let (pipes, open) = (Pipes { are_used: true }, open.clone());
+                            let context = Context { service, events, pipes, open };
                             // A thread that is gone accepts nothing.
                             let _ = worker.send(Order::Listen { listener, at, context });
                         }
@@ -309,6 +322,20 @@ impl Proxy {
     /// Connections that were accepted and have not ended.
     pub fn open_connections(&self) -> u32 {
         self.accounts.values().map(|account| account.open()).sum()
+    }
+
+    /// Those that are open with a backend and are wanted, so many at most, and whether there are more. Sessions of databases are
+    /// [elsewhere](Self::sessions).
+    pub fn open(&self, max: usize, wanted: &dyn Fn(&OpenConnection) -> bool) -> (Vec<OpenConnection>, bool) {
+        let mut found = Vec::new();
+        for open in &self.open {
+            let (more, are_all) = open.look(max - found.len(), wanted);
+            found.extend(more);
+            if are_all {
+                return (found, true);
+            }
+        }
+        (found, false)
     }
 
     /// Where nobody listens although somebody should, and why.

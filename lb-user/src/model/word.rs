@@ -47,6 +47,18 @@ macro_rules! words {
 }
 
 words! {
+    /// In which form the agent's log is written.
+    LogFormat is a "form of the log" {
+        /// Text on a terminal; else systemd's journal where it listens, and JSON where it does not.
+        Auto = "auto",
+        /// Lines for people.
+        Text = "text",
+        /// An object of JSON on each line.
+        Json = "json",
+        /// Entries of systemd's journal, with fields.
+        Journald = "journald",
+    }
+
     /// How recent what a replica answers has to be.
     Consistency is a "consistency" {
         /// A session finds what it wrote itself.

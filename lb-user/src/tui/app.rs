@@ -161,7 +161,7 @@ impl App {
         let (News::Seen(index, _)
         | News::Lost(index, ..)
         | News::Happened(index, _)
-        | News::Flows(index, _)
+        | News::Open(index, _)
         | News::Digests(index, _)) = news
         else {
             return false;

@@ -4,7 +4,7 @@
 
 use super::app::Scope;
 use crate::api::client::{Client, ClientError};
-use crate::api::{Event, FirewallView, FlowList, MysqlDigest, Snapshot};
+use crate::api::{ConnectionList, Event, FirewallView, FlowList, MysqlDigest, Snapshot};
 use crate::model::ServiceName;
 use hyper::Method;
 use std::time::{Duration, Instant};
@@ -21,6 +21,14 @@ pub(super) struct Seen {
     pub(super) firewall: FirewallView,
     /// When it was asked for.
     pub(super) at: Instant,
+}
+
+/// What goes through a node, one by one.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Open {
+    pub(super) flows: FlowList,
+    /// Those that end there.
+    pub(super) connections: ConnectionList,
 }
 
 /// What statements cost, by service.
@@ -42,8 +50,8 @@ pub(super) enum News {
     Lost(usize, String, Instant),
     /// Something happened there. After a new connection what is known already comes again.
     Happened(usize, Event),
-    /// Flows, where they were wanted.
-    Flows(usize, FlowList),
+    /// Flows and connections, where they were wanted.
+    Open(usize, Box<Open>),
     /// What statements of services of databases cost, where that was wanted.
     Digests(usize, Digests),
     /// What became of something the user wanted.
@@ -102,8 +110,8 @@ async fn look<I: Send>(
         let wanted = *wanted.borrow_and_update();
         let news = match wanted {
             Some(Wanted::Flows(scope)) if scope.has(node) => {
-                let list = in_time(client.get("/flows?limit=500")).await;
-                list.ok().map(|list| News::Flows(node, list))
+                let open = in_time(open(&client)).await;
+                open.ok().map(|open| News::Open(node, Box::new(open)))
             }
             Some(Wanted::Digests(scope)) if scope.has(node) => {
                 let all = in_time(digests(&client, databases)).await;
@@ -114,6 +122,11 @@ async fn look<I: Send>(
         // The next look finds out that nobody listens.
         let _ = news.map(|news| inputs.send(wrap(news)));
     }
+}
+
+async fn open(client: &Client) -> Result<Open, ClientError> {
+    let flows = client.get("/flows?limit=500").await?;
+    Ok(Open { flows, connections: client.get("/connections?limit=500").await? })
 }
 
 async fn digests(client: &Client, services: Vec<ServiceName>) -> Result<Digests, ClientError> {

@@ -163,6 +163,9 @@ pub(super) fn flow(state: &str) -> (&'static str, Tone) {
     }
 }
 
+/// A connection that ends at the node.
+pub(super) const CONNECTION: (&str, Tone) = ("X connection", Tone::Good);
+
 /// A rule's action, of its word in the API.
 pub(super) fn action(action: &str) -> (&'static str, Tone) {
     match action {

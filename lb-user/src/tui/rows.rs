@@ -8,7 +8,9 @@ use super::app::{App, Node};
 use super::keys::Screen;
 use super::look::{self, Look, Tone};
 use super::table::{Cell, Column, NODE, Row, Subject, Table};
-use crate::api::{BackendView, Event, FlowView, MysqlDigest, RuleView, ServiceView, VirtualRouterView};
+use crate::api::{
+    BackendView, ConnectionView, Event, FlowView, MysqlDigest, RuleView, ServiceView, VirtualRouterView,
+};
 use crate::model::{BackendHealth, ByteCount, ServiceName};
 
 pub(super) use details::details;
@@ -44,9 +46,10 @@ pub(super) fn table(app: &App) -> Table {
                 services.flat_map(|service| service.backends.iter().map(move |one| (service, one)));
             backends.map(|(service, one)| row(index, backend_row(service, one, node, look))).collect()
         }),
-        Screen::Flows => build(app, FLOWS, "no flows", |node, index| {
-            let flows = node.flows.iter().flat_map(|list| &list.flows);
-            flows.map(|flow| row(index, flow_row(flow))).collect()
+        Screen::Flows => build(app, FLOWS, "no flows and no connections", |node, index| {
+            let flows = node.open.iter().flat_map(|open| &open.flows.flows).map(flow_row);
+            let connections = node.open.iter().flat_map(|open| &open.connections.connections);
+            flows.chain(connections.map(connection_row)).map(|content| row(index, content)).collect()
         }),
         Screen::Firewall => build(app, RULES, "no rules", |node, index| {
             let rules = node.seen.iter().flat_map(|seen| &seen.firewall.rules);
@@ -213,6 +216,22 @@ fn flow_row(flow: &FlowView) -> Content {
         Cell::number(flow.forward_bytes as f64, ByteCount(flow.forward_bytes).to_string()),
     ];
     (Subject::Flow { protocol: flow.protocol, client: flow.client, vip: flow.vip }, cells)
+}
+
+/// A connection that ends here. Its packets are the host's, and nobody counts them.
+fn connection_row(one: &ConnectionView) -> Content {
+    let backend = one.backend_name.as_ref().map_or_else(|| one.backend.to_string(), ToString::to_string);
+    let cells = vec![
+        Cell::new(one.service.as_ref().map_or("-", |service| service.as_str())),
+        Cell::new(one.client.to_string()),
+        Cell::new(format!("{}/tcp", one.vip)),
+        Cell::new(backend),
+        Cell::toned(look::CONNECTION),
+        Cell::number(one.idle_ms as f64, look::idle(one.idle_ms)),
+        Cell::number(0.0, "-"),
+        Cell::number(one.up_bytes as f64, ByteCount(one.up_bytes).to_string()),
+    ];
+    (Subject::Connection { client: one.client, vip: one.vip }, cells)
 }
 
 const RULES: &[Column] = &[

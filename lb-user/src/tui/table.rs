@@ -17,6 +17,10 @@ pub(super) enum Subject {
         client: SocketAddr,
         vip: SocketAddr,
     },
+    Connection {
+        client: SocketAddr,
+        vip: SocketAddr,
+    },
     Rule(RuleName),
     Router(VipName, Family),
     /// A service's statements of one form, by its digest.

@@ -4,9 +4,9 @@ mod screens;
 
 use super::action::Action;
 use super::app::{App, Effect, Mode};
-use super::feed::{Digests, News, Seen, Wanted};
+use super::feed::{Digests, News, Open, Seen, Wanted};
 use super::look::Look;
-use crate::api::{Event, FirewallView, FlowList, Snapshot};
+use crate::api::{ConnectionList, Event, FirewallView, FlowList, Snapshot};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ struct Recorded {
     snapshot: Snapshot,
     firewall: FirewallView,
     flows: FlowList,
+    connections: ConnectionList,
     events: Vec<Event>,
     digests: Digests,
 }
@@ -60,7 +61,8 @@ fn app(may_write: bool, look: Look) -> App {
             app.hear(News::Seen(node, Box::new(seen_after(node, second, begun))));
         }
         let recorded = recorded(node);
-        app.hear(News::Flows(node, recorded.flows));
+        let open = Open { flows: recorded.flows, connections: recorded.connections };
+        app.hear(News::Open(node, Box::new(open)));
         app.hear(News::Digests(node, recorded.digests));
         for event in recorded.events {
             app.hear(News::Happened(node, event));

@@ -117,7 +117,8 @@ pub(super) fn config_text(node: &str, setup: &Setup) -> String {
         "# Written by the lab for {node}; `lbctl` commands change it.\n\n\
          [node]\nname = \"{node}\"\ninterfaces = [\"eth0\"]\nnat_ports = \"{nat_ports}\"\n\n\
          [control]\nsocket = \"{}\"\n\n\
-         [dataplane]\npin_dir = \"{}\"\n\n",
+         [dataplane]\npin_dir = \"{}\"\n\n\
+         # For people; without a terminal it would be JSON.\n[log]\nformat = \"text\"\n\n",
         socket_path(node).display(),
         pin_dir(node).display()
     );

@@ -53,6 +53,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&old.notify, &new.notify).map(Change::Notify));
     changes.extend(replaced(&old.acme, &new.acme).map(Change::Acme));
     changes.extend(replaced(&old.metrics, &new.metrics).map(Change::Metrics));
+    changes.extend(replaced(&old.log, &new.log).map(Change::Log));
     trackers(old, new, changes);
 }
 

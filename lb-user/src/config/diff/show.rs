@@ -47,6 +47,7 @@ impl Display for Change {
             Self::Metrics(metrics) => {
                 write!(f, "metrics: {} → {}", or_none(&metrics.old), or_none(&metrics.new))
             }
+            Self::Log(log) => write!(f, "log: {} → {}", log.old, log.new),
             Self::Acme(acme) => write!(f, "acme: {} → {}", or_none(&acme.old), or_none(&acme.new)),
             Self::Tracker(name, tracker) => {
                 write!(f, "track {name}: {} → {}", or_none(&tracker.old), or_none(&tracker.new))
@@ -186,6 +187,7 @@ fn proxy_parts(old: &ProxyTerms, new: &ProxyTerms) -> Vec<String> {
     part(&mut parts, "accept_proxy_from", list(&old.accept_proxy_from), list(&new.accept_proxy_from));
     part(&mut parts, "send_proxy", or_none(&old.send_proxy), or_none(&new.send_proxy));
     part(&mut parts, "transparent", old.transparent, new.transparent);
+    part(&mut parts, "connection_log", old.connection_log, new.connection_log);
     parts
 }
 

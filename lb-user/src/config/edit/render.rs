@@ -222,6 +222,9 @@ fn proxy_keys(proxy: &ProxyTerms) -> Vec<(&'static str, Value)> {
     if proxy.transparent {
         keys.push(("transparent", true.into()));
     }
+    if proxy.connection_log {
+        keys.push(("connection_log", true.into()));
+    }
     keys
 }
 

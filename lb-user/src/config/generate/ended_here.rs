@@ -2,11 +2,11 @@
 
 use super::millis;
 use crate::config::{
-    Acme, BackendTls, CertificateFiles, ClientCertificates, Metrics, MysqlMonitor, MysqlTerms, MysqlUser,
-    ProxyTerms, Secret, TlsTerms, acme_file,
+    Acme, BackendTls, CertificateFiles, ClientCertificates, Log, Metrics, MysqlMonitor, MysqlTerms,
+    MysqlUser, ProxyTerms, Secret, TlsTerms, acme_file,
 };
 use crate::model::{
-    AcmeChallenge, ClientCertificateMode, Consistency, ProxyVersion, TlsVersion, UnknownName,
+    AcmeChallenge, ClientCertificateMode, Consistency, LogFormat, ProxyVersion, TlsVersion, UnknownName,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -36,6 +36,12 @@ pub(super) fn acme() -> impl Strategy<Value = Acme> {
 
 pub(super) fn metrics() -> impl Strategy<Value = Metrics> {
     (1_u16..4).prop_map(|port| Metrics { listen: ([127, 0, 0, 1], port).into() })
+}
+
+pub(super) fn log() -> impl Strategy<Value = Log> {
+    let format = prop_oneof![Just(LogFormat::Auto), Just(LogFormat::Json)];
+    let level = prop_oneof![Just("info"), Just("debug,lbctl::slow=off")];
+    (level, format).prop_map(|(level, format)| Log { level: level.parse().unwrap(), format })
 }
 
 pub(super) fn write_acme(acme: &Acme) -> String {
@@ -123,19 +129,22 @@ pub(super) fn proxy() -> impl Strategy<Value = ProxyTerms> {
     let numbers = (vec(millis(1..4), 6), 0..3_u32, 0..3_u32);
     let send = prop_oneof![Just(None), Just(Some(ProxyVersion::V1)), Just(Some(ProxyVersion::V2))];
     let from = vec((0..3_u8).prop_map(|net| format!("10.{net}.0.0/16").parse().unwrap()), 0..3);
-    (numbers, send, from, any::<bool>()).prop_map(
-        |((times, retries, max_queue), send_proxy, accept_proxy_from, transparent)| ProxyTerms {
-            connect_timeout: times[0],
-            handshake_timeout: times[1],
-            queue_timeout: times[2],
-            client_timeout: times[3],
-            backend_timeout: times[4],
-            half_closed_timeout: times[5],
-            retries,
-            max_queue,
-            accept_proxy_from,
-            send_proxy,
-            transparent,
+    (numbers, send, from, any::<(bool, bool)>()).prop_map(
+        |((times, retries, max_queue), send_proxy, accept_proxy_from, (transparent, connection_log))| {
+            ProxyTerms {
+                connect_timeout: times[0],
+                handshake_timeout: times[1],
+                queue_timeout: times[2],
+                client_timeout: times[3],
+                backend_timeout: times[4],
+                half_closed_timeout: times[5],
+                retries,
+                max_queue,
+                accept_proxy_from,
+                send_proxy,
+                transparent,
+                connection_log,
+            }
         },
     )
 }

@@ -22,10 +22,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, ConfigErrors};
-use super::file::{File, FileControl, FileDataplane, FileMetrics, FileNode, FileTimeouts, OneOrMany};
+use super::file::{
+    File, FileControl, FileDataplane, FileLog, FileMetrics, FileNode, FileTimeouts, OneOrMany,
+};
 use super::locate::{Complaint, Path, Source};
 use super::metrics::DEFAULT_METRICS;
-use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Metrics, Node, default_pin_dir};
+use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Log, Metrics, Node, default_pin_dir};
 use crate::model::{AttachMode, NodeName, PortRange, SynCookieMode};
 
 /// What the kernel itself hands out to this machine's own connections.
@@ -113,7 +115,8 @@ impl Validator<'_> {
             Some(file) => self.metrics(file).map(Some),
             None => Some(None),
         };
-        let (sync, notify, acme, metrics) = (sync?, notify?, acme?, metrics?);
+        let log = self.log(&file.log);
+        let (sync, notify, acme, metrics, log) = (sync?, notify?, acme?, metrics?, log?);
         Some(Config {
             node,
             control,
@@ -126,7 +129,21 @@ impl Validator<'_> {
             notify,
             acme,
             metrics,
+            log,
         })
+    }
+
+    fn log(&mut self, file: &FileLog) -> Option<Log> {
+        let (path, default) = (Path::of(&["log"]), Log::default());
+        let level = match &file.level {
+            Some(text) => self.parsed(&path.key("level"), text),
+            None => Some(default.level),
+        };
+        let format = match &file.format {
+            Some(word) => self.parsed(&path.key("format"), word),
+            None => Some(default.format),
+        };
+        Some(Log { level: level?, format: format? })
     }
 
     fn metrics(&mut self, file: &FileMetrics) -> Option<Metrics> {

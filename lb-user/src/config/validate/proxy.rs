@@ -72,6 +72,7 @@ impl Validator<'_> {
             accept_proxy_from: accept_proxy_from?,
             send_proxy: send_proxy?,
             transparent: file.transparent.unwrap_or(default.transparent),
+            connection_log: file.connection_log.unwrap_or(default.connection_log),
         }))
     }
 }

@@ -167,8 +167,9 @@ fn complaint_of(error: &ModelError) -> Complaint {
         }
         ModelError::PortRange { given } => Complaint::new(format!("{given:?} is not a range of ports"))
             .expected("FIRST-LAST such as \"2048-32767\", the first not above the last"),
-        ModelError::Name { .. } | ModelError::Weight { .. } | ModelError::Prefix { .. } => {
-            Complaint::new(error.to_string())
-        }
+        ModelError::Name { .. }
+        | ModelError::Weight { .. }
+        | ModelError::Prefix { .. }
+        | ModelError::LogFilter(_) => Complaint::new(error.to_string()),
     }
 }

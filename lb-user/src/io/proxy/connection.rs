@@ -3,10 +3,12 @@
 use super::account::{Ended, Place, ServiceAccount, Waiting};
 use super::handshake::{self, HandshakeError, TlsFacts};
 use super::mysql;
+use super::open::OpenConnections;
 use super::pipe::Pipes;
 use super::preface;
 use super::pump::{End, Moved, Pump, Side};
 use super::reach::{Reached, Wanted, reach};
+use super::record::Record;
 use super::wire::{Session, Wire};
 use super::{ProxyEvent, Served};
 use crate::core::proxy::{Ask, Choice, RequestAnswer, Table};
@@ -37,6 +39,8 @@ pub(super) struct Context {
     pub(super) service: watch::Receiver<Arc<Served>>,
     pub(super) events: mpsc::Sender<ProxyEvent>,
     pub(super) pipes: Pipes,
+    /// Those of the thread.
+    pub(super) open: Arc<OpenConnections>,
 }
 
 impl Context {
@@ -49,7 +53,7 @@ impl Context {
 }
 
 /// The two ends that a client sees: its own, and the VIP's.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ends {
     pub(super) client: SocketAddr,
     pub(super) vip: SocketAddr,
@@ -58,24 +62,32 @@ pub(super) struct Ends {
 /// Finds a backend for a connection that was accepted. What follows is a task of its own: what it takes to open a connection is not kept while it
 /// is open.
 pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context, account: Arc<ServiceAccount>) {
-    let pipes = context.pipes;
+    let (pipes, all) = (context.pipes, context.open.clone());
+    let mut record = Record::begin(context.service.borrow().terms.connection_log.as_ref(), ends);
     if context.service.borrow().terms.mysql.is_some() {
-        return mysql::serve(client, ends, context, account).await;
+        return mysql::serve(client, ends, context, (account, record)).await;
     }
-    match open(&client, ends, context).await {
-        Ok(opened) => drop(tokio::spawn(exchange(client, opened, pipes, account))),
+    match open(&client, ends, context, record.as_deref_mut()).await {
+        Ok(opened) => {
+            let listed = (all, (opened.ends != ends).then_some(opened.ends.client));
+            drop(tokio::spawn(exchange(client, opened, pipes, (account, listed, record))));
+        }
         Err(ended) => {
             // Who is told something should come to read it.
             if !matches!(ended, Ended::TlsFailed | Ended::Redirected | Ended::Challenged) {
                 reset(&client);
             }
             account.count_end(ended);
+            if let Some(record) = record {
+                record.end(ended, Moved::default());
+            }
         }
     }
 }
 
 /// A connection with its backend, and what each of both is to be told first.
 struct Opened {
+    ends: Ends,
     client: Option<Box<Session>>,
     backend: Reached,
     to_backend: Vec<u8>,
@@ -86,13 +98,21 @@ struct Opened {
 }
 
 /// Finds out who the client is, and connects to a backend.
-async fn open(client: &TcpStream, ends: Ends, mut context: Context) -> Result<Opened, Ended> {
+async fn open(
+    client: &TcpStream,
+    ends: Ends,
+    mut context: Context,
+    mut record: Option<&mut Record>,
+) -> Result<Opened, Ended> {
     let served = context.service.borrow_and_update().clone();
     let terms = &served.terms;
     let patience = Instant::now() + terms.handshake;
     let mut rest = Vec::new();
     let who = preface::who_connects(client, &mut rest, ends, terms, patience).await;
     let ends = who.map_err(|_| Ended::BadHandshake)?;
+    if let Some(record) = &mut record {
+        record.note_ends(ends);
+    }
     if let Some(port) = terms.redirect {
         let answers = terms.challenges.as_ref().map(|set| &set.0.answers);
         let answered = preface::redirect(client, &mut rest, (ends.vip, port, answers), patience).await;
@@ -112,13 +132,19 @@ async fn open(client: &TcpStream, ends: Ends, mut context: Context) -> Result<Op
         let hello = preface::hello(client, &mut rest, patience).await.map_err(|_| Ended::BadHandshake)?;
         name = hello.server_name;
     }
+    if let Some(record) = &mut record {
+        record.note_tls(name.as_deref(), facts.as_ref());
+    }
     let asked = Asked { ends, name: name.as_deref(), tls: facts.as_ref() };
     // What the service is by now, after all that waiting.
-    let (served, place, backend) = connect(asked, served.clone(), &mut context).await?;
+    let (served, place, index, backend) = connect(asked, served.clone(), &mut context).await?;
+    if let (Some(record), Some(taken)) = (record, served.backends.get(index)) {
+        record.note_backend(taken.name.as_str(), taken.address);
+    }
     let mut to_backend = backend.unsent.clone();
     let early_bytes = rest.len() as u64;
     to_backend.append(&mut rest);
-    Ok(Opened { client: session, backend, to_backend, early_bytes, served, place })
+    Ok(Opened { ends, client: session, backend, to_backend, early_bytes, served, place })
 }
 
 /// A connection that a backend is looked for.
@@ -153,7 +179,7 @@ async fn end_tls(
     Err(Ended::TlsFailed)
 }
 
-type Connected = (Arc<Served>, Place, Reached);
+type Connected = (Arc<Served>, Place, usize, Reached);
 
 /// Connects to one backend after the other, until one takes the connection or it has been tried as often as may be.
 async fn connect(
@@ -186,7 +212,7 @@ async fn connect(
                     Ok(_) if place.backend.cuts() != cuts => return Err(Ended::Cut),
                     Ok(reached) => {
                         place.backend.count_established();
-                        return Ok((served, place, reached));
+                        return Ok((served, place, index, reached));
                     }
                     Err(error) => {
                         place.backend.count_failed();
@@ -292,12 +318,13 @@ fn exchange(
     client: TcpStream,
     opened: Opened,
     pipes: Pipes,
-    account: Arc<ServiceAccount>,
+    (account, (all, told), record): (Arc<ServiceAccount>, Listed, Option<Box<Record>>),
 ) -> impl Future<Output = ()> + Send {
-    let Opened { client: session, backend, to_backend, early_bytes, served, place } = opened;
+    let Opened { ends: _, client: session, backend, to_backend, early_bytes, served, place } = opened;
     let ends = (Wire::new(client, session), Wire::new(backend.stream, backend.session));
     let early = Moved { up_bytes: early_bytes, down_bytes: backend.first.len() as u64 };
     let mut pump = Pump::new(ends, (to_backend, backend.first), early);
+    let entered = all.enter(pump.sockets(), told);
     async move {
         let end = {
             // As it was when it began: a change concerns those that come.
@@ -327,10 +354,16 @@ fn exchange(
             pump.reset();
         }
         // Who sees that it has ended finds its place free.
-        drop(place);
+        drop((entered, place));
         account.count_end(ended);
+        if let Some(record) = record {
+            record.end(ended, pump.moved());
+        }
     }
 }
+
+/// Where a connection is listed, and who a header said it is from.
+type Listed = (Arc<OpenConnections>, Option<SocketAddr>);
 
 /// `None`: the operator wanted it.
 fn ended(end: Option<&End>) -> Ended {
@@ -352,41 +385,4 @@ pub(super) fn reset(stream: &TcpStream) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_open_connection_is_small() {
-        let served = Served {
-            tables: crate::core::proxy::Tables::new(
-                Arc::new(Table {
-                    scheduler: crate::model::SchedulerKind::RoundRobin,
-                    slots: Vec::new(),
-                    backends: Vec::new(),
-                }),
-                &[],
-            ),
-            backends: Vec::new(),
-            terms: super::super::tests::terms(),
-            account: Arc::default(),
-            turns: Default::default(),
-            sessions: Arc::default(),
-        };
-        let served = Arc::new(served);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let bytes = runtime.block_on(async {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-            let at = listener.local_addr().expect("its address");
-            let connect = async || tokio::net::TcpStream::connect(at).await.expect("a connection");
-            let place = Place::take((&served.account, 0), (&Arc::default(), 0)).expect("a place");
-            let (first, unsent, to_backend) = (Vec::new(), Vec::new(), Vec::new());
-            let backend = Reached { stream: connect().await, session: None, first, unsent };
-            let account = served.account.clone();
-            let opened =
-                Opened { client: None, backend, to_backend, early_bytes: 0, served: served.clone(), place };
-            let exchange = exchange(connect().await, opened, Pipes { are_used: true }, account);
-            std::mem::size_of_val(&exchange)
-        });
-        assert!(bytes <= 600, "{bytes} bytes for each connection");
-    }
-}
+mod tests;

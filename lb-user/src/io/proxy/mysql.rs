@@ -29,6 +29,8 @@ use super::Served;
 use super::account::{Ended, ServiceAccount, SessionPlace};
 use super::connection::{Context, Ends, reset};
 use super::preface;
+use super::pump::Moved;
+use super::record::Record;
 use super::terms::MysqlPlan;
 use crate::core::mysql::protocol::capabilities::Capabilities;
 use crate::core::mysql::protocol::packet::frame;
@@ -40,20 +42,39 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 /// Serves a client from its greeting to its end.
-pub(super) async fn serve(tcp: TcpStream, ends: Ends, mut context: Context, account: Arc<ServiceAccount>) {
+pub(super) async fn serve(
+    tcp: TcpStream,
+    ends: Ends,
+    mut context: Context,
+    (account, mut record): (Arc<ServiceAccount>, Option<Box<Record>>),
+) {
     let served = context.service.borrow().clone();
     let (mut rest, patience) = (Vec::new(), Instant::now() + served.terms.handshake);
     let ended = match preface::who_connects(&tcp, &mut rest, ends, &served.terms, patience).await {
-        Ok(ends) => begin(tcp, rest, ends, &mut context).await,
+        Ok(ends) => {
+            if let Some(record) = &mut record {
+                record.note_ends(ends);
+            }
+            begin(tcp, rest, ends, &mut context, record.as_deref_mut()).await
+        }
         Err(_) => {
             reset(&tcp);
             Ended::BadHandshake
         }
     };
     account.count_end(ended);
+    if let Some(record) = record {
+        record.end(ended, Moved::default());
+    }
 }
 
-async fn begin(tcp: TcpStream, rest: Vec<u8>, ends: Ends, context: &mut Context) -> Ended {
+async fn begin(
+    tcp: TcpStream,
+    rest: Vec<u8>,
+    ends: Ends,
+    context: &mut Context,
+    record: Option<&mut Record>,
+) -> Ended {
     let served = context.service.borrow_and_update().clone();
     let patience = Instant::now() + served.terms.handshake;
     let Some((served, plan)) = with_greeting(served, context, patience).await else {
@@ -78,6 +99,9 @@ async fn begin(tcp: TcpStream, rest: Vec<u8>, ends: Ends, context: &mut Context)
         }
         Err(_) => return Ended::BadHandshake,
     };
+    if let Some(record) = record {
+        record.note_user(&client.identity.user);
+    }
     let registered = served.sessions.begin(number, client.identity.user.clone(), ends.client);
     let running = session::Running::new(client, (served, plan), ends, registered, context);
     let ended = Box::pin(running.run()).await;

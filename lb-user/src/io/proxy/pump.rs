@@ -9,6 +9,7 @@ use super::pipe::{Pipe, Pipes};
 use super::wire::Wire;
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::RawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -127,6 +128,11 @@ impl Pump {
     pub(super) fn reset(&self) {
         self.client.reset();
         self.backend.reset();
+    }
+
+    /// The client's socket, and the backend's.
+    pub(super) fn sockets(&self) -> (RawFd, RawFd) {
+        (self.client.socket(), self.backend.socket())
     }
 
     pub(super) fn moved(&self) -> Moved {

@@ -6,7 +6,7 @@ use super::IdleTimeouts;
 use crate::core::mysql::protocol::auth::{Password, ProxyKey};
 use crate::core::mysql::protocol::handshake::InitialHandshake;
 use crate::core::mysql::sql::Dialect;
-use crate::model::{AtLimit, Consistency, ProxyVersion, WhenDown};
+use crate::model::{AtLimit, Consistency, ProxyVersion, ServiceName, WhenDown};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -48,6 +48,8 @@ pub struct Terms {
     pub redirect: Option<u16>,
     /// What authorities that ask whose a name is are answered.
     pub challenges: Option<ChallengeSet>,
+    /// The service's name, where each connection is logged when it ends.
+    pub connection_log: Option<ServiceName>,
     /// Sessions of databases, whose commands go to one or the other backend.
     pub mysql: Option<Arc<MysqlPlan>>,
 }

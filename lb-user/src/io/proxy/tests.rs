@@ -40,6 +40,7 @@ pub(super) fn terms() -> Terms {
         backend_tls: None,
         redirect: None,
         challenges: None,
+        connection_log: None,
         mysql: None,
     }
 }
@@ -89,6 +90,7 @@ impl Scene {
         };
         let planned = |(address, name_hash): (&SocketAddr, u64)| PlannedBackend {
             address: *address,
+            name: format!("b{name_hash}").parse().expect("a name"),
             name_hash,
             names: self.names.get(name_hash as usize - 1).cloned().unwrap_or_default(),
         };

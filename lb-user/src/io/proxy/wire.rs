@@ -9,6 +9,7 @@ use socket2::SockRef;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::task::{Context, Poll};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -40,6 +41,11 @@ pub(super) struct Wire {
 impl Wire {
     pub(super) fn new(tcp: TcpStream, session: Option<Box<Session>>) -> Self {
         Self { tcp, session }
+    }
+
+    /// The socket's number.
+    pub(super) fn socket(&self) -> RawFd {
+        self.tcp.as_raw_fd()
     }
 
     /// The socket, for TLS that begins now.

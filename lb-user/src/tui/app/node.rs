@@ -2,9 +2,9 @@
 //!
 //! Owns what its agent said last, and what it said before that matters. Never asks.
 
-use super::super::feed::{Digests, News, Seen};
+use super::super::feed::{Digests, News, Open, Seen};
 use super::super::history::History;
-use crate::api::{Event, FlowList, Snapshot};
+use crate::api::{Event, Snapshot};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub(in crate::tui) struct Node {
     pub(in crate::tui) history: History,
     /// The latest last.
     pub(in crate::tui) events: VecDeque<Event>,
-    pub(in crate::tui) flows: Option<FlowList>,
+    pub(in crate::tui) open: Option<Box<Open>>,
     pub(in crate::tui) digests: Digests,
 }
 
@@ -42,7 +42,7 @@ impl Node {
             lost: None,
             history: History::default(),
             events: VecDeque::new(),
-            flows: None,
+            open: None,
             digests: Digests::new(),
         }
     }
@@ -68,16 +68,16 @@ impl Node {
                 let since = self.lost.as_ref().map_or(at, |lost| lost.since);
                 let lost = Lost { why, since, lasts: at.saturating_duration_since(since) };
                 // Flows of an agent that is gone are nobody's knowledge.
-                self.flows = None;
+                self.open = None;
                 self.digests.clear();
                 self.lost = Some(lost);
             }
             News::Happened(_, event) => return self.remember(event),
-            News::Flows(_, flows) => {
-                if self.flows.as_ref() == Some(&flows) {
+            News::Open(_, open) => {
+                if self.open.as_ref() == Some(&open) {
                     return false;
                 }
-                self.flows = Some(flows);
+                self.open = Some(open);
             }
             News::Digests(_, digests) => {
                 if self.digests == digests {

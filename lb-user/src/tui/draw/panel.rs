@@ -3,6 +3,7 @@
 //! Each is made of the same snapshots as the table above it. Draws nothing itself: it gives lines.
 
 use super::super::app::{App, Node};
+use super::super::feed::Open;
 use super::super::look::{self, Tone};
 use super::Piece;
 use crate::api::{MysqlNode, MysqlView, SyncPeerView, SyncView};
@@ -18,8 +19,12 @@ fn title(words: impl Into<String>) -> Vec<Piece> {
 pub(super) fn connections(app: &App) -> Vec<Vec<Piece>> {
     let mut lines = vec![Vec::new(), title("CONNECTIONS THAT END HERE")];
     for (_, node) in app.in_scope() {
-        if node.flows.as_ref().is_some_and(|list| list.truncated) {
-            let words = format!("{}: more flows than are shown; `lbctl flow list` finds any", node.name());
+        let is_cut = |open: &Open| open.flows.truncated || open.connections.truncated;
+        if node.open.as_ref().is_some_and(|open| is_cut(open)) {
+            let words = format!(
+                "{}: more than is shown; `lbctl flow list` and `connection list` find any",
+                node.name()
+            );
             lines.push(vec![(words, Tone::Doubtful)]);
         }
         let services = node.snapshot().into_iter().flat_map(|snapshot| &snapshot.services);

@@ -5,7 +5,9 @@
 use super::super::app::Node;
 use super::super::look::{self, Tone};
 use super::super::table::Subject;
-use crate::api::{BackendView, FlowView, MysqlDigest, RuleView, ServiceView, VirtualRouterView};
+use crate::api::{
+    BackendView, ConnectionView, FlowView, MysqlDigest, RuleView, ServiceView, VirtualRouterView,
+};
 use crate::model::ByteCount;
 
 /// A line of a text: a word of what it is, what it is, and how that is.
@@ -23,7 +25,11 @@ pub(in crate::tui) fn details(node: &Node, subject: &Subject) -> Option<Vec<Said
         Subject::Flow { protocol, client, vip } => {
             let is_it =
                 |one: &&FlowView| one.protocol == *protocol && one.client == *client && one.vip == *vip;
-            node.flows.as_ref()?.flows.iter().find(is_it).map(flow)
+            node.open.as_ref()?.flows.flows.iter().find(is_it).map(flow)
+        }
+        Subject::Connection { client, vip } => {
+            let is_it = |one: &&ConnectionView| one.client == *client && one.vip == *vip;
+            node.open.as_ref()?.connections.connections.iter().find(is_it).map(connection)
         }
         Subject::Rule(name) => {
             node.seen.as_ref()?.firewall.rules.iter().find(|one| one.name == *name).map(rule)
@@ -60,6 +66,22 @@ fn list<T: ToString>(items: &[T]) -> String {
 
 fn at_most(flows: u32) -> String {
     if flows == 0 { "no limit".to_owned() } else { format!("at most {flows}") }
+}
+
+fn connection(one: &ConnectionView) -> Vec<Said> {
+    let backend = one.backend_name.as_ref().map_or("-".to_owned(), ToString::to_string);
+    vec![
+        plain("service", one.service.as_ref().map_or("-".to_owned(), ToString::to_string)),
+        plain("client", one.client),
+        plain("vip", one.vip),
+        plain("backend", format!("{backend} ({})", one.backend)),
+        plain("open for", look::idle(one.age_ms)),
+        plain("silent for", look::idle(one.idle_ms)),
+        plain("bytes in", ByteCount(one.up_bytes)),
+        plain("bytes out", ByteCount(one.down_bytes)),
+        plain("round trip", format!("{:.1} ms", one.round_trip_us as f64 / 1000.0)),
+        plain("sent again", format!("{} segments", one.retransmitted)),
+    ]
 }
 
 fn statements(one: &MysqlDigest) -> Vec<Said> {

@@ -81,7 +81,8 @@ fn no_more_events_are_kept_than_an_agent_keeps() {
 #[test]
 fn flows_that_are_the_same_are_not_drawn_again() {
     let mut app = app(false, UNICODE);
-    assert!(!app.hear(News::Flows(0, recorded(0).flows)));
+    let Recorded { flows, connections, .. } = recorded(0);
+    assert!(!app.hear(News::Open(0, Box::new(Open { flows, connections }))));
 }
 
 #[test]
@@ -114,13 +115,14 @@ fn serve_recorded(socket: &Path) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(async move { serve(listener, context).await.expect("it serves") });
     tasks.spawn(async move {
-        let Recorded { snapshot, firewall, flows, .. } = recorded(0);
+        let Recorded { snapshot, firewall, flows, connections, .. } = recorded(0);
         while let Some(command) = asked.recv().await {
             // Whoever has left needs no answer.
             match command {
                 Command::Look(reply) => drop(reply.send(Ok(snapshot.clone()))),
                 Command::LookAtFirewall(reply) => drop(reply.send(Ok(firewall.clone()))),
                 Command::ListFlows(_, reply) => drop(reply.send(Ok(flows.clone()))),
+                Command::ListConnections(_, reply) => drop(reply.send(Ok(connections.clone()))),
                 _ => {}
             }
         }
@@ -148,7 +150,7 @@ async fn an_agent_is_asked_on_until_it_is_back() {
         expect(&mut news, "it is there", |news| matches!(news, News::Seen(0, _))).await;
         // Flows come only where they are wanted.
         wants.send_replace(Some(Wanted::Flows(crate::tui::app::Scope::All)));
-        expect(&mut news, "its flows", |news| matches!(news, News::Flows(0, _))).await;
+        expect(&mut news, "its flows", |news| matches!(news, News::Open(0, _))).await;
         wants.send_replace(None);
         agent.shutdown().await;
         std::fs::remove_file(&socket).expect("the socket was there");

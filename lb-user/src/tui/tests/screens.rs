@@ -99,6 +99,9 @@ fn details_tell_the_rest() {
     expect("details-backend", &app, USUAL);
     press_all(&mut app, "⎋4↵");
     expect("details-flow", &app, USUAL);
+    press_all(&mut app, "⎋/connection↵↵");
+    expect("details-connection", &app, USUAL);
+    press_all(&mut app, "⎋⎋");
     press_all(&mut app, "⎋5j↵");
     expect("details-rule", &app, USUAL);
     press_all(&mut app, "⎋6↵");

@@ -1,0 +1,117 @@
+//! The agent's log: where it goes, in which form, and how much of it is told.
+//!
+//! Owns the process's one subscriber; the control that is handed out changes what it tells while the agent runs. Never decides what is worth
+//! telling.
+
+use crate::model::{LogFilter, LogFormat};
+use std::io::IsTerminal;
+use std::os::linux::fs::MetadataExt as _;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+/// The variable that goes before the configuration's level, until that is changed.
+pub const VARIABLE: &str = "LBCTL_LOG";
+
+/// Changes what is told.
+#[derive(Debug)]
+pub struct LogControl {
+    filter: LogFilter,
+    format: LogFormat,
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+/// The log could not be begun, or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The variable says nothing of the log.
+    #[error("{VARIABLE}: {0}")]
+    Variable(crate::model::ModelError),
+    /// The journal was asked for, and is not there.
+    #[error("log.format: systemd's journal does not listen here ({0}); expected auto, text or json")]
+    NoJournal(std::io::Error),
+    /// Somebody began one already, or the filter is not understood after all.
+    #[error("the log: {0}")]
+    Other(String),
+}
+
+impl LogControl {
+    /// Begins the log of this process: at the level that the environment names, or else at this one.
+    ///
+    /// # Errors
+    /// See [`LogError`].
+    pub fn start(level: &LogFilter, format: LogFormat) -> Result<Self, LogError> {
+        let filter = match std::env::var(VARIABLE) {
+            Ok(text) if !text.is_empty() => text.parse().map_err(LogError::Variable)?,
+            _ => level.clone(),
+        };
+        let (layer, handle) = reload::Layer::new(env_filter(&filter)?);
+        let (output, format) = output(format)?;
+        let other = |error: tracing_subscriber::util::TryInitError| LogError::Other(error.to_string());
+        tracing_subscriber::registry().with(layer).with(output).try_init().map_err(other)?;
+        Ok(Self { filter, format, handle })
+    }
+
+    /// Tells this from now on.
+    ///
+    /// # Errors
+    /// It is not understood.
+    pub fn set(&mut self, filter: &LogFilter) -> Result<(), LogError> {
+        let wanted = env_filter(filter)?;
+        self.handle.reload(wanted).map_err(|error| LogError::Other(error.to_string()))?;
+        self.filter = filter.clone();
+        Ok(())
+    }
+
+    /// What is told now.
+    pub fn filter(&self) -> &LogFilter {
+        &self.filter
+    }
+
+    /// In which form; never `auto`.
+    pub fn format(&self) -> LogFormat {
+        self.format
+    }
+}
+
+fn env_filter(filter: &LogFilter) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(filter.as_str()).map_err(|error| LogError::Other(error.to_string()))
+}
+
+type Output = Box<dyn Layer<reload_stack::Filtered> + Send + Sync>;
+
+/// What this process's registry is once it has the filter.
+mod reload_stack {
+    use tracing_subscriber::{EnvFilter, Registry, layer::Layered, reload};
+    pub(super) type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+}
+
+/// The output of that form, and the form that `auto` came to be.
+fn output(format: LogFormat) -> Result<(Output, LogFormat), LogError> {
+    match format {
+        LogFormat::Auto if std::io::stderr().is_terminal() => output(LogFormat::Text),
+        // Where the journal does not take entries after all, lines of JSON reach it as well.
+        LogFormat::Auto if is_journal() => output(LogFormat::Journald).or_else(|_| output(LogFormat::Json)),
+        LogFormat::Auto => output(LogFormat::Json),
+        LogFormat::Text => {
+            let ansi = std::io::stderr().is_terminal();
+            let text = fmt::layer().with_target(false).with_ansi(ansi).with_writer(std::io::stderr);
+            Ok((text.boxed(), format))
+        }
+        LogFormat::Json => {
+            let json = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            Ok((json.boxed(), format))
+        }
+        LogFormat::Journald => {
+            let journal = tracing_journald::layer().map_err(LogError::NoJournal)?;
+            Ok((journal.with_syslog_identifier("lbctl".to_owned()).boxed(), format))
+        }
+    }
+}
+
+/// Whether standard error is the journal's: it says so by the socket's numbers (systemd.exec(5), `$JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let Ok(numbers) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(found) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    numbers == format!("{}:{}", found.st_dev(), found.st_ino())
+}
