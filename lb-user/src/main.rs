@@ -11,23 +11,28 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Before there are threads.
+    let prepared = match &cli.command {
+        Command::Agent { config } => match prepare(config) {
+            Ok(prepared) => Some(prepared),
+            Err(error) => return failed(&format!("{error:#}"), Exit::Failure),
+        },
+        _ => None,
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("starting: {error}"), Exit::Failure),
     };
+    if let Some(prepared) = prepared {
+        let ended = runtime.block_on(agent::run(prepared));
+        // Nothing that still runs has work to finish: a busy task must not hold the exit up.
+        runtime.shutdown_background();
+        return match ended {
+            Ok(()) => Exit::Success.into(),
+            Err(error) => failed(&error.to_string(), Exit::Failure),
+        };
+    }
     match &cli.command {
-        Command::Agent { config } => {
-            if let Err(errno) = receive_signals() {
-                return failed(&format!("starting: {}", errno.desc()), Exit::Failure);
-            }
-            let ended = runtime.block_on(agent::run(config));
-            // Nothing that still runs has work to finish: a busy task must not hold the exit up.
-            runtime.shutdown_background();
-            match ended {
-                Ok(()) => Exit::Success.into(),
-                Err(error) => failed(&error.to_string(), Exit::Failure),
-            }
-        }
         Command::Check { file } => match check(file) {
             Ok(()) => Exit::Success.into(),
             Err(error) => failed(&error.to_string(), Exit::Failure),
@@ -50,6 +55,11 @@ fn main() -> ExitCode {
             Err(error) => failed(&error.to_string(), error.exit()),
         },
     }
+}
+
+fn prepare(config: &Path) -> anyhow::Result<agent::Prepared> {
+    receive_signals().map_err(|errno| anyhow::anyhow!("starting: {}", errno.desc()))?;
+    Ok(agent::prepare(config)?)
 }
 
 /// Whoever started us may have blocked the signals that end an agent and let it read its file again, and programs

@@ -4,6 +4,7 @@ mod acme;
 mod application;
 mod client;
 mod commands;
+mod confinement;
 mod explain;
 mod failover;
 mod failures;

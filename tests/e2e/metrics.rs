@@ -1,9 +1,10 @@
 //! Figures as a real Prometheus collects them, and the rules that wake operators.
 
 use crate::client::{PATIENCE, client_shell, lbctl, lbctl_on, shell, vip_a};
-use crate::sync::failover_lab;
+use crate::mysql::client::Client;
+use crate::sync::{at_home, in_sync};
 use anyhow::{Context as _, Result, ensure};
-use lbctl_tests::lab::{Lab, poll, processes};
+use lbctl_tests::lab::{Lab, Options, poll, processes};
 use nix::sys::signal::Signal;
 use std::io::Write as _;
 use std::path::Path;
@@ -74,7 +75,11 @@ fn expect(lab: &Lab, expression: &str, samples: usize) -> Result<()> {
 
 #[test]
 fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> Result<()> {
-    let lab = failover_lab()?;
+    let lab = Lab::up(Options { failover: true, ..Options::default() })?;
+    for node in ["lb1", "lb2"] {
+        in_sync(&lab, node)?;
+    }
+    at_home(&lab)?;
     show_figures(&lab)?;
     let [vip, _] = vip_a();
     client_shell(&lab, &format!("for i in 1 2 3 4; do curl -sf http://{vip}/healthz >/dev/null; done"))?;
@@ -84,9 +89,10 @@ fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> 
     well_formed(&figures)?;
     ensure!(figures.contains("lbctl_info{node=\"lb1\",version=\""), "{figures}");
     ensure!(
-        shell(&lab, "lb1", "curl -s -o /dev/null -w '%{http_code}' http://10.80.0.2:9788/")? == "404",
+        shell(&lab, "lb1", "curl -s -o /dev/null -w '%{http_code}' http://10.80.0.2:9788/other")? == "404",
         "another page"
     );
+    the_page_shows_the_node(&lab)?;
 
     start_prometheus(&lab)?;
     expect(&lab, "up{job=\"lbctl\"} == 1", 2)?;
@@ -98,6 +104,7 @@ fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> 
     expect(&lab, "sum(lbctl_backend_flows_new_total{service=\"web\"}) >= 4", 1)?;
     expect(&lab, "process_resident_memory_bytes > 1e6", 2)?;
     expect(&lab, "ALERTS", 0)?;
+    the_dashboards_queries_have_answers(&lab)?;
 
     lab.kill_nginx("web1", Signal::SIGTERM)?;
     expect(
@@ -112,6 +119,99 @@ fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> 
     expect(&lab, "up{job=\"lbctl\"} == 1", 2)?;
     wrong_places_are_told(&lab)?;
     lab.down()
+}
+
+/// What a real browser makes of the page, once it has shown figures.
+fn browse(lab: &Lab, at: &str, more: &str) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    // As root it has no sandbox of its own; the rest keeps it from looking for the rest of the world.
+    let options = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync \
+                   --disable-background-networking --disable-component-update --virtual-time-budget=5000";
+    let browser = format!(
+        "timeout 60 chromium {options} --user-data-dir={} {more} http://{at}/",
+        folder.path().display()
+    );
+    shell(lab, "router", &format!("{browser} 2>/dev/null"))
+}
+
+fn the_page_shows_the_node(lab: &Lab) -> Result<()> {
+    let (_, at) = NODES[0];
+    let head = shell(lab, "router", &format!("curl -sSf -D - -o /dev/null http://{at}/"))?;
+    ensure!(head.contains("content-security-policy: default-src 'none'; style-src 'sha256-"), "{head}");
+    let data = shell(lab, "router", &format!("curl -sSf http://{at}/status.json"))?;
+    let data: serde_json::Value = serde_json::from_str(&data)?;
+    ensure!(data["status"]["node"] == "lb1" && data["services"].as_array().is_some(), "{data}");
+    let shown = poll::until("the page shows figures", PATIENCE, || {
+        let shown = browse(lab, at, "--dump-dom")?;
+        ensure!(shown.contains("data-ready=\"true\"") && shown.contains("data-agent=\"here\""), "{shown}");
+        Ok(shown)
+    })?;
+    // Its script ran under the policy, and made lines of what the agent says.
+    for wanted in [
+        "<span id=\"node\">lb1</span>",
+        "data-service=\"web\"",
+        "data-backend=\"web2\"",
+        "data-health=\"up\"",
+        "data-role=\"primary\"",
+        "data-vip=\"A\"",
+    ] {
+        ensure!(shown.contains(wanted), "{wanted} is not shown: {shown}");
+    }
+    ensure!(!shown.contains("app@") && !shown.contains("0.0.0.0"), "who is logged in is nobody's concern");
+    Ok(())
+}
+
+/// All queries of the dashboard, as Grafana asks them.
+fn dashboard_queries() -> Result<Vec<String>> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/grafana/lbctl.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let panels = dashboard["panels"].as_array().context("no panels")?;
+    let targets = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
+    let queries = targets.filter_map(|target| target["expr"].as_str()).map(|text| {
+        let text = text.replace("$__rate_interval", "30s").replace("$__range", "1m");
+        ["$job", "$instance", "$service"].iter().fold(text, |text, name| text.replace(name, ".*"))
+    });
+    Ok(queries.collect())
+}
+
+/// Goes through services of every mode, so that there is something to draw.
+fn use_everything(lab: &Lab) -> Result<()> {
+    let [vip, _] = vip_a();
+    let pages = format!(
+        "curl -sf -o /dev/null http://{vip}/; curl -skf -o /dev/null https://{vip}/; \
+         curl -skf -o /dev/null https://{vip}:8443/; curl -sf -o /dev/null http://10.80.0.102/; true"
+    );
+    client_shell(lab, &pages)?;
+    let mut session = Client::open(lab, 3306)?;
+    session.ask("SELECT COUNT(*) FROM notes.notes;")?;
+    session.close().map(drop)
+}
+
+fn the_dashboards_queries_have_answers(lab: &Lab) -> Result<()> {
+    let queries = dashboard_queries()?;
+    ensure!(queries.len() > 50, "no dashboard: {} queries", queries.len());
+    ensure!(
+        queries.iter().all(|query| !query.contains('$')),
+        "a variable that Grafana alone knows: {queries:?}"
+    );
+    for node in ["lb1", "lb2"] {
+        let rule = ["firewall", "rule", "add", "banned", "--deny", "198.51.100.0/24", "--service", "web"];
+        crate::client::lbctl_on(lab, node, &rule)?;
+    }
+    let mut left = queries;
+    // What happens for the first time has a rate when it happens again.
+    poll::until("each query of the dashboard has an answer", 4 * PATIENCE, || {
+        use_everything(lab)?;
+        let mut silent = Vec::new();
+        for one in std::mem::take(&mut left) {
+            if query(lab, &one)?.is_empty() {
+                silent.push(one);
+            }
+        }
+        left = silent;
+        ensure!(left.is_empty(), "nothing for {left:#?}");
+        Ok(())
+    })
 }
 
 fn well_formed(figures: &str) -> Result<()> {

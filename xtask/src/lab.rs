@@ -32,6 +32,7 @@ const TESTS: &[Package] = &[
     Package::program("pebble", "pebble"),
     Package::program("prometheus", "promtool").with_service("prometheus"),
     Package::program("tmux", "tmux"),
+    Package::program("chromium", "chromium"),
     // For libFuzzer.
     Package::program("g++", "c++"),
 ];

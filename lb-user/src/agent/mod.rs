@@ -9,6 +9,7 @@ mod acme;
 mod certificates;
 mod change;
 mod checks;
+mod confinement;
 mod connections;
 mod explain;
 mod firewall;
@@ -40,6 +41,7 @@ use crate::api::server::{Context, Policy};
 use crate::api::{Event, EventKind};
 use crate::config::{Config, LoadError};
 use crate::core::plan::firewall::Ruleset;
+use crate::io::confine::{ConfineError, Confinement};
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::hand_over::Listeners;
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
@@ -95,6 +97,9 @@ pub enum AgentError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Giving up rights.
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     /// Sharing flows.
     #[error(transparent)]
     Sync(#[from] crate::io::sync::SyncError),
@@ -128,22 +133,45 @@ pub fn dataplane_options(config: &Config) -> Options {
     }
 }
 
-/// Runs the agent until a signal ends it.
-pub async fn run(config_file: &Path) -> Result<(), AgentError> {
+/// An agent that has given up what it does not need, and may have threads.
+pub struct Prepared {
+    config_file: PathBuf,
+    text: String,
+    config: Config,
+    log: LogControl,
+    confinement: Confinement,
+}
+
+/// Reads the file, begins the log, and gives up rights. To be called before there are threads: rights are a thread's, and those that come later
+/// have no more.
+///
+/// # Errors
+/// The configuration is wrong, or this machine does not have what it wants.
+pub fn prepare(config_file: &Path) -> Result<Prepared, AgentError> {
     let text = std::fs::read_to_string(config_file)
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     let log = LogControl::start(&config.log.level, config.log.format)?;
+    host::allow_open_files();
+    let confinement = confinement::give_up(&config, config_file)?;
+    Ok(Prepared { config_file: config_file.to_owned(), text, config, log, confinement })
+}
+
+/// Runs the agent until a signal ends it.
+///
+/// # Errors
+/// See [`AgentError`].
+pub async fn run(prepared: Prepared) -> Result<(), AgentError> {
+    let Prepared { config_file, text, config, log, confinement } = prepared;
     let policy = policy(&config)?;
     let successor = Successor::inherited()?;
     let listeners =
         successor.as_ref().map_or_else(|| Ok(Default::default()), |one| one.take_listeners(&config))?;
-    dataplane::make_pin_dir(&config.dataplane.pin_dir)?;
+    dataplane::make_pin_dir(&config.dataplane.pin_dir, false)?;
     let places = Places::of(&config);
     let claim = places.claim()?;
     // After the claim, so that it is about our own pins and goes while they are still ours.
     let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
-    host::allow_open_files();
     let interfaces = Interfaces::open()?;
     let mut host_warnings = host::warnings(&config.node);
     prepare_interfaces(&interfaces, &config).await?;
@@ -180,7 +208,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
     let (issuing, acme_events) = acme::Issuing::new(&config);
     let (databases, looks) = mysql::Databases::new();
     let mut agent = Agent::new(
-        config_file.to_owned(),
+        config_file,
         text,
         config,
         dataplane,
@@ -198,6 +226,7 @@ pub async fn run(config_file: &Path) -> Result<(), AgentError> {
         databases,
         metrics,
         (journal, log),
+        confinement,
     );
     agent.start(report).await?;
     new_pins.keep();

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::core::flood::FloodWatch;
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, AvailabilityMap, Desired};
+use crate::io::confine::Confinement;
 use crate::io::dataplane::{Dataplane, DataplaneError, Explainer, LoadReport, SweepReport, Tracer};
 use crate::io::interface::Interfaces;
 use crate::io::log::LogControl;
@@ -84,6 +85,8 @@ pub(super) struct Agent {
     pub(super) metrics: MetricsEndpoint,
     /// What is told while it runs.
     pub(super) log: LogControl,
+    /// What it has given up.
+    pub(super) confinement: Confinement,
     /// The files of TLS that are in force.
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
@@ -122,6 +125,7 @@ impl Agent {
         databases: Databases,
         metrics: MetricsEndpoint,
         (journal, log): (Journal, LogControl),
+        confinement: Confinement,
     ) -> Self {
         let certificates = Certificates::new(&config);
         Self {
@@ -156,6 +160,7 @@ impl Agent {
             databases,
             metrics,
             log,
+            confinement,
             certificates,
             backend_tls_failures: BTreeMap::new(),
             upgrade: None,

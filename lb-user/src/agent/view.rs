@@ -97,6 +97,7 @@ impl Agent {
             interfaces: interfaces.collect(),
             vips: vips.collect(),
             process,
+            confinement: self.confinement_view(),
             warnings: self.all_warnings(&tables),
             tables,
             services: services.len() as u64,

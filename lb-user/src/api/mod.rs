@@ -41,7 +41,7 @@ pub use mysql::{
     MysqlSession, MysqlView, RouteCount,
 };
 pub use probe::{Guide, ProbeView};
-pub use process::ProcessView;
+pub use process::{ConfinementView, ProcessView};
 pub use sync::{SyncPeerView, SyncView};
 pub use tls::{CertificateView, ReloadedService, TlsView};
 pub use trace::{TraceRequest, TracedPacket};

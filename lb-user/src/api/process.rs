@@ -1,4 +1,4 @@
-//! What the agent's process takes of the machine.
+//! What the agent's process takes of the machine, and what it may do there.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,4 +13,19 @@ pub struct ProcessView {
     pub open_files: u64,
     /// Threads.
     pub threads: u64,
+}
+
+/// What the agent has given up, in `GET /v1/status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfinementView {
+    /// Who it runs as.
+    pub user: String,
+    /// Whether it has given up anything.
+    pub confined: bool,
+    /// Capabilities that are left.
+    pub capabilities: Vec<String>,
+    /// Whether the kernel sees to where it writes.
+    pub files: bool,
+    /// Whether an agent before it gave that up.
+    pub inherited: bool,
 }

@@ -6,6 +6,7 @@ use super::peer::{Peer, Right};
 mod connections;
 mod metrics;
 mod mysql;
+mod status_page;
 mod streams;
 
 pub use metrics::serve_metrics;
@@ -21,7 +22,7 @@ use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, patch, post};

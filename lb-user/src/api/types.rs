@@ -56,6 +56,9 @@ pub struct Status {
     /// What the agent takes of the machine.
     #[serde(default)]
     pub process: super::ProcessView,
+    /// What it has given up.
+    #[serde(default)]
+    pub confinement: super::ConfinementView,
     /// Things the operator should know.
     pub warnings: Vec<String>,
 }

@@ -4,7 +4,7 @@ use super::args::FlowCommand;
 use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
-use crate::api::{CheckView, CountersView, Event, FlowList, Status};
+use crate::api::{CheckView, ConfinementView, CountersView, Event, FlowList, Status};
 use crate::model::ByteCount;
 use humantime::{format_duration, format_rfc3339_millis};
 use hyper::Method;
@@ -24,6 +24,7 @@ fn status_text(status: &Status) -> String {
     let _ = writeln!(text, "node {}  lbctl {}  pid {}  up {uptime}", status.node, status.version, status.pid);
     let more = if status.runtime_changes { "  (the running agent has changes the file has not)" } else { "" };
     let _ = writeln!(text, "configuration {}{more}", status.config_file);
+    let _ = writeln!(text, "{}", confinement(&status.confinement));
     for interface in &status.interfaces {
         let _ = writeln!(text, "interface {}  XDP {}", interface.name, interface.xdp_mode);
     }
@@ -56,6 +57,17 @@ fn status_text(status: &Status) -> String {
         let _ = writeln!(text, "\nwarning: {warning}");
     }
     text
+}
+
+/// What the agent may do.
+fn confinement(view: &ConfinementView) -> String {
+    if !view.confined {
+        return format!("runs as {}, with all rights it was started with (agent.confine)", view.user);
+    }
+    let rights: Vec<String> =
+        view.capabilities.iter().map(|name| name.trim_start_matches("CAP_").to_ascii_lowercase()).collect();
+    let files = if view.files { "writes only where it has to" } else { "no Landlock in this kernel" };
+    format!("runs as {} with {}; {files}", view.user, rights.join(", "))
 }
 
 pub(super) async fn counters(client: &Client, output: Output, all: bool) -> Result<Exit, CliError> {

@@ -26,6 +26,7 @@ pub fn adopt(running: &Config, new: &Config) -> Config {
     adopted.dataplane.prefixes = running.dataplane.prefixes;
     adopted.sync.clone_from(&running.sync);
     adopted.log.format = running.log.format;
+    adopted.agent.clone_from(&running.agent);
     adopted.vips = vips(running, new);
     adopted
 }

@@ -11,8 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::{
-    Acme, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Log, Metrics,
-    MysqlTerms, Notify, ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
+    Acme, AgentTerms, AttachMode, Backend, BackendTls, Config, FlowSync, FlowTimeouts, HealthCheck, Log,
+    Metrics, MysqlTerms, Notify, ProxyTerms, Service, SynCookieMode, TlsTerms, Tracker, Vip,
 };
 use crate::model::{
     AdminState, AtLimit, BackendName, DefaultPolicy, Mode, NodeName, PortRange, Protocol, SchedulerKind,
@@ -72,6 +72,8 @@ pub enum Change {
     Metrics(Replaced<Option<Metrics>>),
     /// What the agent tells of itself.
     Log(Replaced<Log>),
+    /// What it keeps of its rights.
+    Agent(Replaced<AgentTerms>),
     /// Something that priorities hang on.
     Tracker(TrackerName, Replaced<Option<Tracker>>),
     /// A VIP that was not there.
@@ -158,6 +160,7 @@ impl Change {
             | Self::Prefixes(_)
             | Self::Group(_)
             | Self::Sync(_)
+            | Self::Agent(_)
             | Self::OthersMayRead(_) => true,
             Self::Log(log) => log.old.format != log.new.format,
             Self::NatPorts(_)
@@ -208,6 +211,7 @@ fn step(config: &mut Config, change: Change) {
         Change::Acme(acme) => config.acme = acme.new,
         Change::Metrics(metrics) => config.metrics = metrics.new,
         Change::Log(log) => config.log = log.new,
+        Change::Agent(agent) => config.agent = agent.new,
         Change::Tracker(name, Replaced { new: Some(tracker), .. }) => {
             drop(config.trackers.insert(name, tracker))
         }

@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) metrics: Option<FileMetrics>,
     #[serde(default)]
     pub(super) log: FileLog,
+    #[serde(default)]
+    pub(super) agent: FileAgent,
 }
 
 #[derive(Debug, Deserialize)]
@@ -237,6 +239,14 @@ pub(super) struct FileCertificate {
 #[serde(deny_unknown_fields)]
 pub(super) struct FileMetrics {
     pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FileAgent {
+    pub(super) user: Option<String>,
+    pub(super) confine: Option<bool>,
+    pub(super) writable: Option<OneOrMany<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -258,7 +258,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
         track::trackers(),
         option::of(track::notify()),
         ended_here::acme(),
-        (option::of(ended_here::metrics()), ended_here::log()),
+        (option::of(ended_here::metrics()), ended_here::log(), ended_here::agent()),
     );
     let parts = (node, control, dataplane, vips(), services(), firewall(), rest);
     parts.prop_map(
@@ -269,7 +269,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
             vips,
             services,
             firewall,
-            (sync, trackers, notify, acme, (metrics, log)),
+            (sync, trackers, notify, acme, (metrics, log, agent)),
         )| {
             let mut port = 80;
             let name = |(name, mut service): (String, Service)| {
@@ -297,6 +297,7 @@ pub(super) fn config() -> impl Strategy<Value = Config> {
                 acme: Some(acme),
                 metrics,
                 log,
+                agent,
             }
         },
     )
@@ -364,6 +365,7 @@ pub(super) fn write_without_services(config: &Config) -> String {
     if let Some(acme) = &config.acme {
         text.push_str(&ended_here::write_acme(acme));
     }
+    text.push_str(&ended_here::write_agent(&config.agent));
     writeln!(text, "[log]\nlevel = \"{}\"\nformat = \"{}\"", config.log.level, config.log.format).unwrap();
     if let Some(metrics) = config.metrics {
         writeln!(text, "[metrics]\nlisten = \"{}\"", metrics.listen).unwrap();

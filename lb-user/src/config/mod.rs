@@ -8,6 +8,7 @@
 
 mod acme;
 mod adopt;
+mod agent;
 pub mod diff;
 pub mod edit;
 mod error;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 pub use self::acme::{Acme, acme_file};
 pub use self::adopt::adopt;
+pub use self::agent::AgentTerms;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::log::Log;
@@ -86,6 +88,8 @@ pub struct Config {
     pub metrics: Option<Metrics>,
     /// What the agent tells of itself.
     pub log: Log,
+    /// What it keeps of its rights.
+    pub agent: AgentTerms,
 }
 
 /// `[node]`: this machine.

@@ -20,6 +20,11 @@ use std::time::Duration;
 
 /// Where the one that comes finds its end.
 const VARIABLE: &str = "LBCTL_HAND_OVER";
+
+/// Whether this process is one that an agent started to take its place.
+pub fn is_awaited() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
 /// Of a word, or an address.
 const WORD_BYTES_MAX: usize = 64;
 /// Descriptors that travel with one address: as many as the kernel takes.

@@ -5,6 +5,7 @@
 pub mod acme;
 pub mod announce;
 pub mod command;
+pub mod confine;
 pub mod dataplane;
 pub mod hand_over;
 pub mod health;

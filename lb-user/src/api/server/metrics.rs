@@ -1,6 +1,6 @@
-//! The endpoint for Prometheus: HTTP over TCP, for reading alone.
+//! The endpoint for whoever looks from outside: figures for Prometheus, and a page for people. HTTP over TCP, for reading alone.
 
-use super::{Context, StatusCode};
+use super::{Context, StatusCode, status_page};
 use crate::api::metrics::{CONTENT_TYPE, render};
 use crate::api::{ApiError, Command};
 use axum::Router;
@@ -15,7 +15,12 @@ use tokio::net::TcpListener;
 /// # Errors
 /// The socket is broken.
 pub async fn serve_metrics(listener: TcpListener, context: Context) -> std::io::Result<()> {
-    let router = Router::new().route("/metrics", get(metrics)).fallback(elsewhere).with_state(context);
+    let router = Router::new()
+        .route("/", get(status_page::page))
+        .route("/status.json", get(status_page::data))
+        .route("/metrics", get(metrics))
+        .fallback(elsewhere)
+        .with_state(context);
     axum::serve(listener, router).await
 }
 
@@ -26,5 +31,5 @@ async fn metrics(State(context): State<Context>) -> Result<Response, ApiError> {
 }
 
 async fn elsewhere() -> Response {
-    (StatusCode::NOT_FOUND, "figures are at /metrics\n").into_response()
+    (StatusCode::NOT_FOUND, "figures are at /metrics, and a page for people at /\n").into_response()
 }

@@ -54,6 +54,7 @@ fn settings(old: &Config, new: &Config, changes: &mut Vec<Change>) {
     changes.extend(replaced(&old.acme, &new.acme).map(Change::Acme));
     changes.extend(replaced(&old.metrics, &new.metrics).map(Change::Metrics));
     changes.extend(replaced(&old.log, &new.log).map(Change::Log));
+    changes.extend(replaced(&old.agent, &new.agent).map(Change::Agent));
     trackers(old, new, changes);
 }
 

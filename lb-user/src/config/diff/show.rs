@@ -47,6 +47,7 @@ impl Display for Change {
             Self::Metrics(metrics) => {
                 write!(f, "metrics: {} → {}", or_none(&metrics.old), or_none(&metrics.new))
             }
+            Self::Agent(agent) => write!(f, "agent: {} → {}", agent.old, agent.new),
             Self::Log(log) => write!(f, "log: {} → {}", log.old, log.new),
             Self::Acme(acme) => write!(f, "acme: {} → {}", or_none(&acme.old), or_none(&acme.new)),
             Self::Tracker(name, tracker) => {

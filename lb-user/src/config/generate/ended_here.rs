@@ -2,8 +2,8 @@
 
 use super::millis;
 use crate::config::{
-    Acme, BackendTls, CertificateFiles, ClientCertificates, Log, Metrics, MysqlMonitor, MysqlTerms,
-    MysqlUser, ProxyTerms, Secret, TlsTerms, acme_file,
+    Acme, AgentTerms, BackendTls, CertificateFiles, ClientCertificates, Log, Metrics, MysqlMonitor,
+    MysqlTerms, MysqlUser, ProxyTerms, Secret, TlsTerms, acme_file,
 };
 use crate::model::{
     AcmeChallenge, ClientCertificateMode, Consistency, LogFormat, ProxyVersion, TlsVersion, UnknownName,
@@ -42,6 +42,20 @@ pub(super) fn log() -> impl Strategy<Value = Log> {
     let format = prop_oneof![Just(LogFormat::Auto), Just(LogFormat::Json)];
     let level = prop_oneof![Just("info"), Just("debug,lbctl::slow=off")];
     (level, format).prop_map(|(level, format)| Log { level: level.parse().unwrap(), format })
+}
+
+pub(super) fn agent() -> impl Strategy<Value = AgentTerms> {
+    let terms = prop_oneof![Just((None, false)), Just((None, true)), Just((Some("lbctl".to_owned()), true))];
+    (terms, vec("/w/[a-c]", 0..3)).prop_map(|((user, confine), writable)| AgentTerms {
+        user,
+        confine,
+        writable: writable.into_iter().map(Into::into).collect(),
+    })
+}
+
+pub(super) fn write_agent(agent: &AgentTerms) -> String {
+    let user = agent.user.as_ref().map_or_else(String::new, |user| format!("user = {user:?}\n"));
+    format!("[agent]\n{user}confine = {}\nwritable = {:?}\n", agent.confine, agent.writable)
 }
 
 pub(super) fn write_acme(acme: &Acme) -> String {

@@ -23,11 +23,13 @@ use std::path::PathBuf;
 
 use super::error::{ConfigError, ConfigErrors};
 use super::file::{
-    File, FileControl, FileDataplane, FileLog, FileMetrics, FileNode, FileTimeouts, OneOrMany,
+    File, FileAgent, FileControl, FileDataplane, FileLog, FileMetrics, FileNode, FileTimeouts, OneOrMany,
 };
 use super::locate::{Complaint, Path, Source};
 use super::metrics::DEFAULT_METRICS;
-use super::{Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Log, Metrics, Node, default_pin_dir};
+use super::{
+    AgentTerms, Config, Control, DEFAULT_SOCKET, Dataplane, FlowTimeouts, Log, Metrics, Node, default_pin_dir,
+};
 use crate::model::{AttachMode, NodeName, PortRange, SynCookieMode};
 
 /// What the kernel itself hands out to this machine's own connections.
@@ -116,7 +118,8 @@ impl Validator<'_> {
             None => Some(None),
         };
         let log = self.log(&file.log);
-        let (sync, notify, acme, metrics, log) = (sync?, notify?, acme?, metrics?, log?);
+        let agent = self.agent(&file.agent);
+        let (sync, notify, acme, metrics, log, agent) = (sync?, notify?, acme?, metrics?, log?, agent?);
         Some(Config {
             node,
             control,
@@ -130,7 +133,30 @@ impl Validator<'_> {
             acme,
             metrics,
             log,
+            agent,
         })
+    }
+
+    fn agent(&mut self, file: &FileAgent) -> Option<AgentTerms> {
+        let (path, default) = (Path::of(&["agent"]), AgentTerms::default());
+        if file.user.as_ref().is_some_and(String::is_empty) {
+            return self.complain(&path.key("user"), Complaint::new("empty").expected("the name of a user"));
+        }
+        let mut writable = Some(Vec::new());
+        if let Some(texts) = &file.writable {
+            for (path, text) in texts.entries(&path.key("writable")) {
+                match (self.absolute(&path, text, "/var/lib/lbctl"), &mut writable) {
+                    (Some(folder), Some(all)) => all.push(folder),
+                    _ => writable = None,
+                }
+            }
+        }
+        let confine = file.confine.unwrap_or(default.confine);
+        if file.user.is_some() && !confine {
+            let wrong = Complaint::new("false, and a user is named").expected("one or the other");
+            return self.complain(&path.key("confine"), wrong);
+        }
+        Some(AgentTerms { user: file.user.clone(), confine, writable: writable? })
     }
 
     fn log(&mut self, file: &FileLog) -> Option<Log> {

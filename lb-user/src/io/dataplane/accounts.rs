@@ -9,7 +9,7 @@
 //! second program does nothing else, and is run for each.
 
 use super::load::SETTLE_PROGRAM;
-use super::maps::{failed, read_view};
+use super::maps::{again, failed, read_view};
 use super::{Dataplane, DataplaneError, map_calls};
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData};
@@ -165,7 +165,6 @@ fn open(ebpf: &Ebpf, name: &'static str) -> Result<Array<MapData, u64>, Dataplan
     let Map::Array(data) = map else {
         return Err(DataplaneError::Map { map: name, reason: "not an array".into() });
     };
-    let info = data.info().map_err(failed(name))?;
-    let own = MapData::from_id(info.id()).map_err(failed(name))?;
+    let own = again(data, name)?;
     Array::try_from(Map::from_map_data(own).map_err(failed(name))?).map_err(failed(name))
 }

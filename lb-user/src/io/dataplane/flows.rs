@@ -2,7 +2,7 @@
 
 use super::accounts::Accounts;
 use super::map_calls::{self, BatchWalk};
-use super::maps::{Plain, failed};
+use super::maps::{Plain, again, failed};
 use super::{Dataplane, DataplaneError};
 use crate::core::expiry::Timeouts;
 use crate::model::Protocol;
@@ -98,7 +98,7 @@ impl Table {
             _ => return Err(DataplaneError::Map { map: name, reason: "not a hash table".into() }),
         };
         let info = data.info().map_err(failed(name))?;
-        let open = || MapData::from_id(info.id()).map_err(failed(name));
+        let open = || again(data, name);
         let map = Map::from_map_data(open()?).map_err(failed(name))?;
         let flows = Flows::try_from(map).map_err(failed(name))?;
         Ok(Self { name, flows, handle: open()?, capacity: u64::from(info.max_entries()) })

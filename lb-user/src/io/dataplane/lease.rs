@@ -2,7 +2,7 @@
 //!
 //! Owns the word that says until when, and the word of each VIP. Who renews the lease, and what holds for which VIP, the agent decides.
 
-use super::maps::{Plain, failed, read_view, view};
+use super::maps::{Plain, again, failed, read_view, view};
 use super::{Dataplane, DataplaneError, monotonic_now};
 use aya::maps::{Array, HashMap, Map, MapData};
 use lb_ebpf::abi::{Address, VIP_IS_FOR_SERVICES, VIP_NEEDS_LEASE};
@@ -58,8 +58,7 @@ impl Dataplane {
         let Some(Map::Array(data)) = self.ebpf.map(NAME) else {
             return Err(DataplaneError::Map { map: NAME, reason: "not an array".into() });
         };
-        let info = data.info().map_err(failed(NAME))?;
-        let own = MapData::from_id(info.id()).map_err(failed(NAME))?;
+        let own = again(data, NAME)?;
         let map = Map::from_map_data(own).map_err(failed(NAME))?;
         let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).map_or(LONGEST_TICK, Duration::from);
         Ok(Lease { map: Array::try_from(map).map_err(failed(NAME))?, tick })

@@ -7,9 +7,12 @@ use aya::maps::{Array, Map, MapData};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use lb_ebpf::abi::{ABI_VERSION, NodeConfig};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::error::Error;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use tracing::debug;
 
 /// The program as built by `cargo xtask build-ebpf`.
 pub static PROGRAM_OBJECT: &[u8] =
@@ -73,12 +76,17 @@ fn pin_failed(path: &Path) -> impl Fn(std::io::Error) -> DataplaneError + '_ {
     move |error| DataplaneError::Pin { path: path.to_owned(), reason: error.to_string() }
 }
 
-/// Makes the folder of the pins, which must be on a BPF file system.
-pub fn make_pin_dir(pin_dir: &Path) -> Result<(), DataplaneError> {
+/// Makes the folder of the pins, which must be on a BPF file system; with `may_mount` it becomes one where it is none.
+pub fn make_pin_dir(pin_dir: &Path, may_mount: bool) -> Result<(), DataplaneError> {
     fs::create_dir_all(pin_dir).map_err(pin_failed(pin_dir))?;
     let file_system = nix::sys::statfs::statfs(pin_dir);
     if file_system.is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
         return Ok(());
+    }
+    if may_mount {
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        return mount(Some("bpf"), pin_dir, Some("bpf"), flags, Some("mode=0700"))
+            .map_err(|errno| pin_failed(pin_dir)(errno.into()));
     }
     Err(DataplaneError::NoBpffs { path: pin_dir.to_owned() })
 }
@@ -144,7 +152,7 @@ impl Dataplane {
     }
 
     fn load_object(options: &Options, object: &[u8]) -> Result<(Self, LoadReport), DataplaneError> {
-        make_pin_dir(&options.pin_dir)?;
+        make_pin_dir(&options.pin_dir, false)?;
         let dirs = MapDirs::of(&options.pin_dir);
         dirs.recover()?;
         let mut report = LoadReport::default();
@@ -267,10 +275,38 @@ fn remove_dir(dir: &Path) -> Result<(), DataplaneError> {
     }
 }
 
+/// Removes all pins in a folder that has to stay.
+fn empty(pin_dir: &Path) -> Result<(), DataplaneError> {
+    for entry in fs::read_dir(pin_dir).map_err(pin_failed(pin_dir))? {
+        let path = entry.map_err(pin_failed(pin_dir))?.path();
+        match path.extension() {
+            // The kernel's own, in the root of each such file system.
+            Some(kind) if kind == "debug" => {}
+            _ if path.is_dir() => remove_dir(&path)?,
+            _ => fs::remove_file(&path).map_err(pin_failed(&path))?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file system begins there, as where [`make_pin_dir`] mounted one.
+fn is_mounted_on(dir: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    dir.parent().is_some_and(|parent| device(dir).is_some() && device(dir) != device(parent))
+}
+
 /// Takes links and maps away: the interfaces run no program afterwards, and all flows are gone.
 /// Returns whether there was anything.
 pub fn detach(pin_dir: &Path) -> Result<bool, DataplaneError> {
     let there = pin_dir.exists();
+    if is_mounted_on(pin_dir) {
+        empty(pin_dir)?;
+        // Our own lock holds it for a moment yet. An agent that has given up its rights cannot do this at all, and it does no harm.
+        if let Err(errno) = umount2(pin_dir, MntFlags::MNT_DETACH) {
+            debug!(pin_dir = %pin_dir.display(), %errno, "its file system stays mounted");
+            return Ok(there);
+        }
+    }
     remove_dir(pin_dir)?;
     Ok(there)
 }

@@ -11,6 +11,7 @@ use lb_ebpf::abi::{
 };
 use lb_ebpf::wire::{PROTOCOL_TCP, PROTOCOL_UDP};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
 
 /// A map value or key as aya wants it.
 #[repr(transparent)]
@@ -23,6 +24,12 @@ unsafe impl<T: bytemuck::Pod> aya::Pod for Plain<T> {}
 /// Turns aya's errors into ours, naming the map.
 pub(super) fn failed<E: std::error::Error>(map: &'static str) -> impl Fn(E) -> DataplaneError {
     move |error| DataplaneError::Map { map, reason: crate::io::dataplane::load::chain(&error) }
+}
+
+/// The same map once more, for another owner. By a copy of its descriptor: to be given one by a map's number takes far greater rights.
+pub(super) fn again(data: &MapData, name: &'static str) -> Result<MapData, DataplaneError> {
+    let copy = data.fd().as_fd().try_clone_to_owned().map_err(failed(name))?;
+    MapData::from_fd(copy).map_err(failed(name))
 }
 
 fn missing(map: &'static str) -> DataplaneError {

@@ -1,6 +1,6 @@
 //! Backends that refuse connections, as the program sees them: it tells of each handshake that a backend ended with RST.
 
-use super::maps::failed;
+use super::maps::{again, failed};
 use super::{Dataplane, DataplaneError};
 use aya::maps::{Map, MapData, RingBuf};
 use tokio::io::Interest;
@@ -20,8 +20,7 @@ impl Dataplane {
         let Some(Map::RingBuf(data)) = self.ebpf.map(NAME) else {
             return Err(wrong("not a ring buffer".into()));
         };
-        let info = data.info().map_err(failed(NAME))?;
-        let own = MapData::from_id(info.id()).map_err(failed(NAME))?;
+        let own = again(data, NAME)?;
         let map = Map::from_map_data(own).map_err(failed(NAME))?;
         let mut ring = RingBuf::try_from(map).map_err(failed(NAME))?;
         // What nobody heard while there was no agent is no news.

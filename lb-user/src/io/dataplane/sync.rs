@@ -4,7 +4,7 @@
 //! whom, and when.
 
 use super::map_calls::{self, BatchWalk};
-use super::maps::{Plain, failed, view};
+use super::maps::{Plain, again, failed, view};
 use super::{Dataplane, DataplaneError, monotonic_now};
 use crate::core::flow_sync::FlowCopy;
 use aya::maps::{Array, HashMap, Map, MapData, RingBuf};
@@ -156,11 +156,6 @@ impl Dataplane {
         });
         known.collect()
     }
-}
-
-fn again(data: &MapData, name: &'static str) -> Result<MapData, DataplaneError> {
-    let info = data.info().map_err(failed(name))?;
-    MapData::from_id(info.id()).map_err(failed(name))
 }
 
 impl FlowCopies {
