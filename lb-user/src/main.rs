@@ -3,9 +3,11 @@
 use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
-use lb_user::config::Config;
+use lb_user::config::{Config, without_excerpts};
+use lb_user::io::log::LogWritten;
 use lb_user::tui;
 use nix::sys::signal::{SigSet, Signal};
+use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,6 +17,10 @@ fn main() -> ExitCode {
     let prepared = match &cli.command {
         Command::Agent { config } => match prepare(config) {
             Ok(prepared) => Some(prepared),
+            // Lines of the file are for people: a log that is kept is no place for passwords.
+            Err(error) if !std::io::stderr().is_terminal() => {
+                return failed(&without_excerpts(&format!("{error:#}")), Exit::Failure);
+            }
             Err(error) => return failed(&format!("{error:#}"), Exit::Failure),
         },
         _ => None,
@@ -23,7 +29,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("starting: {error}"), Exit::Failure),
     };
-    if let Some(prepared) = prepared {
+    if let Some((prepared, _written)) = prepared {
         let ended = runtime.block_on(agent::run(prepared));
         // Nothing that still runs has work to finish: a busy task must not hold the exit up.
         runtime.shutdown_background();
@@ -57,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn prepare(config: &Path) -> anyhow::Result<agent::Prepared> {
+fn prepare(config: &Path) -> anyhow::Result<(agent::Prepared, LogWritten)> {
     receive_signals().map_err(|errno| anyhow::anyhow!("starting: {}", errno.desc()))?;
     Ok(agent::prepare(config)?)
 }

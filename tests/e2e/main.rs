@@ -18,6 +18,7 @@ mod metrics;
 mod modes;
 mod moves;
 mod mysql;
+mod package;
 mod packets;
 mod path_mtu;
 mod proxy;

@@ -33,6 +33,7 @@ const TESTS: &[Package] = &[
     Package::program("prometheus", "promtool").with_service("prometheus"),
     Package::program("tmux", "tmux"),
     Package::program("chromium", "chromium"),
+    Package::program("systemd-container", "systemd-nspawn"),
     // For libFuzzer.
     Package::program("g++", "c++"),
 ];

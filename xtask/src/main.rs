@@ -8,13 +8,14 @@ use clap::{Parser, Subcommand};
 
 mod bless;
 mod build_ebpf;
+mod dist;
 mod install;
 mod lab;
 mod packages;
 mod process;
 mod project;
 mod pypi;
-mod sid;
+mod roots;
 mod test;
 mod tidy;
 
@@ -41,6 +42,8 @@ enum Command {
     Tidy,
     /// Let the unit tests rewrite the files that they compare with
     Bless(bless::Bless),
+    /// Build what users install: a Debian package, and the program with its manual in an archive
+    Dist(dist::Dist),
     /// Build lbctl and put it where `sudo lbctl` finds it
     Install(install::Install),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(command) => command.run(),
         Command::Tidy => tidy::run(),
         Command::Bless(command) => command.run(),
+        Command::Dist(command) => command.run(),
         Command::Install(command) => command.run(),
     };
     match result {

@@ -58,6 +58,8 @@ impl Test {
             sslyze: None,
             mysql: None,
             drivers: None,
+            systemd: None,
+            package: None,
             consent: Consent::from_yes(self.yes),
         };
         let mut report = Report::default();
@@ -109,7 +111,7 @@ impl Test {
             end_to_end(steps, report);
         }
         if self.quick && goes_on() {
-            for title in ["BPF object rebuilds", "end-to-end tests"] {
+            for title in ["BPF object rebuilds", "package", "end-to-end tests"] {
                 report.step(title, || Ok(Done::skipped("left out by --quick")));
             }
         }
@@ -117,13 +119,14 @@ impl Test {
 }
 
 /// The tests in the lab; whatever becomes of them, the lab is taken down and looked after.
-fn end_to_end(steps: &Steps, report: &mut Report) {
+fn end_to_end(steps: &mut Steps, report: &mut Report) {
     let mut program = None;
     report.step("end-to-end tests build", || {
         program = Some(steps.build_root_tests()?);
         Ok(Done::default())
     });
     let Some(program) = program else { return };
+    report.step("package", || steps.package());
     report.step("end-to-end tests", || steps.root_tests(&program));
     report.step("nothing is left behind", leftovers::clean_up);
 }

@@ -1,24 +1,19 @@
 //! Changes of the configuration: a whole new one, or one thing, in the running agent and in the file.
 
 use super::firewall::{Files, Unconfirmed};
+use super::spec::{backend, service, settings};
 use super::state::Agent;
 use super::sweeping::Order;
 use super::{AgentError, dataplane_options, firewall};
-use crate::api::{
-    ApiError, ApplyReport, ApplyRequest, BackendSpec, ChangeOptions, ErrorKind, EventKind, Mutation,
-    ServicePatch, ServiceSpec,
-};
+use crate::api::{ApiError, ApplyReport, ApplyRequest, ChangeOptions, ErrorKind, EventKind, Mutation};
 use crate::config::diff::{Change, diff};
-use crate::config::{
-    Backend, CheckKind, Config, DEFAULT_REFUSALS, HealthCheck, ProxyTerms, Service, adopt, edit,
-    write_atomically,
-};
+use crate::config::{Config, adopt, edit, without_excerpts, write_atomically};
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired, Steering, SteeringKey};
-use crate::model::{AdminState, DefaultPolicy, Mode, Protocol, ServiceName, WhenDown};
+use crate::model::{AdminState, Protocol, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub(super) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::Invalid, message)
@@ -38,7 +33,8 @@ impl Agent {
             Ok(_) => {}
             Err(error) => {
                 let message = format!("reload refused, the running configuration stays: {error}");
-                self.journal.record(EventKind::ConfigRefused, message);
+                // Lines of the file are for who asked: they may hold passwords.
+                self.journal.record(EventKind::ConfigRefused, without_excerpts(&message));
             }
         }
     }
@@ -223,6 +219,7 @@ impl Agent {
         // What is taken back was in force, whatever its files are by now.
         if !matches!(files, Files::Known(_)) {
             self.check_certificates(&config)?;
+            self.may_write_for(&config).map_err(invalid)?;
         }
         let ruleset = firewall::read_rules(&config, files, &self.ruleset)
             .map_err(|error| invalid(AgentError::from(error).to_string()))?;
@@ -344,57 +341,4 @@ fn words(changes: &[Change]) -> Vec<String> {
 /// A change that waits, as warnings say it.
 pub(super) fn waits(change: &str) -> String {
     format!("waits for a restart of the agent: {change}")
-}
-
-fn backend(spec: &BackendSpec) -> Backend {
-    Backend {
-        name: spec.name.clone(),
-        addresses: spec.address.clone(),
-        weight: spec.weight,
-        state: spec.state,
-        max_flows: spec.max_flows,
-        names: Vec::new(),
-    }
-}
-
-fn settings(patch: &ServicePatch) -> edit::ServiceSettings {
-    let ServicePatch { scheduler, max_flows, at_limit } = *patch;
-    edit::ServiceSettings { scheduler, max_flows, at_limit }
-}
-
-fn service(spec: &ServiceSpec) -> Service {
-    let kind = match &spec.check_path {
-        Some(path) => CheckKind::Http { path: path.clone(), expect_status: vec![200], expect_body: None },
-        None => CheckKind::Tcp,
-    };
-    let health = HealthCheck {
-        kind,
-        interval: Duration::from_secs(2),
-        timeout: Duration::from_secs(1),
-        rise: 2,
-        fall: 3,
-        slow_start: Duration::ZERO,
-        refusals: DEFAULT_REFUSALS,
-        port: None,
-    };
-    Service {
-        name: spec.name.clone(),
-        vips: spec.vips.clone(),
-        port: spec.port,
-        protocol: spec.protocol,
-        mode: spec.mode,
-        keep_source: spec.keep_source,
-        scheduler: spec.scheduler,
-        when_down: WhenDown::Reset,
-        default_policy: DefaultPolicy::Allow,
-        max_flows: spec.max_flows,
-        at_limit: spec.at_limit,
-        proxy: spec.mode.is_served_by_agent().then(|| ProxyTerms::of(spec.mode)),
-        mysql: None,
-        tls: None,
-        backend_tls: None,
-        https_port: (spec.mode == Mode::RedirectHttps).then_some(443),
-        health: (!spec.no_check && spec.mode.has_backends()).then_some(health),
-        backends: spec.backends.iter().map(backend).collect(),
-    }
 }

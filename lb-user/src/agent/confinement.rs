@@ -3,58 +3,81 @@
 use super::AgentError;
 use super::state::Agent;
 use crate::api::ConfinementView;
-use crate::config::Config;
-use crate::io::confine::{self, Account, Confinement, Wanted};
-use crate::io::{dataplane, hand_over};
-use nix::unistd::{Uid, User};
+use crate::config::{Config, DEFAULT_ACME_FOLDER};
+use crate::io::confine::{self, Account, Confinement, FilesKept, Owner, There, Wanted, give_file, make_own};
+use crate::io::dataplane;
+use nix::unistd::{Gid, Uid, User};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
 use tracing::{info, warn};
 
 /// What programs expect to be able to write.
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 /// Settings of the network: forwarding.
 const NETWORK_SETTINGS: &str = "/proc/sys/net";
+/// Folders that are the system's: who may write there may become anybody.
+const SYSTEMS: [&str; 7] = ["/", "/etc", "/run", "/root", "/var", "/usr", "/var/lib"];
+/// Folders that are the agent's alone, wherever they are named.
+const OWN: [&str; 1] = ["/run/lbctl"];
 
 /// Gives up what is not needed. To be called before there are threads.
 pub(super) fn give_up(config: &Config, config_file: &Path) -> Result<Confinement, AgentError> {
+    if let Some(inherited) = confine::inherited() {
+        return Ok(inherited);
+    }
     let terms = &config.agent;
-    let group = super::policy(config)?.group;
     let account = match &terms.user {
-        Some(name) => Account::named(name, group)?,
+        Some(name) => Account::named(name)?,
         None => None,
     };
     prepare_folders(config, account.as_ref())?;
     if !terms.confine {
         return Ok(Confinement::default());
     }
+    let control = super::policy(config)?.group;
+    let file = std::fs::metadata(config_file).ok().map(|found| Gid::from_raw(found.gid()));
     let wanted = Wanted {
         account,
+        groups: control.into_iter().chain(file).collect(),
         writable: writable(config, config_file),
         writable_files: DEVICES.map(PathBuf::from).into(),
-        is_successor: hand_over::is_awaited(),
     };
-    let confinement = confine::confine(&wanted)?;
-    if confinement.inherited {
-        info!("confined as the agent before this one was");
-    } else if !confinement.files {
-        warn!("this kernel has no Landlock: where the agent may write is left to users and modes");
-    }
-    Ok(confinement)
+    Ok(confine::confine(&wanted)?)
 }
 
-/// Makes what has to be there, as whoever may make it.
+/// Says what came of it; before, there is no log: its thread would keep all rights.
+pub(super) fn tell(confinement: &Confinement, config: &Config) {
+    if confinement.inherited {
+        info!("confined as the agent before this one was");
+    } else if config.agent.confine && confinement.files == FilesKept::None {
+        warn!("this kernel has no Landlock: where the agent may write is left to users and modes");
+    }
+    for folder in config.agent.writable.iter().filter(|folder| !folder.exists()) {
+        warn!(folder = %folder.display(), "agent.writable: it was not there at the start, and cannot be written");
+    }
+}
+
+/// Makes what has to be there, as whoever may make it, for whoever will use it.
 fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<(), AgentError> {
+    let owner = Owner::of(account);
+    // Where rights are kept, what is there already can be used whosever it is.
+    let there = if config.agent.confine { There::IsTaken } else { There::Stays };
+    let socket = &config.control.socket;
+    let folder = folder_of(socket);
+    let is_own = OWN.iter().any(|own| folder == Path::new(own));
+    // What else is in there is other agents'.
+    make_own(folder, 0o755, There::Stays, owner)?;
+    if is_own && config.agent.confine {
+        give_file(folder, owner)?;
+    }
+    if config.agent.confine {
+        give_file(&folder.join(format!("{}.lock", config.node.name)), owner)?;
+        give_file(socket, owner)?;
+    }
     dataplane::make_pin_dir(&config.dataplane.pin_dir, account.is_some())?;
-    let socket_folder = folder_of(&config.control.socket);
-    let acme = config.acme.as_ref().map(|acme| acme.folder.as_path());
-    let own = [(config.dataplane.pin_dir.as_path(), true), (socket_folder, false)];
-    for (folder, with_content) in own.into_iter().chain(acme.map(|folder| (folder, true))) {
-        match account {
-            Some(account) => confine::make_own(folder, account, with_content)?,
-            // Whoever needs it says so if that fails.
-            None => drop(std::fs::create_dir_all(folder)),
-        }
+    make_own(&config.dataplane.pin_dir, 0o700, there, owner)?;
+    if let Some(acme) = &config.acme {
+        make_own(&acme.folder, 0o700, there, owner)?;
     }
     Ok(())
 }
@@ -65,24 +88,69 @@ fn folder_of(file: &Path) -> &Path {
 
 /// Where the agent and the operator's commands write.
 fn writable(config: &Config, config_file: &Path) -> Vec<PathBuf> {
-    let acme = config.acme.as_ref().map(|acme| acme.folder.as_path());
-    let own = [
-        folder_of(config_file),
-        folder_of(&config.control.socket),
-        // The folder itself comes and goes.
-        folder_of(&config.dataplane.pin_dir),
-        Path::new(NETWORK_SETTINGS),
-    ];
-    let own = own.into_iter().chain(acme).map(Path::to_owned);
-    own.chain(config.agent.writable.iter().cloned()).collect()
+    let target = config_file.canonicalize().unwrap_or_else(|_| config_file.to_owned());
+    let mut all = own_folders(config, config_file);
+    // A file may be a link: what it leads to is replaced.
+    all.push(folder_of(&target).to_owned());
+    // The folder itself comes and goes.
+    all.push(folder_of(&config.dataplane.pin_dir).to_owned());
+    all.push(NETWORK_SETTINGS.into());
+    // An authority may come to be asked later.
+    all.push(folder_of(Path::new(DEFAULT_ACME_FOLDER)).to_owned());
+    all.extend(config.acme.iter().map(|acme| acme.folder.clone()));
+    all.extend(config.agent.writable.iter().cloned());
+    all
+}
+
+fn own_folders(config: &Config, config_file: &Path) -> Vec<PathBuf> {
+    vec![folder_of(config_file).to_owned(), folder_of(&config.control.socket).to_owned()]
 }
 
 impl Agent {
     pub(super) fn confinement_view(&self) -> ConfinementView {
-        let Confinement { capabilities, files, inherited } = self.confinement.clone();
+        let Confinement { capabilities, files, inherited, .. } = self.confinement.clone();
         let uid = Uid::effective();
         let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-        let confined = self.config.agent.confine;
-        ConfinementView { user, confined, capabilities, files, inherited }
+        let confined = self.is_confined();
+        let files = match files {
+            FilesKept::All => "all",
+            FilesKept::Partly => "partly",
+            FilesKept::None => "none",
+        };
+        ConfinementView { user, confined, capabilities, files: files.to_owned(), inherited }
+    }
+
+    fn is_confined(&self) -> bool {
+        !self.confinement.capabilities.is_empty()
+    }
+
+    /// Folders of the system that the agent may write, because its files are in there.
+    pub(super) fn confinement_warnings(&self) -> impl Iterator<Item = String> + '_ {
+        let folders = own_folders(&self.config, &self.config_file);
+        let wide = folders.into_iter().filter(|folder| SYSTEMS.iter().any(|own| folder == Path::new(own)));
+        let wide: std::collections::BTreeSet<PathBuf> = wide.filter(|_| self.is_confined()).collect();
+        wide.into_iter().map(|folder| {
+            format!(
+                "the agent may write all of {}, as its configuration or its socket is right in there: give it a folder of its own, such as /etc/lbctl and /run/lbctl",
+                folder.display()
+            )
+        })
+    }
+
+    /// Refuses a configuration by which the agent has to write where it gave up to.
+    pub(super) fn may_write_for(&self, config: &Config) -> Result<(), String> {
+        let Some(acme) = &config.acme else { return Ok(()) };
+        if !self.is_confined() || self.confinement.allows(&acme.folder) && acme.folder.exists() {
+            return Ok(());
+        }
+        // Its default may be made where what is above it is there.
+        let above = acme.folder.parent().is_some_and(|above| self.confinement.allows(above));
+        if above && std::fs::create_dir_all(&acme.folder).is_ok() {
+            return Ok(());
+        }
+        let folder = acme.folder.display();
+        Err(format!(
+            "acme.folder: since it started the agent may not write in {folder} (agent.confine): write this into its file, and restart it"
+        ))
     }
 }

@@ -1,62 +1,80 @@
 //! Connections that end at this node, one by one.
 
 use super::state::Agent;
-use crate::api::{ApiError, ConnectionFilter, ConnectionList, ConnectionView};
+use crate::api::{ApiError, ConnectionFilter, ConnectionList, ConnectionView, Reply};
 use crate::io::proxy::OpenConnection;
 use crate::model::{BackendName, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// When nobody says how many.
+/// When nobody says how many, and the most there are.
 const LIMIT: usize = 1000;
+const LIMIT_MAX: usize = 100_000;
 
 impl Agent {
-    /// Those to which all of the filter applies.
-    pub(super) fn connections(&self, filter: &ConnectionFilter) -> Result<ConnectionList, ApiError> {
+    /// Those to which all of the filter applies. They are looked for beside the loop.
+    pub(super) fn list_connections(&self, filter: ConnectionFilter, reply: Reply<ConnectionList>) {
         if let Some(name) = filter.service.as_ref().filter(|name| !self.config.services.contains_key(*name)) {
-            return Err(self.no_service(name));
+            // Whoever has left needs no answer.
+            let _ = reply.send(Err(self.no_service(name)));
+            return;
         }
-        let names = self.entrances();
-        let view = |open: &OpenConnection| {
-            let service = names.get(&open.vip).copied();
-            ConnectionView {
-                service: service.cloned(),
-                backend_name: service.and_then(|name| self.backend_at(name, open.backend)),
-                client: open.client,
-                vip: open.vip,
-                backend: open.backend,
-                age_ms: ms(open.age),
-                idle_ms: ms(open.idle),
-                up_bytes: open.up_bytes,
-                down_bytes: open.down_bytes,
-                round_trip_us: u64::try_from(open.round_trip.as_micros()).unwrap_or(u64::MAX),
-                retransmitted: open.retransmitted,
-            }
+        let (names, open) = (self.names_of_connections(), self.proxy.open());
+        let look = move || {
+            let max = filter.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
+            let wanted = |one: &OpenConnection| is_wanted(&filter, &names.view(one));
+            let (found, truncated) = open.look(max, &wanted);
+            let connections = found.iter().map(|one| names.view(one)).collect();
+            let _ = reply.send(Ok::<_, ApiError>(ConnectionList { connections, truncated }));
         };
-        let (open, truncated) =
-            self.proxy.open(filter.limit.unwrap_or(LIMIT), &|open| is_wanted(filter, &view(open)));
-        Ok(ConnectionList { connections: open.iter().map(view).collect(), truncated })
+        drop(tokio::task::spawn_blocking(look));
     }
 
-    /// Where which service is reached.
-    fn entrances(&self) -> BTreeMap<SocketAddr, &ServiceName> {
-        let listening = self.desired.proxied.iter();
-        listening
-            .flat_map(|(key, steering)| steering.listen.iter().map(move |at| (*at, &key.service)))
-            .collect()
+    fn names_of_connections(&self) -> Names {
+        let entrances = self
+            .desired
+            .proxied
+            .iter()
+            .flat_map(|(key, steering)| steering.listen.iter().map(move |at| (*at, key.service.clone())));
+        let backends = self.config.services.values().flat_map(|service| {
+            let addresses = service.backends.iter().flat_map(|backend| {
+                backend.addresses.iter().map(move |address| (*address, backend.name.clone()))
+            });
+            addresses.map(|(address, name)| ((service.name.clone(), address), name))
+        });
+        Names { entrances: entrances.collect(), backends: backends.collect() }
     }
+}
 
-    fn backend_at(&self, service: &ServiceName, address: SocketAddr) -> Option<BackendName> {
-        let backends = &self.config.services.get(service)?.backends;
-        let has_it = |backend: &&crate::config::Backend| backend.addresses.contains(&address);
-        backends.iter().find(has_it).map(|backend| backend.name.clone())
+/// What addresses are called.
+struct Names {
+    entrances: BTreeMap<SocketAddr, ServiceName>,
+    backends: BTreeMap<(ServiceName, SocketAddr), BackendName>,
+}
+
+impl Names {
+    fn view(&self, open: &OpenConnection) -> ConnectionView {
+        let service = self.entrances.get(&open.vip).cloned();
+        let backend = service.clone().and_then(|name| self.backends.get(&(name, open.backend)).cloned());
+        ConnectionView {
+            service,
+            backend_name: backend,
+            client: open.client,
+            vip: open.vip,
+            backend: open.backend,
+            age_ms: ms(open.age),
+            idle_ms: ms(open.idle),
+            up_bytes: open.up_bytes,
+            down_bytes: open.down_bytes,
+            round_trip_us: u64::try_from(open.round_trip.as_micros()).unwrap_or(u64::MAX),
+            retransmitted: open.retransmitted,
+        }
     }
 }
 
 fn is_wanted(filter: &ConnectionFilter, one: &ConnectionView) -> bool {
-    let is_or_any = |wanted: &Option<ServiceName>| wanted.is_none() || *wanted == one.service;
-    is_or_any(&filter.service)
+    (filter.service.is_none() || filter.service == one.service)
         && (filter.backend.is_none() || filter.backend == one.backend_name)
         && filter.client.is_none_or(|prefix| prefix.contains(&one.client.ip()))
         && filter.idle_ms.is_none_or(|idle_ms| one.idle_ms >= idle_ms)

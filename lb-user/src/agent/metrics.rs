@@ -5,13 +5,13 @@ use crate::api::EventKind;
 use crate::api::server::{Context, serve_metrics};
 use std::net::SocketAddr;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 /// What serves it.
 pub(super) struct MetricsEndpoint {
     context: Context,
     /// Where, while it is served.
-    serving: Option<(SocketAddr, JoinHandle<()>)>,
+    serving: Option<(SocketAddr, oneshot::Sender<()>)>,
     /// Why it is not, as it was last told.
     trouble: Option<(SocketAddr, String)>,
 }
@@ -29,9 +29,8 @@ impl MetricsEndpoint {
     }
 
     fn stop(&mut self) {
-        if let Some((_, task)) = self.serving.take() {
-            task.abort();
-        }
+        // The end of this is heard there.
+        drop(self.serving.take());
     }
 }
 
@@ -53,10 +52,12 @@ impl Agent {
         let Some(at) = wanted else { return };
         match TcpListener::bind(at).await {
             Ok(listener) => {
-                let serving = serve_metrics(listener, self.metrics.context.clone());
-                // It ends with the task alone.
-                let task = tokio::spawn(async move { drop(serving.await) });
-                self.metrics.serving = Some((at, task));
+                let (goes_on, ends) = oneshot::channel::<()>();
+                let serving =
+                    serve_metrics(listener, self.metrics.context.clone(), async { drop(ends.await) });
+                // A socket that breaks accepts nobody any more, and that is all.
+                tokio::spawn(async move { drop(serving.await) });
+                self.metrics.serving = Some((at, goes_on));
                 self.metrics.trouble = None;
             }
             Err(error) => {

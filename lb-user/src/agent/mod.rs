@@ -23,6 +23,7 @@ mod notify;
 mod probe;
 mod proxying;
 mod serving;
+mod spec;
 mod state;
 mod sweeping;
 mod sync;
@@ -45,7 +46,7 @@ use crate::io::confine::{ConfineError, Confinement};
 use crate::io::dataplane::{self, Dataplane, DataplaneError, Options};
 use crate::io::hand_over::Listeners;
 use crate::io::interface::{InterfaceError, Interfaces, enable_forwarding};
-use crate::io::log::{LogControl, LogError};
+use crate::io::log::{LogControl, LogError, LogWritten};
 use crate::io::proxy::{Proxy, ProxyEvent};
 use crate::io::return_routes::{self, ReturnRoutes};
 use crate::io::vrrp::VirtualRouters;
@@ -142,19 +143,21 @@ pub struct Prepared {
     confinement: Confinement,
 }
 
-/// Reads the file, begins the log, and gives up rights. To be called before there are threads: rights are a thread's, and those that come later
+/// Reads the file, gives up rights, and begins the log, which is written to its end when what comes back is dropped. To be called before there are threads: rights are a thread's, and those that come later
 /// have no more.
 ///
 /// # Errors
 /// The configuration is wrong, or this machine does not have what it wants.
-pub fn prepare(config_file: &Path) -> Result<Prepared, AgentError> {
+pub fn prepare(config_file: &Path) -> Result<(Prepared, LogWritten), AgentError> {
     let text = std::fs::read_to_string(config_file)
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
-    let log = LogControl::start(&config.log.level, config.log.format)?;
     host::allow_open_files();
     let confinement = confinement::give_up(&config, config_file)?;
-    Ok(Prepared { config_file: config_file.to_owned(), text, config, log, confinement })
+    // After that: what writes it is a thread.
+    let (log, written) = LogControl::start(&config.log.level, config.log.format)?;
+    confinement::tell(&confinement, &config);
+    Ok((Prepared { config_file: config_file.to_owned(), text, config, log, confinement }, written))
 }
 
 /// Runs the agent until a signal ends it.
@@ -282,7 +285,8 @@ pub async fn detach(config: &Config) -> Result<bool, AgentError> {
     let pin_dir = &config.dataplane.pin_dir;
     let _claim = uniqueness::claim(&config.node.name, &config.control.socket, pin_dir)
         .map_err(UniquenessError::not_detached)?;
-    let was_there = dataplane::detach(pin_dir)?;
+    // One that the agent mounted for its user goes with what is on it; another one is somebody else's.
+    let was_there = dataplane::detach(pin_dir, config.agent.user.is_some())?;
     if let Err(error) = return_routes::remove_all().await {
         warn!(%error, "rules for the answers to transparent connections stay");
     }
@@ -307,7 +311,7 @@ struct NewPins(Option<PathBuf>);
 
 impl NewPins {
     fn of(pin_dir: &Path) -> Self {
-        let empty = std::fs::read_dir(pin_dir).is_ok_and(|mut pins| pins.next().is_none());
+        let empty = dataplane::has_no_pins(pin_dir);
         Self(empty.then(|| pin_dir.to_owned()))
     }
 
@@ -320,7 +324,7 @@ impl NewPins {
 impl Drop for NewPins {
     fn drop(&mut self) {
         if let Some(pin_dir) = &self.0
-            && let Err(error) = dataplane::detach(pin_dir)
+            && let Err(error) = dataplane::detach(pin_dir, false)
         {
             warn!(%error, "the pins of this start stay");
         }

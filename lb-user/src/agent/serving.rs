@@ -8,6 +8,7 @@ use crate::api::{Command, EventKind};
 use crate::config::Config;
 use crate::io::dataplane::Refusals;
 use crate::io::proxy::ProxyEvent;
+use crate::io::service_manager;
 use crate::io::vrrp::Decision;
 use crate::model::NodeName;
 use std::path::PathBuf;
@@ -138,6 +139,7 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs, signals: &mut Signal
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     info!(node = %agent.config.node.name, "ready");
+    service_manager::ready();
     loop {
         tokio::select! {
             Some(decision) = inputs.decisions.recv() => agent.handle_decision(decision).await,
@@ -168,6 +170,7 @@ async fn event_loop(agent: &mut Agent, inputs: &mut Inputs, signals: &mut Signal
 
 /// What an agent does last.
 async fn leave(mut agent: Agent, inputs: &mut Inputs) {
+    service_manager::stopping();
     agent.end_trace();
     // Nobody could take it back later.
     agent.take_back().await;

@@ -299,9 +299,7 @@ impl Agent {
             Command::Log(patch, reply) => {
                 let _ = reply.send(self.log_view(patch));
             }
-            Command::ListConnections(filter, reply) => {
-                let _ = reply.send(tokio::task::block_in_place(|| self.connections(&filter)));
-            }
+            Command::ListConnections(filter, reply) => self.list_connections(filter, reply),
             Command::ListFlows(filter, reply) => {
                 let vips = match &filter.service {
                     None => None,

@@ -1,7 +1,7 @@
 //! What the agent does once a second, whether something happened or not.
 
 use super::state::Agent;
-use crate::io::neighbour;
+use crate::io::{neighbour, service_manager};
 use std::time::{Duration, Instant};
 use tracing::debug;
 
@@ -11,6 +11,7 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 impl Agent {
     /// Slow starts move on with time, and what failed is tried again.
     pub(super) async fn handle_tick(&mut self) {
+        service_manager::alive();
         if self.checks.any_ramping(Instant::now()) {
             self.steer_or_record();
         }

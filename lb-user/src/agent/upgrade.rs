@@ -10,9 +10,11 @@ use super::sync::{SyncEvent, Syncing};
 use super::{AgentError, certificates, sync};
 use crate::api::{ApiError, ErrorKind, UpgradeRequest, UpgradeStarted};
 use crate::config::Config;
+use crate::io::confine;
 use crate::io::dataplane::{Dataplane, pins_are_ours};
 use crate::io::hand_over::{HandOver, Listeners, Word};
 use crate::io::proxy::Proxy;
+use crate::io::service_manager;
 use crate::io::sync::SyncError;
 use std::io;
 use std::path::PathBuf;
@@ -65,6 +67,9 @@ impl Agent {
         let program = own_program().map_err(|error| internal("this agent's program", error))?;
         let mut command = Command::new(&program);
         command.arg("agent").arg("--config").arg(&self.config_file);
+        if !self.confinement.capabilities.is_empty() {
+            command.env(confine::VARIABLE, self.confinement.to_tell());
+        }
         match self.log_for_now() {
             Some(level) => command.env(crate::io::log::VARIABLE, level.as_str()),
             None => command.env_remove(crate::io::log::VARIABLE),
@@ -124,6 +129,8 @@ impl Upgrade {
     pub(super) async fn finish(self, agent: Agent, signals: &mut Signals) {
         let pid = self.child.id();
         let mut proxy = agent.into_proxy();
+        // While this process still is the main one: when that ends, a service manager takes the service for ended.
+        service_manager::successor(pid);
         if let Err(error) = self.hand_over.say(Word::Gone) {
             warn!(%error, pid, "the agent that was to take over is gone; this one has let go already");
         }

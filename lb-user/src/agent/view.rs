@@ -39,7 +39,8 @@ impl Agent {
             .chain(self.certificates.warnings())
             .chain(self.issuing.warnings())
             .chain(self.databases.warnings())
-            .chain(self.metrics.warning());
+            .chain(self.metrics.warning())
+            .chain(self.confinement_warnings());
         own.chain(waiting).chain(self.holding.warnings()).chain(full).collect()
     }
 

@@ -24,8 +24,8 @@ pub struct ConfinementView {
     pub confined: bool,
     /// Capabilities that are left.
     pub capabilities: Vec<String>,
-    /// Whether the kernel sees to where it writes.
-    pub files: bool,
+    /// How far the kernel sees to where it writes: `all`, `partly` or `none`.
+    pub files: String,
     /// Whether an agent before it gave that up.
     pub inherited: bool,
 }

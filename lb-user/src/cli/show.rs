@@ -66,7 +66,11 @@ fn confinement(view: &ConfinementView) -> String {
     }
     let rights: Vec<String> =
         view.capabilities.iter().map(|name| name.trim_start_matches("CAP_").to_ascii_lowercase()).collect();
-    let files = if view.files { "writes only where it has to" } else { "no Landlock in this kernel" };
+    let files = match view.files.as_str() {
+        "all" => "writes only where it has to",
+        "partly" => "writes only where it has to, as far as this kernel can see to it",
+        _ => "no Landlock in this kernel",
+    };
     format!("runs as {} with {}; {files}", view.user, rights.join(", "))
 }
 

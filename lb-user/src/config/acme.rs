@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Let's Encrypt, when the file names nobody.
 pub(super) const DEFAULT_ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Where the account, and the certificates with their keys, are kept when the file does not say.
-pub(super) const DEFAULT_ACME_FOLDER: &str = "/var/lib/lbctl/acme";
+pub const DEFAULT_ACME_FOLDER: &str = "/var/lib/lbctl/acme";
 
 /// An authority that gives out certificates by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

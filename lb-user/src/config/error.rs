@@ -65,6 +65,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
+/// The words of errors without the lines of the file that they are about, for those who are not to see what is in there.
+pub fn without_excerpts(text: &str) -> String {
+    let words: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    words.join("\n")
+}
+
 impl std::error::Error for ConfigError {}
 
 /// Everything that is wrong with a configuration, in the order of the file; at least one thing.

@@ -2,9 +2,22 @@
 //!
 //! Values stay as they were written here (texts, whole numbers), so that [`super::validate`] can
 //! judge all of them and tell everything that is wrong at once. Owns the errors about unknown keys
-//! and wrong types. Never gives a default.
+//! and wrong types, and what the reference (`docs/configuration.md`) and editors are told of each key: the comment
+//! on a field is its row there, `TYPE | DEFAULT | MEANING AND LIMITS`, and the comment on a table begins with its
+//! heading; `tests/reference.rs` compares. Never gives a default.
 
+mod agent;
+mod dataplane;
+mod firewall;
+mod mysql;
+mod node;
+mod proxy;
+mod service;
+mod sync;
+mod tls;
+mod track;
 mod value;
+mod vip;
 
 use std::collections::BTreeMap;
 
@@ -12,318 +25,58 @@ use serde::Deserialize;
 
 use super::error::{ConfigErrors, nearest};
 use super::locate::{Complaint, Path, Source, Step};
+pub(super) use agent::{FileAgent, FileControl, FileLog, FileMetrics};
+pub(super) use dataplane::{FileDataplane, FileTimeouts};
+pub(super) use firewall::{FileFirewall, FileRule};
+pub(super) use mysql::{FileMysql, FileMysqlReplication, FileMysqlUser};
+pub(super) use node::FileNode;
+pub(super) use proxy::FileProxy;
+pub(super) use service::{FileBackend, FileHealth, FileService};
+pub(super) use sync::FileSync;
+pub(super) use tls::{FileAcme, FileBackendTls, FileCertificate, FileTls};
+pub(super) use track::{FileNotify, FileTracker};
 pub(super) use value::{DurationText, FileSources, OneOrMany};
+pub(super) use vip::{FileVip, FileVrrp};
 
+/// All that one file says of a node.
 #[derive(Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
+    /// table | required | [this machine](#node), its interfaces and NAT ports
     pub(super) node: Option<FileNode>,
+    /// table | empty | [the socket](#control) that commands come by
     #[serde(default)]
     pub(super) control: FileControl,
+    /// table | empty | [the program](#dataplane) in the kernel and the sizes of its tables
     #[serde(default)]
     pub(super) dataplane: FileDataplane,
+    /// tables | none | `[vip.NAME]`: [addresses](#vipname) that clients know
     #[serde(default)]
     pub(super) vip: BTreeMap<String, FileVip>,
+    /// tables | none | `[service.NAME]`: [what is served](#servicename) at VIPs, and by which backends
     #[serde(default)]
     pub(super) service: BTreeMap<String, FileService>,
+    /// table | empty | [who may reach what](#firewall)
     #[serde(default)]
     pub(super) firewall: FileFirewall,
+    /// table | none | [whom this node shares its flows with](#sync)
     pub(super) sync: Option<FileSync>,
+    /// tables | none | `[track.NAME]`: [what priorities hang on](#trackname)
     #[serde(default)]
     pub(super) track: BTreeMap<String, FileTracker>,
+    /// table | none | [a command](#notify) that is told of virtual routers' changes
     pub(super) notify: Option<FileNotify>,
+    /// table | none | [who gives out certificates](#acme)
     pub(super) acme: Option<FileAcme>,
+    /// table | none | [figures over HTTP](#metrics)
     pub(super) metrics: Option<FileMetrics>,
+    /// table | empty | [the agent's log](#log)
     #[serde(default)]
     pub(super) log: FileLog,
+    /// table | empty | [what the agent keeps](#agent) of the rights it is started with
     #[serde(default)]
     pub(super) agent: FileAgent,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileTracker {
-    pub(super) interface: Option<String>,
-    pub(super) service: Option<String>,
-    pub(super) at_least: Option<i64>,
-    pub(super) dataplane: Option<bool>,
-    pub(super) command: Option<OneOrMany<String>>,
-    pub(super) interval: Option<DurationText>,
-    pub(super) timeout: Option<DurationText>,
-    pub(super) rise: Option<i64>,
-    pub(super) fall: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileNotify {
-    pub(super) command: Option<OneOrMany<String>>,
-    pub(super) timeout: Option<DurationText>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileSync {
-    pub(super) address: Option<String>,
-    pub(super) peers: Option<OneOrMany<String>>,
-    pub(super) key_file: Option<String>,
-    pub(super) grace: Option<DurationText>,
-    pub(super) join_timeout: Option<DurationText>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileNode {
-    pub(super) name: Option<String>,
-    pub(super) nat_ports: Option<String>,
-    pub(super) interfaces: Option<OneOrMany<String>>,
-    pub(super) attach: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileControl {
-    pub(super) socket: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) others_may_read: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileDataplane {
-    pub(super) pin_dir: Option<String>,
-    pub(super) established_flows: Option<i64>,
-    pub(super) embryonic_flows: Option<i64>,
-    pub(super) limited_sources: Option<i64>,
-    pub(super) prefixes: Option<i64>,
-    pub(super) syn_cookies: Option<String>,
-    #[serde(default)]
-    pub(super) timeouts: FileTimeouts,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileTimeouts {
-    pub(super) established: Option<DurationText>,
-    pub(super) half_closed: Option<DurationText>,
-    pub(super) closed: Option<DurationText>,
-    pub(super) embryonic: Option<DurationText>,
-    pub(super) udp: Option<DurationText>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileVip {
-    pub(super) address: Option<OneOrMany<String>>,
-    pub(super) interface: Option<String>,
-    pub(super) active_on: Option<String>,
-    pub(super) vrrp: Option<FileVrrp>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileVrrp {
-    pub(super) id: Option<i64>,
-    pub(super) priority: Option<i64>,
-    pub(super) interval: Option<DurationText>,
-    pub(super) preempt: Option<bool>,
-    pub(super) preempt_delay: Option<DurationText>,
-    pub(super) peers: Option<OneOrMany<String>>,
-    pub(super) checksum: Option<String>,
-    pub(super) group: Option<String>,
-    pub(super) accept: Option<bool>,
-    pub(super) flap_limit: Option<i64>,
-    pub(super) flap_window: Option<DurationText>,
-    #[serde(default)]
-    pub(super) track: BTreeMap<String, i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileService {
-    pub(super) vips: Option<OneOrMany<String>>,
-    pub(super) port: Option<i64>,
-    pub(super) mode: Option<String>,
-    pub(super) protocol: Option<String>,
-    pub(super) keep_source: Option<bool>,
-    pub(super) scheduler: Option<String>,
-    pub(super) when_down: Option<String>,
-    pub(super) default_policy: Option<String>,
-    pub(super) max_flows: Option<i64>,
-    pub(super) at_limit: Option<String>,
-    pub(super) https_port: Option<i64>,
-    pub(super) health: Option<FileHealth>,
-    pub(super) proxy: Option<FileProxy>,
-    pub(super) tls: Option<FileTls>,
-    pub(super) backend_tls: Option<FileBackendTls>,
-    pub(super) mysql: Option<FileMysql>,
-    #[serde(default)]
-    pub(super) backend: Vec<FileBackend>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileProxy {
-    pub(super) connect_timeout: Option<DurationText>,
-    pub(super) handshake_timeout: Option<DurationText>,
-    pub(super) queue_timeout: Option<DurationText>,
-    pub(super) client_timeout: Option<DurationText>,
-    pub(super) backend_timeout: Option<DurationText>,
-    pub(super) half_closed_timeout: Option<DurationText>,
-    pub(super) retries: Option<i64>,
-    pub(super) max_queue: Option<i64>,
-    pub(super) accept_proxy_from: Option<OneOrMany<String>>,
-    pub(super) send_proxy: Option<String>,
-    pub(super) transparent: Option<bool>,
-    pub(super) connection_log: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileMysql {
-    pub(super) consistency: Option<String>,
-    pub(super) max_lag: Option<DurationText>,
-    pub(super) max_wait: Option<DurationText>,
-    pub(super) slow_log: Option<DurationText>,
-    pub(super) auth: Option<String>,
-    pub(super) monitor: Option<FileMysqlMonitor>,
-    pub(super) replication: Option<FileMysqlReplication>,
-    #[serde(default)]
-    pub(super) user: Vec<FileMysqlUser>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileMysqlMonitor {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) interval: Option<DurationText>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileMysqlReplication {
-    pub(super) user: Option<String>,
-    pub(super) password: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileMysqlUser {
-    pub(super) name: Option<String>,
-    pub(super) password: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileTls {
-    pub(super) min_version: Option<String>,
-    pub(super) alpn: Option<OneOrMany<String>>,
-    pub(super) unknown_name: Option<String>,
-    pub(super) client_ca: Option<String>,
-    pub(super) client_crl: Option<String>,
-    pub(super) client_certificate: Option<String>,
-    #[serde(default)]
-    pub(super) certificate: Vec<FileCertificate>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileCertificate {
-    pub(super) file: Option<String>,
-    pub(super) key: Option<String>,
-    pub(super) acme: Option<OneOrMany<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileMetrics {
-    pub(super) listen: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileAgent {
-    pub(super) user: Option<String>,
-    pub(super) confine: Option<bool>,
-    pub(super) writable: Option<OneOrMany<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileLog {
-    pub(super) level: Option<String>,
-    pub(super) format: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileAcme {
-    pub(super) directory: Option<String>,
-    pub(super) contact: Option<OneOrMany<String>>,
-    pub(super) terms_of_service_agreed: Option<bool>,
-    pub(super) challenge: Option<String>,
-    pub(super) folder: Option<String>,
-    pub(super) ca: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileBackendTls {
-    pub(super) ca: Option<String>,
-    pub(super) server_name: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileHealth {
-    pub(super) r#type: Option<String>,
-    pub(super) path: Option<String>,
-    pub(super) expect_status: Option<OneOrMany<i64>>,
-    pub(super) expect_body: Option<String>,
-    pub(super) interval: Option<DurationText>,
-    pub(super) timeout: Option<DurationText>,
-    pub(super) rise: Option<i64>,
-    pub(super) fall: Option<i64>,
-    pub(super) slow_start: Option<DurationText>,
-    pub(super) refusals: Option<i64>,
-    pub(super) port: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileBackend {
-    pub(super) name: Option<String>,
-    pub(super) address: Option<OneOrMany<String>>,
-    pub(super) weight: Option<i64>,
-    pub(super) state: Option<String>,
-    pub(super) max_flows: Option<i64>,
-    pub(super) names: Option<OneOrMany<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileFirewall {
-    pub(super) host_default: Option<String>,
-    #[serde(default)]
-    pub(super) rule: Vec<FileRule>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FileRule {
-    pub(super) name: Option<String>,
-    pub(super) allow: Option<FileSources>,
-    pub(super) deny: Option<FileSources>,
-    pub(super) limit: Option<FileSources>,
-    pub(super) service: Option<String>,
-    pub(super) host: Option<bool>,
-    pub(super) host_port: Option<i64>,
-    pub(super) new_flows_per_second: Option<i64>,
-    pub(super) burst: Option<i64>,
-    pub(super) active_flows: Option<i64>,
-    pub(super) per_ipv4: Option<i64>,
-    pub(super) per_ipv6: Option<i64>,
 }
 
 impl File {

@@ -32,10 +32,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::acme::{Acme, acme_file};
+pub use self::acme::{Acme, DEFAULT_ACME_FOLDER, acme_file};
 pub use self::adopt::adopt;
 pub use self::agent::AgentTerms;
-pub use self::error::{ConfigError, ConfigErrors, LoadError};
+pub use self::error::{ConfigError, ConfigErrors, LoadError, without_excerpts};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::log::Log;
 pub use self::metrics::Metrics;

@@ -23,7 +23,12 @@ pub fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
         Ok(old) => {
             let new = file.metadata()?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                fchown(file, Some(old.uid()), Some(old.gid()))?;
+                // Who may give it to nobody keeps it, and gives it to the group if that is one of its own.
+                let given = fchown(file, Some(old.uid()), Some(old.gid()));
+                given.or_else(|error| match error.kind() {
+                    io::ErrorKind::PermissionDenied => fchown(file, None, Some(old.gid())).or(Ok(())),
+                    _ => Err(error),
+                })?;
             }
             // After the owner, because a change of owner takes set-id bits away.
             file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))

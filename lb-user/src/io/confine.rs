@@ -7,38 +7,58 @@
 mod calls;
 mod capabilities;
 mod files;
+mod own;
 mod user;
 
-pub use calls::DENIED;
-pub use capabilities::KEPT;
-pub use user::{Account, make_own};
+pub use own::{Owner, There, give_file, make_own};
+pub use user::Account;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use std::path::PathBuf;
+use nix::unistd::Gid;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// By this variable an agent tells the one that takes its place what they both have given up.
+pub const VARIABLE: &str = "LBCTL_CONFINED";
 
 /// What is wanted.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Who to be from now on; `None`: who it is.
     pub account: Option<Account>,
+    /// Groups to be in beside one's own: files are given to them.
+    pub groups: Vec<Gid>,
     /// Where it and its commands may write.
     pub writable: Vec<PathBuf>,
     /// Files that may be written, such as devices.
     pub writable_files: Vec<PathBuf>,
-    /// Whether it takes the place of an agent that has done it already.
-    pub is_successor: bool,
 }
 
 /// What is in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
     /// Capabilities that are left.
     pub capabilities: Vec<String>,
-    /// Whether the kernel sees to where files are written: not all do.
-    pub files: bool,
+    /// Whether the kernel sees to where files are written.
+    pub files: FilesKept,
+    /// Where they may be.
+    pub writable: Vec<PathBuf>,
     /// An agent before this one has seen to all that, and its confinement is ours.
+    #[serde(skip)]
     pub inherited: bool,
+}
+
+/// How far the kernel sees to where files are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FilesKept {
+    /// In every way there is.
+    All,
+    /// An older kernel: files elsewhere can be cut short, or devices spoken to.
+    Partly,
+    /// It has no Landlock.
+    #[default]
+    None,
 }
 
 /// Why that could not be.
@@ -57,8 +77,8 @@ pub enum ConfineError {
         /// Why not.
         errno: nix::Error,
     },
-    /// A folder that has to be the user's.
-    #[error("agent.user: {path}: {cause}")]
+    /// A folder or file that has to be the agent's.
+    #[error("{path} cannot be made the agent's: {cause}")]
     Own {
         /// Which.
         path: PathBuf,
@@ -82,36 +102,44 @@ pub enum ConfineError {
 /// As far before others as a program of the system's should be; see [`super::urgency`].
 const NICE_LIMIT: u64 = 30;
 
-/// Takes all of it away. What is missing already stays missing: an agent that is no root needs the [kept](KEPT) capabilities from whoever
-/// starts it.
+/// The confinement that an agent has whose place this process takes.
+pub fn inherited() -> Option<Confinement> {
+    let told = std::env::var(VARIABLE).ok()?;
+    let confinement: Confinement = serde_json::from_str(&told).ok()?;
+    Some(Confinement { inherited: true, ..confinement })
+}
+
+impl Confinement {
+    /// The same, for the agent that takes this one's place.
+    pub fn to_tell(&self) -> String {
+        // Words and paths are always JSON; one that is no text is left out and may be written nevertheless.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether files below a folder may be written.
+    pub fn allows(&self, folder: &Path) -> bool {
+        self.files == FilesKept::None || self.writable.iter().any(|allowed| folder.starts_with(allowed))
+    }
+}
+
+/// Takes all of it away. What is missing already stays missing: an agent that is no root needs capabilities from whoever starts it.
 ///
 /// # Errors
 /// See [`ConfineError`]; then the process should end, as some of it may be gone.
 pub fn confine(wanted: &Wanted) -> Result<Confinement, ConfineError> {
-    if wanted.is_successor && is_confined() {
-        let capabilities = capabilities::effective()?;
-        return Ok(Confinement { capabilities, files: true, inherited: true });
-    }
     // Where limits may not be raised, the right to exceed this one has to stay.
     let may_be_urgent = setrlimit(Resource::RLIMIT_NICE, NICE_LIMIT, NICE_LIMIT).is_ok()
         || getrlimit(Resource::RLIMIT_NICE).is_ok_and(|(soft, _)| soft >= NICE_LIMIT);
     let kept = capabilities::kept(may_be_urgent)?;
     capabilities::bound(&kept)?;
-    if let Some(account) = &wanted.account {
-        account.become_it()?;
+    match &wanted.account {
+        Some(account) => account.become_it(&wanted.groups)?,
+        None => user::join(&wanted.groups),
     }
     capabilities::keep(&kept)?;
     prctl::set_no_new_privs().map_err(ConfineError::NoNewPrivileges)?;
     let files = files::restrict(&wanted.writable, &wanted.writable_files)?;
     calls::restrict()?;
-    Ok(Confinement { capabilities: capabilities::effective()?, files, inherited: false })
-}
-
-/// Whether it is done: confinements in one another are limited in number, and no wider.
-fn is_confined() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let says = |what: &str, value: &str| {
-        status.lines().filter_map(|line| line.strip_prefix(what)).any(|found| found.trim() == value)
-    };
-    says("NoNewPrivs:", "1") && says("Seccomp:", "2")
+    let (capabilities, writable) = (capabilities::effective()?, wanted.writable.clone());
+    Ok(Confinement { capabilities, files, writable, inherited: false })
 }

@@ -1,11 +1,12 @@
 //! The agent's log: where it goes, in which form, and how much of it is told.
 //!
-//! Owns the process's one subscriber; the control that is handed out changes what it tells while the agent runs. Never decides what is worth
+//! Owns the process's one subscriber, and the thread that writes; the control that is handed out changes what it tells while the agent runs. Never decides what is worth
 //! telling.
 
 use crate::model::{LogFilter, LogFormat};
 use std::io::IsTerminal;
 use std::os::linux::fs::MetadataExt as _;
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
@@ -20,6 +21,12 @@ pub struct LogControl {
     format: LogFormat,
     handle: reload::Handle<EnvFilter, Registry>,
 }
+
+/// Whoever reads the log may be slow, and a connection must not wait for that: so many lines wait, and more are lost.
+const LINES_WAITING: usize = 8192;
+
+/// The thread that writes the log: what waits is written when this is dropped.
+pub struct LogWritten(#[expect(dead_code, reason = "it is held")] WorkerGuard);
 
 /// The log could not be begun, or changed.
 #[derive(Debug, thiserror::Error)]
@@ -40,16 +47,20 @@ impl LogControl {
     ///
     /// # Errors
     /// See [`LogError`].
-    pub fn start(level: &LogFilter, format: LogFormat) -> Result<Self, LogError> {
+    pub fn start(level: &LogFilter, format: LogFormat) -> Result<(Self, LogWritten), LogError> {
         let filter = match std::env::var(VARIABLE) {
             Ok(text) if !text.is_empty() => text.parse().map_err(LogError::Variable)?,
             _ => level.clone(),
         };
         let (layer, handle) = reload::Layer::new(env_filter(&filter)?);
-        let (output, format) = output(format)?;
+        let (writer, guard) = NonBlockingBuilder::default()
+            .buffered_lines_limit(LINES_WAITING)
+            .thread_name("log")
+            .finish(std::io::stderr());
+        let (output, format) = output(format, writer)?;
         let other = |error: tracing_subscriber::util::TryInitError| LogError::Other(error.to_string());
         tracing_subscriber::registry().with(layer).with(output).try_init().map_err(other)?;
-        Ok(Self { filter, format, handle })
+        Ok((Self { filter, format, handle }, LogWritten(guard)))
     }
 
     /// Tells this from now on.
@@ -87,19 +98,21 @@ mod reload_stack {
 }
 
 /// The output of that form, and the form that `auto` came to be.
-fn output(format: LogFormat) -> Result<(Output, LogFormat), LogError> {
+fn output(format: LogFormat, writer: NonBlocking) -> Result<(Output, LogFormat), LogError> {
     match format {
-        LogFormat::Auto if std::io::stderr().is_terminal() => output(LogFormat::Text),
+        LogFormat::Auto if std::io::stderr().is_terminal() => output(LogFormat::Text, writer),
         // Where the journal does not take entries after all, lines of JSON reach it as well.
-        LogFormat::Auto if is_journal() => output(LogFormat::Journald).or_else(|_| output(LogFormat::Json)),
-        LogFormat::Auto => output(LogFormat::Json),
+        LogFormat::Auto if is_journal() => {
+            output(LogFormat::Journald, writer.clone()).or_else(|_| output(LogFormat::Json, writer))
+        }
+        LogFormat::Auto => output(LogFormat::Json, writer),
         LogFormat::Text => {
             let ansi = std::io::stderr().is_terminal();
-            let text = fmt::layer().with_target(false).with_ansi(ansi).with_writer(std::io::stderr);
+            let text = fmt::layer().with_target(false).with_ansi(ansi).with_writer(writer);
             Ok((text.boxed(), format))
         }
         LogFormat::Json => {
-            let json = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            let json = fmt::layer().json().flatten_event(true).with_writer(writer);
             Ok((json.boxed(), format))
         }
         LogFormat::Journald => {

@@ -17,6 +17,7 @@ pub mod probe;
 pub mod process;
 pub mod proxy;
 pub mod return_routes;
+pub mod service_manager;
 pub mod share;
 pub mod sync;
 pub mod tls;

@@ -19,7 +19,7 @@ mod wire;
 mod worker;
 
 pub use account::{BackendCounts, Ended, ServiceCounts};
-pub use open::OpenConnection;
+pub use open::{OpenConnection, OpenLists};
 pub use pump::IdleTimeouts;
 pub use terms::{ChallengeSet, Challenges, LoginKey, MysqlPlan, Part, Terms, TlsClient, TlsServer};
 
@@ -324,18 +324,9 @@ impl Proxy {
         self.accounts.values().map(|account| account.open()).sum()
     }
 
-    /// Those that are open with a backend and are wanted, so many at most, and whether there are more. Sessions of databases are
-    /// [elsewhere](Self::sessions).
-    pub fn open(&self, max: usize, wanted: &dyn Fn(&OpenConnection) -> bool) -> (Vec<OpenConnection>, bool) {
-        let mut found = Vec::new();
-        for open in &self.open {
-            let (more, are_all) = open.look(max - found.len(), wanted);
-            found.extend(more);
-            if are_all {
-                return (found, true);
-            }
-        }
-        (found, false)
+    /// Those that are open with a backend. Sessions of databases are [elsewhere](Self::sessions).
+    pub fn open(&self) -> OpenLists {
+        OpenLists(self.open.clone())
     }
 
     /// Where nobody listens although somebody should, and why.

@@ -34,14 +34,18 @@ impl FromStr for LogFilter {
             !part.is_empty()
                 && part.chars().all(|letter| letter.is_ascii_alphanumeric() || "_:".contains(letter))
         };
-        let is_right = |directive: &str| match directive.split_once('=') {
-            Some((part, level)) => is_path(part) && LEVELS.contains(&level),
-            None => LEVELS.contains(&directive),
+        let level = |word: &str| {
+            let word = word.to_ascii_lowercase();
+            LEVELS.contains(&word.as_str()).then_some(word)
         };
-        if text.split(',').map(str::trim).all(is_right) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(ModelError::LogFilter(text.to_owned()))
+        // The library takes any word for a part whose every level is wanted, a misspelt level as well.
+        let directive = |text: &str| match text.trim().split_once('=') {
+            Some((part, word)) if is_path(part) => Some(format!("{part}={}", level(word)?)),
+            Some(_) => None,
+            None => level(text.trim()),
+        };
+        let all: Option<Vec<String>> = text.split(',').map(directive).collect();
+        all.map(|all| Self(all.join(","))).ok_or_else(|| ModelError::LogFilter(text.to_owned()))
     }
 }
 
@@ -71,10 +75,17 @@ mod tests {
 
     #[test]
     fn levels_and_levels_of_parts_are_taken_and_misspelt_ones_are_not() {
-        for right in ["info", "off", "debug,lbctl::slow=off", "warn, lb_user::io::vrrp=trace"] {
-            assert_eq!(right.parse::<LogFilter>().map(String::from), Ok(right.to_owned()));
+        let right = [
+            ("info", "info"),
+            ("OFF", "off"),
+            ("debug,lbctl::slow=off", "debug,lbctl::slow=off"),
+            ("warn, lb_user::io::vrrp=Trace", "warn,lb_user::io::vrrp=trace"),
+        ];
+        for (text, kept) in right {
+            assert_eq!(text.parse::<LogFilter>().map(String::from), Ok(kept.to_owned()));
+            assert!(tracing_subscriber::EnvFilter::try_new(kept).is_ok(), "{kept}");
         }
-        for wrong in ["", "inof", "INFO ", "info,", "debug=", "=debug", "lbctl::slow", "lbctl::slow=5"] {
+        for wrong in ["", "inof", "info,", "debug=", "=debug", "lbctl::slow", "lbctl::slow=5", "a b=info"] {
             assert!(wrong.parse::<LogFilter>().is_err(), "{wrong:?}");
         }
     }

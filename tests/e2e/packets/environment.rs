@@ -63,7 +63,7 @@ impl Drop for Environment {
 
 /// Best effort: what stays is taken away by the next run.
 fn remove(name: &str) {
-    let _ = detach(&Path::new(BPF_FS).join(name));
+    let _ = detach(&Path::new(BPF_FS).join(name), false);
     if Path::new(NAMESPACES).join(name).exists() {
         let _ = run(&format!("ip netns del {name}"));
     }

@@ -135,7 +135,7 @@ pub(super) fn dataplane(environment: &Environment, setup: &Setup, embryonic_flow
 }
 
 pub(super) fn dataplane_at(pin_dir: &Path, setup: &Setup, embryonic_flows: u32) -> Result<Dataplane> {
-    detach(pin_dir)?;
+    detach(pin_dir, false)?;
     let options = Options {
         pin_dir: pin_dir.to_owned(),
         interfaces: Vec::new(),

@@ -39,7 +39,7 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn begin(environment: &'a Environment, case: &Case, object: &[u8]) -> Result<Self> {
-        detach(&environment.pin_dir())?;
+        detach(&environment.pin_dir(), false)?;
         let options = Options {
             pin_dir: environment.pin_dir(),
             // Attached nowhere: only the packets of the case are counted.

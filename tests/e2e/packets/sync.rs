@@ -27,7 +27,7 @@ struct Pins(PathBuf);
 impl Drop for Pins {
     fn drop(&mut self) {
         // What stays is taken away by the next run.
-        let _ = detach(&self.0);
+        let _ = detach(&self.0, false);
     }
 }
 

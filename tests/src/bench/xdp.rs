@@ -76,7 +76,7 @@ impl Environment {
         embryonic_flows: u32,
         syn_cookies: SynCookieMode,
     ) -> Result<Dataplane> {
-        detach(&self.pin_dir)?;
+        detach(&self.pin_dir, false)?;
         let options = Options {
             pin_dir: self.pin_dir.clone(),
             // Attached, because the kernel keeps a program that runs on some device ready for repeated test runs;
@@ -97,7 +97,7 @@ impl Environment {
 impl Drop for Environment {
     fn drop(&mut self) {
         // Best effort: what is left is taken away by the next run.
-        let _ = detach(&self.pin_dir);
+        let _ = detach(&self.pin_dir, false);
         let _ = Command::new("ip").args(["netns", "del", NAMESPACE]).status();
     }
 }

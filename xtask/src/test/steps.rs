@@ -14,7 +14,7 @@ use super::report::Done;
 use super::tally::Tally;
 use crate::build_ebpf::{self, record::Record};
 use crate::packages::Consent;
-use crate::{lab, process, project, pypi, sid};
+use crate::{dist, lab, process, project, pypi, roots};
 
 const DENY_VERSION: &str = "0.20.2";
 /// The fuzz targets are a workspace of their own.
@@ -28,6 +28,10 @@ const KEEPALIVED_VARIABLE: &str = "LBCTL_KEEPALIVED_ROOT";
 
 /// Tells the tests in which root folder MySQL is.
 const MYSQL_VARIABLE: &str = "LBCTL_MYSQL_ROOT";
+/// Tells the tests in which root folder systemd can start.
+const SYSTEMD_VARIABLE: &str = "LBCTL_SYSTEMD_ROOT";
+/// Tells the tests which package to install.
+const PACKAGE_VARIABLE: &str = "LBCTL_PACKAGE";
 /// Tells the tests which Python has clients of databases.
 const DRIVERS_VARIABLE: &str = "LBCTL_PYTHON";
 /// Tells the tests where sslyze is.
@@ -47,6 +51,10 @@ pub(crate) struct Steps {
     pub(crate) mysql: Option<PathBuf>,
     /// A Python with clients of databases.
     pub(crate) drivers: Option<PathBuf>,
+    /// Where systemd can start.
+    pub(crate) systemd: Option<PathBuf>,
+    /// What is installed there.
+    pub(crate) package: Option<PathBuf>,
     pub(crate) consent: Consent,
 }
 
@@ -55,9 +63,10 @@ impl Steps {
         lab::install_test_packages(self.consent)?;
         self.sslyze = Some(pypi::sslyze(self.consent)?);
         self.drivers = Some(pypi::drivers(self.consent)?);
-        self.mysql = Some(sid::mysql(self.consent)?);
+        self.mysql = Some(roots::mysql(self.consent)?);
+        self.systemd = Some(roots::systemd(self.consent)?);
         if sid {
-            self.keepalived = Some(sid::keepalived(self.consent)?);
+            self.keepalived = Some(roots::keepalived(self.consent)?);
         }
         Ok(Done::default())
     }
@@ -113,6 +122,13 @@ impl Steps {
             bail!("the same sources and tools give another object: run `cargo xtask build-ebpf`");
         }
         Ok(Done::with_note("the same to the byte"))
+    }
+
+    /// What users install.
+    pub(crate) fn package(&mut self) -> Result<Done> {
+        self.package =
+            dist::make()?.into_iter().find(|path| path.extension().is_some_and(|kind| kind == "deb"));
+        Ok(Done::default())
     }
 
     /// Everything that needs no root, and the examples in the documentation.
@@ -199,6 +215,8 @@ impl Steps {
             (SSLYZE_VARIABLE, &self.sslyze),
             (MYSQL_VARIABLE, &self.mysql),
             (DRIVERS_VARIABLE, &self.drivers),
+            (SYSTEMD_VARIABLE, &self.systemd),
+            (PACKAGE_VARIABLE, &self.package),
         ];
         for (name, path) in places {
             variables.extend(path.as_ref().map(|path| (name, OsString::from(path))));

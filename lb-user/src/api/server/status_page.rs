@@ -1,7 +1,7 @@
 //! A page for people who have no dashboard: all there is to see of this node, read anew every two seconds.
 //!
-//! One file without anything from elsewhere. What it reads is what the API says, without what names people: whoever reaches the endpoint may
-//! read it.
+//! One file without anything from elsewhere. What it reads is what the API says, without what names people or how the node is set up: whoever
+//! reaches the endpoint may read it.
 
 use super::{Context, header};
 use crate::api::{ApiError, Command, CountersView, Event, FirewallView, MysqlView, ServiceView, Status};
@@ -61,8 +61,12 @@ pub(super) async fn page() -> Response {
 }
 
 pub(super) async fn data(State(context): State<Context>) -> Result<Response, ApiError> {
-    let Snapshot { status, services, counters, vrrp, sync, mysql } = context.look().await?;
-    let firewall = context.ask(Command::LookAtFirewall).await?;
+    let Snapshot { mut status, services, counters, mut vrrp, sync, mysql } = context.look().await?;
+    let mut firewall = context.ask(Command::LookAtFirewall).await?;
+    status.config_file.clear();
+    // Commands have arguments, and sources are addresses of people.
+    vrrp.trackers.iter_mut().for_each(|tracker| tracker.tracks.clear());
+    firewall.rules.iter_mut().for_each(|rule| rule.sources.clear());
     let past = context.ask(Command::PastEvents).await?;
     let events = past.iter().skip(past.len().saturating_sub(EVENTS)).cloned().collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -79,6 +83,9 @@ fn without_people(mut view: MysqlView) -> MysqlView {
         session.client = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         (session.primary, session.replica) = (None, None);
     }
+    for node in &mut view.nodes {
+        (node.position, node.source) = (None, None);
+    }
     view
 }
 
@@ -93,7 +100,17 @@ mod tests {
         }
         let empty = STANDARD.encode(Sha256::digest(b""));
         assert!(!POLICY.contains(&empty), "a part was not found: {}", *POLICY);
-        for word in ["innerHTML", "eval(", "style=\"", " onclick=", "src=", "url(", "href=\"http", "import"] {
+        for word in [
+            "innerHTML",
+            "eval(",
+            "style=\"",
+            " onclick=",
+            "src=",
+            "url(",
+            "href=\"http",
+            "@import",
+            "import(",
+        ] {
             assert!(!PAGE.contains(word), "{word}");
         }
     }

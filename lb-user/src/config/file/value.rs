@@ -1,5 +1,8 @@
 //! Values that may be written in more than one way, read by hand so that errors say where they are.
 
+#[cfg(test)]
+mod schema;
+
 use crate::config::locate::Path;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};

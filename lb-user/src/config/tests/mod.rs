@@ -3,6 +3,7 @@
 mod errors;
 mod firewall;
 mod mysql;
+mod reference;
 mod refusals;
 mod services;
 mod sync;

@@ -333,6 +333,11 @@ impl Validator<'_> {
                 Complaint::new(wrong).expected("a folder such as \"/sys/fs/bpf/lbctl/lb1\""),
             );
         }
+        if dir == std::path::Path::new("/sys/fs/bpf") {
+            let wrong = Complaint::new(format!("{text:?} is everybody's"));
+            return self
+                .complain(path, wrong.expected("a folder below it, such as \"/sys/fs/bpf/lbctl/lb1\""));
+        }
         Some(dir)
     }
 

@@ -3,12 +3,9 @@
 use super::ConfineError;
 use caps::{CapSet, Capability, CapsHashSet};
 
-/// What the agent works with: programs and maps (BPF, PERFMON for what the verifier lets pass only with it), attaching them, addresses and
-/// routes (NET_ADMIN), VRRP and clients' own addresses (NET_RAW), services' ports (NET_BIND_SERVICE).
-pub const KEPT: [&str; 5] =
-    ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_PERFMON"];
-
-/// Those of [`KEPT`] that there are, and the right to be urgent where no limit gives it.
+/// What the agent works with, as far as it has it: programs and maps (BPF, PERFMON for what the verifier lets pass only with it), attaching
+/// them, addresses and routes (NET_ADMIN), VRRP and clients' own addresses (NET_RAW), services' ports (NET_BIND_SERVICE); and the right to be
+/// urgent where no limit gives it.
 pub(super) fn kept(may_be_urgent: bool) -> Result<CapsHashSet, ConfineError> {
     let own = caps::read(None, CapSet::Permitted)?;
     let mut wanted: CapsHashSet = [

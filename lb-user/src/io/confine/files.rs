@@ -1,17 +1,17 @@
 //! Where this process, and what it starts, may write: Landlock (landlock(7)). Reading is left to users and modes, as before.
 
-use super::ConfineError;
+use super::{ConfineError, FilesKept};
 use landlock::{
     ABI, AccessFs, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreated,
     RulesetCreatedAttr as _, RulesetStatus,
 };
 use std::path::PathBuf;
 
-/// The kernel's rules that this is written for; older ones see to less, and are told of where they see to nothing.
+/// The kernel's rules that this is written for; older ones see to less.
 const RULES: ABI = ABI::V5;
 
-/// Whether the kernel sees to it.
-pub(super) fn restrict(folders: &[PathBuf], files: &[PathBuf]) -> Result<bool, ConfineError> {
+/// How far the kernel sees to it.
+pub(super) fn restrict(folders: &[PathBuf], files: &[PathBuf]) -> Result<FilesKept, ConfineError> {
     let all = AccessFs::from_write(RULES);
     let in_files = all & AccessFs::from_file(RULES);
     let mut rules = Ruleset::default().handle_access(all)?.create()?;
@@ -20,10 +20,14 @@ pub(super) fn restrict(folders: &[PathBuf], files: &[PathBuf]) -> Result<bool, C
             rules = allow(rules, path, access)?;
         }
     }
-    Ok(rules.restrict_self()?.ruleset != RulesetStatus::NotEnforced)
+    Ok(match rules.restrict_self()?.ruleset {
+        RulesetStatus::FullyEnforced => FilesKept::All,
+        RulesetStatus::PartiallyEnforced => FilesKept::Partly,
+        RulesetStatus::NotEnforced => FilesKept::None,
+    })
 }
 
-/// What is not there cannot be written, and is made by nobody else in the meantime.
+/// What is not there cannot be written, and nobody can be allowed to.
 fn allow(
     rules: RulesetCreated,
     path: &PathBuf,

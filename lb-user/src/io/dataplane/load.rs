@@ -275,13 +275,21 @@ fn remove_dir(dir: &Path) -> Result<(), DataplaneError> {
     }
 }
 
+/// Whether nobody has pinned anything there yet.
+pub fn has_no_pins(pin_dir: &Path) -> bool {
+    let is_ours = |entry: std::fs::DirEntry| entry.path().extension().is_none_or(|kind| kind != KERNELS);
+    fs::read_dir(pin_dir).is_ok_and(|pins| !pins.flatten().any(is_ours))
+}
+
+/// The kernel's own files, in the root of each such file system.
+const KERNELS: &str = "debug";
+
 /// Removes all pins in a folder that has to stay.
 fn empty(pin_dir: &Path) -> Result<(), DataplaneError> {
     for entry in fs::read_dir(pin_dir).map_err(pin_failed(pin_dir))? {
         let path = entry.map_err(pin_failed(pin_dir))?.path();
         match path.extension() {
-            // The kernel's own, in the root of each such file system.
-            Some(kind) if kind == "debug" => {}
+            Some(kind) if kind == KERNELS => {}
             _ if path.is_dir() => remove_dir(&path)?,
             _ => fs::remove_file(&path).map_err(pin_failed(&path))?,
         }
@@ -297,11 +305,14 @@ fn is_mounted_on(dir: &Path) -> bool {
 
 /// Takes links and maps away: the interfaces run no program afterwards, and all flows are gone.
 /// Returns whether there was anything.
-pub fn detach(pin_dir: &Path) -> Result<bool, DataplaneError> {
+pub fn detach(pin_dir: &Path, may_unmount: bool) -> Result<bool, DataplaneError> {
     let there = pin_dir.exists();
     if is_mounted_on(pin_dir) {
         empty(pin_dir)?;
-        // Our own lock holds it for a moment yet. An agent that has given up its rights cannot do this at all, and it does no harm.
+        if !may_unmount {
+            return Ok(there);
+        }
+        // Our own lock holds it for a moment yet. Who may not unmount it has nothing left there, and it does no harm.
         if let Err(errno) = umount2(pin_dir, MntFlags::MNT_DETACH) {
             debug!(pin_dir = %pin_dir.display(), %errno, "its file system stays mounted");
             return Ok(there);

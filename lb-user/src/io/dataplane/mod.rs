@@ -29,7 +29,7 @@ pub use explain::Explainer;
 pub use firewall::FirewallError;
 pub use flows::{FlowEntry, FlowSweeper, SweepReport, monotonic_now};
 pub use lease::{Lease, VipTerms};
-pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, make_pin_dir, pins_are_ours};
+pub use load::{LoadReport, Options, PROGRAM_OBJECT, detach, has_no_pins, make_pin_dir, pins_are_ours};
 pub use refusals::Refusals;
 pub use run::{RunResult, TrivialProgram};
 pub use sync::{FlowCopies, FlowNews, KnownBackend, Link, Put, WalkedKeys};

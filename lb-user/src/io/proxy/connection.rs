@@ -3,7 +3,7 @@
 use super::account::{Ended, Place, ServiceAccount, Waiting};
 use super::handshake::{self, HandshakeError, TlsFacts};
 use super::mysql;
-use super::open::OpenConnections;
+use super::open::{Entered, OpenConnections};
 use super::pipe::Pipes;
 use super::preface;
 use super::pump::{End, Moved, Pump, Side};
@@ -79,7 +79,7 @@ pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context, accou
             }
             account.count_end(ended);
             if let Some(record) = record {
-                record.end(ended, Moved::default());
+                record.end(ended, Some(Moved::default()));
             }
         }
     }
@@ -323,13 +323,13 @@ fn exchange(
     let Opened { ends: _, client: session, backend, to_backend, early_bytes, served, place } = opened;
     let ends = (Wire::new(client, session), Wire::new(backend.stream, backend.session));
     let early = Moved { up_bytes: early_bytes, down_bytes: backend.first.len() as u64 };
-    let mut pump = Pump::new(ends, (to_backend, backend.first), early);
-    let entered = all.enter(pump.sockets(), told);
+    let pump = Pump::new(ends, (to_backend, backend.first), early);
+    let mut held = Held { _entered: all.enter(pump.sockets(), told), pump };
     async move {
         let end = {
             // As it was when it began: a change concerns those that come.
             let idle = &served.terms.idle;
-            let (deadline, _) = pump.deadline(idle);
+            let (deadline, _) = held.pump.deadline(idle);
             let mut sleep = pin!(tokio::time::sleep_until(deadline));
             let mut cut = pin!(place.backend.cut_wanted());
             let mut counted = Moved::default();
@@ -337,8 +337,8 @@ fn exchange(
                 if cut.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(None);
                 }
-                let end = pump.poll_within(cx, pipes, idle, sleep.as_mut()).map(Some);
-                let moved = pump.moved();
+                let end = held.pump.poll_within(cx, pipes, idle, sleep.as_mut()).map(Some);
+                let moved = held.pump.moved();
                 if end.is_ready() || moved.since(counted) >= COUNT_EVERY_BYTES {
                     let (up, down) =
                         (moved.up_bytes - counted.up_bytes, moved.down_bytes - counted.down_bytes);
@@ -351,15 +351,22 @@ fn exchange(
         };
         let ended = ended(end.as_ref());
         if ended != Ended::Closed {
-            pump.reset();
+            held.pump.reset();
         }
+        let moved = held.pump.moved();
         // Who sees that it has ended finds its place free.
-        drop((entered, place));
+        drop((held, place));
         account.count_end(ended);
         if let Some(record) = record {
-            record.end(ended, pump.moved());
+            record.end(ended, Some(moved));
         }
     }
+}
+
+/// What moves a connection's data, and its place among those that are open, which goes first however this ends.
+struct Held {
+    _entered: Entered,
+    pump: Pump,
 }
 
 /// Where a connection is listed, and who a header said it is from.

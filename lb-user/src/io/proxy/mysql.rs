@@ -29,7 +29,6 @@ use super::Served;
 use super::account::{Ended, ServiceAccount, SessionPlace};
 use super::connection::{Context, Ends, reset};
 use super::preface;
-use super::pump::Moved;
 use super::record::Record;
 use super::terms::MysqlPlan;
 use crate::core::mysql::protocol::capabilities::Capabilities;
@@ -64,7 +63,7 @@ pub(super) async fn serve(
     };
     account.count_end(ended);
     if let Some(record) = record {
-        record.end(ended, Moved::default());
+        record.end(ended, None);
     }
 }
 

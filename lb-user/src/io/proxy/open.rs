@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// So many are looked at before connections may come and go again.
 const AT_ONCE: usize = 64;
 
+/// For the thread's own work in between.
+const PAUSE: Duration = Duration::from_micros(50);
+
 /// The sockets of a connection.
 #[derive(Debug)]
 struct Sockets {
@@ -76,7 +79,7 @@ impl OpenConnections {
         Entered { key, all: self }
     }
 
-    /// Those that are open and are wanted, so many at most; and whether there are more.
+    /// Those that are open and are wanted, so many at most; and whether there are more. Takes its time.
     pub(super) fn look(
         &self,
         max: usize,
@@ -98,7 +101,29 @@ impl OpenConnections {
             if next >= open.capacity() {
                 return (found, false);
             }
+            drop(open);
+            // A lock that is taken again at once is not had by who waits for it.
+            std::thread::sleep(PAUSE);
         }
+    }
+}
+
+/// The connections of all threads, for whoever has the time to look.
+#[derive(Clone, Debug)]
+pub struct OpenLists(pub(super) Vec<Arc<OpenConnections>>);
+
+impl OpenLists {
+    /// Those that are wanted, so many at most, and whether there are more. Each is asked for of the kernel: not for a loop that others wait for.
+    pub fn look(&self, max: usize, wanted: &dyn Fn(&OpenConnection) -> bool) -> (Vec<OpenConnection>, bool) {
+        let mut found = Vec::new();
+        for open in &self.0 {
+            let (more, are_left) = open.look(max - found.len(), wanted);
+            found.extend(more);
+            if are_left {
+                return (found, true);
+            }
+        }
+        (found, false)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Owns them, and those of a thread that are not in use. Empty ones only are given back and taken.
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
 use std::cell::RefCell;
@@ -10,6 +11,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// What a pipe is to hold: more lets fewer system calls move more, and costs memory only while it is full.
 const PIPE_BYTES: usize = 256 * 1024;
+/// What is no help any more.
+const PIPE_BYTES_MIN: i32 = 64 * 1024;
 /// Pipes that a thread keeps for the next connection that streams.
 const KEPT_MAX: usize = 32;
 
@@ -23,8 +26,12 @@ pub(super) struct Pipe {
 impl Pipe {
     fn new() -> nix::Result<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-        // Where the kernel does not allow so much, its default has to do.
+        // Where the kernel does not allow so much, its default has to do; but not the little that it gives who has many already
+        // (`fs.pipe-user-pages-soft`): then copying is faster.
         let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(PIPE_BYTES as i32));
+        if fcntl(&write, FcntlArg::F_GETPIPE_SZ)? < PIPE_BYTES_MIN {
+            return Err(Errno::EPERM);
+        }
         Ok(Self { read, write, bytes: 0 })
     }
 

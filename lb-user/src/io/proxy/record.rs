@@ -55,8 +55,8 @@ impl Record {
         self.user = Some(user.to_owned());
     }
 
-    /// It has ended.
-    pub(super) fn end(self, ended: Ended, moved: Moved) {
+    /// It has ended. `None`: how much went over it is not known.
+    pub(super) fn end(self, ended: Ended, moved: Option<Moved>) {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let Ends { client, vip } = self.ends;
         let (backend, address) = self.backend.unzip();
@@ -74,8 +74,8 @@ impl Record {
             user = self.user,
             wait_ms = self.waited.map(ms),
             duration_ms = ms(self.began.elapsed()),
-            up_bytes = moved.up_bytes,
-            down_bytes = moved.down_bytes,
+            up_bytes = moved.map(|moved| moved.up_bytes),
+            down_bytes = moved.map(|moved| moved.down_bytes),
             reason = ended.name(),
             "connection ended"
         );

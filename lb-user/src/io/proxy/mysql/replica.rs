@@ -53,7 +53,7 @@ impl Running {
             Ok(true) => Ok(()),
             Ok(false) => Err(Why::ReplicaBehind),
             Err(LinkError::Refused(error)) => {
-                debug!(error = %String::from_utf8_lossy(&error.message), "a setting is refused by a replica");
+                debug!(error = error.code, "a setting is refused by a replica");
                 self.session.stay_with_primary();
                 self.replica = None;
                 Err(Why::ReplicaRefused)
