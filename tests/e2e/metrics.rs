@@ -157,6 +157,7 @@ fn the_page_shows_the_node(lab: &Lab) -> Result<()> {
         ensure!(shown.contains("data-ready=\"true\"") && shown.contains("data-agent=\"here\""), "{shown}");
         Ok(shown)
     })?;
+    take_picture(lab, at)?;
     // Its script ran under the policy, and made lines of what the agent says.
     for wanted in [
         "<span id=\"node\">lb1</span>",
@@ -167,6 +168,20 @@ fn the_page_shows_the_node(lab: &Lab) -> Result<()> {
         "data-vip=\"A\"",
     ] {
         ensure!(shown.contains(wanted), "{wanted} is not shown: {shown}");
+    }
+    Ok(())
+}
+
+/// Where the documentation's picture of the page is to be put.
+const PICTURES_VARIABLE: &str = "LBCTL_PICTURES";
+
+fn take_picture(lab: &Lab, at: &str) -> Result<()> {
+    let file = lab.agent_config_path("lb1").with_file_name("status-page.png");
+    browse(lab, at, &format!("--screenshot={} --window-size=1280,1500", file.display()))?;
+    let picture = std::fs::read(&file).context("no picture was taken")?;
+    ensure!(picture.starts_with(b"\x89PNG") && picture.len() > 30_000, "{} bytes", picture.len());
+    if let Some(folder) = std::env::var_os(PICTURES_VARIABLE) {
+        std::fs::copy(&file, Path::new(&folder).join("status-page.png"))?;
     }
     Ok(())
 }

@@ -162,8 +162,17 @@ fn become_lab(arguments: &[OsString]) -> Result<()> {
 
 /// What sudo would drop but the lab wants to know.
 pub(crate) fn kept_variables() -> Vec<(&'static str, OsString)> {
-    ["LBCTL_SOCKET", "LBCTL_FRESH_OBJECT_DIR", "RUST_LOG", "RUST_BACKTRACE", "NO_COLOR", "TERM", "CI"]
-        .into_iter()
-        .filter_map(|key| Some((key, std::env::var_os(key)?)))
-        .collect()
+    [
+        "LBCTL_SOCKET",
+        "LBCTL_FRESH_OBJECT_DIR",
+        "LBCTL_PICTURES",
+        "RUST_LOG",
+        "RUST_BACKTRACE",
+        "NO_COLOR",
+        "TERM",
+        "CI",
+    ]
+    .into_iter()
+    .filter_map(|key| Some((key, std::env::var_os(key)?)))
+    .collect()
 }

@@ -140,12 +140,7 @@ impl Agent {
     /// Refuses a configuration by which the agent has to write where it gave up to.
     pub(super) fn may_write_for(&self, config: &Config) -> Result<(), String> {
         let Some(acme) = &config.acme else { return Ok(()) };
-        if !self.is_confined() || self.confinement.allows(&acme.folder) && acme.folder.exists() {
-            return Ok(());
-        }
-        // Its default may be made where what is above it is there.
-        let above = acme.folder.parent().is_some_and(|above| self.confinement.allows(above));
-        if above && std::fs::create_dir_all(&acme.folder).is_ok() {
+        if !self.is_confined() || self.confinement.allows(&acme.folder) {
             return Ok(());
         }
         let folder = acme.folder.display();

@@ -42,7 +42,7 @@ pub struct Confinement {
     pub capabilities: Vec<String>,
     /// Whether the kernel sees to where files are written.
     pub files: FilesKept,
-    /// Where they may be.
+    /// Where they may be: folders that were there.
     pub writable: Vec<PathBuf>,
     /// An agent before this one has seen to all that, and its confinement is ours.
     #[serde(skip)]
@@ -140,6 +140,8 @@ pub fn confine(wanted: &Wanted) -> Result<Confinement, ConfineError> {
     prctl::set_no_new_privs().map_err(ConfineError::NoNewPrivileges)?;
     let files = files::restrict(&wanted.writable, &wanted.writable_files)?;
     calls::restrict()?;
-    let (capabilities, writable) = (capabilities::effective()?, wanted.writable.clone());
+    let capabilities = capabilities::effective()?;
+    // What was not there cannot be written, also when it comes to be.
+    let writable = wanted.writable.iter().filter(|folder| folder.exists()).cloned().collect();
     Ok(Confinement { capabilities, files, writable, inherited: false })
 }

@@ -1,5 +1,6 @@
 mod keys;
 mod news;
+mod pictures;
 mod screens;
 
 use super::action::Action;

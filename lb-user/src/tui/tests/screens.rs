@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::style::{Color, Modifier};
 use std::path::Path;
 
-fn drawn(app: &App, width: u16, height: u16) -> Buffer {
+pub(super) fn drawn(app: &App, width: u16, height: u16) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal in memory");
     terminal.draw(|frame| draw::draw(frame, app)).expect("it draws");
     terminal.backend().buffer().clone()
