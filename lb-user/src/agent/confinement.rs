@@ -5,7 +5,7 @@ use super::state::Agent;
 use crate::api::ConfinementView;
 use crate::config::{Config, DEFAULT_ACME_FOLDER};
 use crate::io::confine::{self, Account, Confinement, FilesKept, Owner, There, Wanted, give_file, make_own};
-use crate::io::dataplane;
+use crate::io::{dataplane, hand_over};
 use nix::unistd::{Gid, Uid, User};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,10 @@ const OWN: [&str; 1] = ["/run/lbctl"];
 
 /// Gives up what is not needed. To be called before there are threads.
 pub(super) fn give_up(config: &Config, config_file: &Path) -> Result<Confinement, AgentError> {
-    if let Some(inherited) = confine::inherited() {
+    // Who starts an agent by hand may have set anything.
+    if hand_over::is_awaited()
+        && let Some(inherited) = confine::inherited()
+    {
         return Ok(inherited);
     }
     let terms = &config.agent;
@@ -38,7 +41,8 @@ pub(super) fn give_up(config: &Config, config_file: &Path) -> Result<Confinement
     let file = std::fs::metadata(config_file).ok().map(|found| Gid::from_raw(found.gid()));
     let wanted = Wanted {
         account,
-        groups: control.into_iter().chain(file).collect(),
+        // The group of root opens files of the system.
+        groups: control.into_iter().chain(file).filter(|group| group.as_raw() != 0).collect(),
         writable: writable(config, config_file),
         writable_files: DEVICES.map(PathBuf::from).into(),
     };

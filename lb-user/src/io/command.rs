@@ -46,7 +46,7 @@ pub async fn run(words: &[String], input: &[u8], timeout: Duration) -> Result<()
     let program = words.first().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
     // Whose main process is which is not for them to say (see `service_manager`).
-    command.env_remove("NOTIFY_SOCKET");
+    command.env_remove("NOTIFY_SOCKET").env_remove("LBCTL_HAND_OVER").env_remove("LBCTL_CONFINED");
     command.args(words.get(1..).unwrap_or_default()).stdin(Stdio::piped());
     // Of a group of its own, so that what it starts ends with it, and Ctrl-C is for the agent alone.
     command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);

@@ -79,11 +79,12 @@ fn pin_failed(path: &Path) -> impl Fn(std::io::Error) -> DataplaneError + '_ {
 /// Makes the folder of the pins, which must be on a BPF file system; with `may_mount` it becomes one where it is none.
 pub fn make_pin_dir(pin_dir: &Path, may_mount: bool) -> Result<(), DataplaneError> {
     fs::create_dir_all(pin_dir).map_err(pin_failed(pin_dir))?;
-    let file_system = nix::sys::statfs::statfs(pin_dir);
-    if file_system.is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC) {
+    if is_bpffs(pin_dir) {
         return Ok(());
     }
-    if may_mount {
+    // It would hide what is in there.
+    let is_empty = fs::read_dir(pin_dir).is_ok_and(|mut inside| inside.next().is_none());
+    if may_mount && is_empty {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         return mount(Some("bpf"), pin_dir, Some("bpf"), flags, Some("mode=0700"))
             .map_err(|errno| pin_failed(pin_dir)(errno.into()));
@@ -275,6 +276,10 @@ fn remove_dir(dir: &Path) -> Result<(), DataplaneError> {
     }
 }
 
+fn is_bpffs(dir: &Path) -> bool {
+    nix::sys::statfs::statfs(dir).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
 /// Whether nobody has pinned anything there yet.
 pub fn has_no_pins(pin_dir: &Path) -> bool {
     let is_ours = |entry: std::fs::DirEntry| entry.path().extension().is_none_or(|kind| kind != KERNELS);
@@ -307,6 +312,10 @@ fn is_mounted_on(dir: &Path) -> bool {
 /// Returns whether there was anything.
 pub fn detach(pin_dir: &Path, may_unmount: bool) -> Result<bool, DataplaneError> {
     let there = pin_dir.exists();
+    if there && !is_bpffs(pin_dir) {
+        // No pins can be there, but somebody's files.
+        return Ok(false);
+    }
     if is_mounted_on(pin_dir) {
         empty(pin_dir)?;
         if !may_unmount {
