@@ -5,6 +5,8 @@
 
 pub mod agent;
 pub mod api;
+#[cfg(test)]
+mod blessed;
 pub mod cli;
 pub mod config;
 pub mod core;

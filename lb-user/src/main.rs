@@ -17,11 +17,12 @@ fn main() -> ExitCode {
     let prepared = match &cli.command {
         Command::Agent { config } => match prepare(config) {
             Ok(prepared) => Some(prepared),
-            // Lines of the file are for people: a log that is kept is no place for passwords.
-            Err(error) if !std::io::stderr().is_terminal() => {
-                return failed(&without_excerpts(&format!("{error:#}")), Exit::Failure);
+            Err(error) => {
+                let words = format!("{error:#}");
+                // Lines of the file are for people: a log that is kept is no place for passwords.
+                let is_read = std::io::stderr().is_terminal();
+                return failed(&if is_read { words } else { without_excerpts(&words) }, Exit::Failure);
             }
-            Err(error) => return failed(&format!("{error:#}"), Exit::Failure),
         },
         _ => None,
     };

@@ -6,6 +6,7 @@
 
 mod byte_count;
 mod log_filter;
+mod moment;
 mod name;
 mod prefix;
 mod virtual_router;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::byte_count::ByteCount;
 pub use self::log_filter::LogFilter;
+pub use self::moment::{unix_ms, whole_ms, whole_us};
 pub use self::name::{
     BackendName, GroupName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, TrackerName, VipName,
 };

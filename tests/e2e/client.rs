@@ -5,6 +5,7 @@ use lb_user::api::{BackendView, CountersView, FlowList, ServiceView, Status};
 use lb_user::model::BackendHealth;
 pub(crate) use lbctl_tests::lab::stay_on_one_cpu;
 use lbctl_tests::lab::{Lab, Options, addresses, poll};
+use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -105,6 +106,18 @@ impl Said {
 /// `lbctl` on lb1, however it ends.
 pub(crate) fn try_lbctl(lab: &Lab, arguments: &[&str]) -> Result<Said> {
     Said::by(lab.lbctl("lb1")?.args(arguments))
+}
+
+/// Stops a node's agent, if it runs, and takes its dataplane away.
+pub(crate) fn stop_and_detach(lab: &Lab, node: &str) -> Result<()> {
+    // It may be stopped already.
+    let _ = lab.kill_agent(node, Signal::SIGTERM);
+    let config = lab.agent_config_path(node).display().to_string();
+    poll::until("its agent is gone, and its dataplane", PATIENCE, || {
+        let said = Said::by(lab.lbctl(node)?.args(["detach", "--config", &config]))?;
+        ensure!(said.code == Some(0), "{said:?}");
+        Ok(())
+    })
 }
 
 /// `lbctl -o json` on lb1: its output as that type of the API, which must hold every field of it.

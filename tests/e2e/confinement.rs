@@ -2,7 +2,7 @@
 //! no more rights than the agent.
 
 use crate::client::{
-    Download, PATIENCE, ask_all, client_shell, keep_open, lbctl, lbctl_json, try_lbctl, vip_a,
+    Download, PATIENCE, ask_all, client_shell, keep_open, lbctl, lbctl_json, stop_and_detach, vip_a,
     wait_for_health, web_lab,
 };
 use anyhow::{Context as _, Result, ensure};
@@ -165,7 +165,7 @@ fn an_agent_of_another_user_does_all_that_one_of_root_does() -> Result<()> {
     let folder = paths::host_dir("lb1");
     let pins = folder.join("pins");
     let user = nix::unistd::User::from_name(USER)?.context("no such user")?;
-    lbctl_detach(&lab)?;
+    stop_and_detach(&lab, "lb1")?;
     let text = lab.agent_config("lb1")?;
     let own_pins = text.lines().find(|line| line.starts_with("pin_dir = ")).context("pins")?;
     let text = text.replace(own_pins, &format!("pin_dir = {:?}", pins.display().to_string()));
@@ -211,20 +211,7 @@ fn an_agent_of_another_user_does_all_that_one_of_root_does() -> Result<()> {
     client_shell(&lab, &format!("curl -sSkf --max-time 5 -o /dev/null https://{}/", vip_a()[0]))?;
     lbctl(&lab, &["explain", "--from", "10.90.0.10:4711", "--to", "10.80.0.100:80"])?;
 
-    lab.kill_agent("lb1", Signal::SIGTERM)?;
-    lbctl_detach(&lab)?;
+    stop_and_detach(&lab, "lb1")?;
     ensure!(!pins.exists(), "pins are left: {:?}", std::fs::read_dir(&pins)?.collect::<Vec<_>>());
     lab.down()
-}
-
-/// The agent is stopped, and its dataplane taken away.
-fn lbctl_detach(lab: &Lab) -> Result<()> {
-    // It may be stopped already.
-    let _ = lab.kill_agent("lb1", Signal::SIGTERM);
-    let config = lab.agent_config_path("lb1").display().to_string();
-    poll::until("its agent is gone", PATIENCE, || {
-        let said = try_lbctl(lab, &["detach", "--config", &config])?;
-        ensure!(said.code == Some(0), "{said:?}");
-        Ok(())
-    })
 }

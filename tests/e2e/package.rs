@@ -2,11 +2,10 @@
 
 mod container;
 
-use crate::client::{KeptConnection, PATIENCE, Said, ask_all, client_shell, shell, vip_a};
+use crate::client::{KeptConnection, PATIENCE, ask_all, client_shell, shell, stop_and_detach, vip_a};
 use anyhow::{Context as _, Result, ensure};
 use container::Container;
 use lbctl_tests::lab::{Lab, Options, addresses, poll};
-use nix::sys::signal::Signal;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -116,7 +115,10 @@ fn look(lab: &Lab, containers: &[Container]) -> Result<()> {
 #[test]
 fn the_guide_makes_two_machines_a_pair_and_the_package_comes_and_goes_without_a_trace() -> Result<()> {
     let lab = Lab::up(Options { database: false, ..Options::default() })?;
-    leave(&lab)?;
+    // The lab's own agents make room.
+    for node in ["lb1", "lb2"] {
+        stop_and_detach(&lab, node)?;
+    }
     let containers = set_up(&lab)?;
     look(&lab, &containers)?;
     let [lb1, lb2] = &containers[..] else { unreachable!("two were booted") };
@@ -141,20 +143,6 @@ fn the_guide_makes_two_machines_a_pair_and_the_package_comes_and_goes_without_a_
     goes_without_a_trace(&lab, lb2)?;
     drop(containers);
     lab.down()
-}
-
-/// The lab's own agents make room.
-fn leave(lab: &Lab) -> Result<()> {
-    for node in ["lb1", "lb2"] {
-        lab.kill_agent(node, Signal::SIGTERM)?;
-        let config = lab.agent_config_path(node).display().to_string();
-        poll::until("its dataplane is detached", PATIENCE, || {
-            let said = Said::by(lab.lbctl(node)?.args(["detach", "--config", &config]))?;
-            ensure!(said.code == Some(0), "{said:?}");
-            Ok(())
-        })?;
-    }
-    Ok(())
 }
 
 fn runs_as_its_user(container: &Container) -> Result<()> {

@@ -73,18 +73,13 @@ fn package(dist: &Path) -> Result<PathBuf> {
 
 /// The tool, installed once.
 fn cargo_deb() -> Result<PathBuf> {
-    let tools = project::tools_dir();
-    let tool = tools.join("bin/cargo-deb");
+    let tool = project::tools_dir().join("bin/cargo-deb");
     let version = |tool: &Path| process::output(Command::new(tool).arg("--version")).unwrap_or_default();
     if tool.exists() && version(&tool).contains(CARGO_DEB_VERSION) {
         return Ok(tool);
     }
-    println!("Installing cargo-deb {CARGO_DEB_VERSION} into {} (about a minute).", tools.display());
-    let mut cargo = project::cargo();
-    cargo
-        .args(["install", "cargo-deb", "--version", CARGO_DEB_VERSION, "--locked", "--quiet", "--debug"])
-        .args(["--no-default-features", "--root"])
-        .arg(&tools);
+    let mut cargo = project::install_tool("cargo-deb", CARGO_DEB_VERSION);
+    cargo.arg("--no-default-features");
     process::run(&mut cargo).context("cannot install cargo-deb")?;
     ensure!(tool.exists(), "cargo-deb was installed, and is not at {}", tool.display());
     Ok(tool)

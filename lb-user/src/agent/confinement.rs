@@ -3,6 +3,7 @@
 use super::AgentError;
 use super::state::Agent;
 use crate::api::ConfinementView;
+use crate::api::server::Policy;
 use crate::config::{Config, DEFAULT_ACME_FOLDER};
 use crate::io::confine::{self, Account, Confinement, FilesKept, Owner, There, Wanted, give_file, make_own};
 use crate::io::{dataplane, hand_over};
@@ -17,11 +18,15 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 const NETWORK_SETTINGS: &str = "/proc/sys/net";
 /// Folders that are the system's: who may write there may become anybody.
 const SYSTEMS: [&str; 7] = ["/", "/etc", "/run", "/root", "/var", "/usr", "/var/lib"];
-/// Folders that are the agent's alone, wherever they are named.
-const OWN: [&str; 1] = ["/run/lbctl"];
+/// The agents' own: what else is next to a socket may be anybody's.
+const OWN: &str = "/run/lbctl";
 
 /// Gives up what is not needed. To be called before there are threads.
-pub(super) fn give_up(config: &Config, config_file: &Path) -> Result<Confinement, AgentError> {
+pub(super) fn give_up(
+    config: &Config,
+    config_file: &Path,
+    policy: &Policy,
+) -> Result<Confinement, AgentError> {
     // Who starts an agent by hand may have set anything.
     if hand_over::is_awaited()
         && let Some(inherited) = confine::inherited()
@@ -37,12 +42,11 @@ pub(super) fn give_up(config: &Config, config_file: &Path) -> Result<Confinement
     if !terms.confine {
         return Ok(Confinement::default());
     }
-    let control = super::policy(config)?.group;
     let file = std::fs::metadata(config_file).ok().map(|found| Gid::from_raw(found.gid()));
     let wanted = Wanted {
         account,
         // The group of root opens files of the system.
-        groups: control.into_iter().chain(file).filter(|group| group.as_raw() != 0).collect(),
+        groups: policy.group.into_iter().chain(file).filter(|group| group.as_raw() != 0).collect(),
         writable: writable(config, config_file),
         writable_files: DEVICES.map(PathBuf::from).into(),
     };
@@ -68,13 +72,12 @@ fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<(), Age
     let there = if config.agent.confine { There::IsTaken } else { There::Stays };
     let socket = &config.control.socket;
     let folder = folder_of(socket);
-    let is_own = OWN.iter().any(|own| folder == Path::new(own));
     // What else is in there is other agents'.
     make_own(folder, 0o755, There::Stays, owner)?;
-    if is_own && config.agent.confine {
-        give_file(folder, owner)?;
-    }
     if config.agent.confine {
+        if folder == Path::new(OWN) {
+            give_file(folder, owner)?;
+        }
         give_file(&folder.join(format!("{}.lock", config.node.name)), owner)?;
         give_file(socket, owner)?;
     }
@@ -115,7 +118,7 @@ impl Agent {
         let Confinement { capabilities, files, inherited, .. } = self.confinement.clone();
         let uid = Uid::effective();
         let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-        let confined = self.is_confined();
+        let confined = self.confinement.is_in_force();
         let files = match files {
             FilesKept::All => "all",
             FilesKept::Partly => "partly",
@@ -124,15 +127,12 @@ impl Agent {
         ConfinementView { user, confined, capabilities, files: files.to_owned(), inherited }
     }
 
-    fn is_confined(&self) -> bool {
-        !self.confinement.capabilities.is_empty()
-    }
-
     /// Folders of the system that the agent may write, because its files are in there.
     pub(super) fn confinement_warnings(&self) -> impl Iterator<Item = String> + '_ {
         let folders = own_folders(&self.config, &self.config_file);
         let wide = folders.into_iter().filter(|folder| SYSTEMS.iter().any(|own| folder == Path::new(own)));
-        let wide: std::collections::BTreeSet<PathBuf> = wide.filter(|_| self.is_confined()).collect();
+        let wide: std::collections::BTreeSet<PathBuf> =
+            wide.filter(|_| self.confinement.is_in_force()).collect();
         wide.into_iter().map(|folder| {
             format!(
                 "the agent may write all of {}, as its configuration or its socket is right in there: give it a folder of its own, such as /etc/lbctl and /run/lbctl",
@@ -144,7 +144,7 @@ impl Agent {
     /// Refuses a configuration by which the agent has to write where it gave up to.
     pub(super) fn may_write_for(&self, config: &Config) -> Result<(), String> {
         let Some(acme) = &config.acme else { return Ok(()) };
-        if !self.is_confined() || self.confinement.allows(&acme.folder) {
+        if !self.confinement.is_in_force() || self.confinement.allows(&acme.folder) {
             return Ok(());
         }
         let folder = acme.folder.display();

@@ -3,10 +3,9 @@
 use super::state::Agent;
 use crate::api::{ApiError, ConnectionFilter, ConnectionList, ConnectionView, Reply};
 use crate::io::proxy::OpenConnection;
-use crate::model::{BackendName, ServiceName};
+use crate::model::{BackendName, ServiceName, whole_ms, whole_us};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// When nobody says how many, and the most there are.
 const LIMIT: usize = 1000;
@@ -23,9 +22,8 @@ impl Agent {
         let (names, open) = (self.names_of_connections(), self.proxy.open());
         let look = move || {
             let max = filter.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
-            let wanted = |one: &OpenConnection| is_wanted(&filter, &names.view(one));
-            let (found, truncated) = open.look(max, &wanted);
-            let connections = found.iter().map(|one| names.view(one)).collect();
+            let pick = |one: &OpenConnection| Some(names.view(one)).filter(|view| is_wanted(&filter, view));
+            let (connections, truncated) = open.look(max, &pick);
             let _ = reply.send(Ok::<_, ApiError>(ConnectionList { connections, truncated }));
         };
         drop(tokio::task::spawn_blocking(look));
@@ -63,11 +61,11 @@ impl Names {
             client: open.client,
             vip: open.vip,
             backend: open.backend,
-            age_ms: ms(open.age),
-            idle_ms: ms(open.idle),
+            age_ms: whole_ms(open.age),
+            idle_ms: whole_ms(open.idle),
             up_bytes: open.up_bytes,
             down_bytes: open.down_bytes,
-            round_trip_us: u64::try_from(open.round_trip.as_micros()).unwrap_or(u64::MAX),
+            round_trip_us: whole_us(open.round_trip),
             retransmitted: open.retransmitted,
         }
     }
@@ -78,8 +76,4 @@ fn is_wanted(filter: &ConnectionFilter, one: &ConnectionView) -> bool {
         && (filter.backend.is_none() || filter.backend == one.backend_name)
         && filter.client.is_none_or(|prefix| prefix.contains(&one.client.ip()))
         && filter.idle_ms.is_none_or(|idle_ms| one.idle_ms >= idle_ms)
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,10 @@
 //! What happened: the last events, and those who listen for the next.
 
 use crate::api::{Event, EventKind};
+use crate::model::unix_ms;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 use tokio::sync::broadcast;
 
 /// Events kept for those who come later.
@@ -22,8 +23,7 @@ impl Journal {
 
     pub(super) fn record(&mut self, kind: EventKind, message: impl Into<String>) {
         self.sequence += 1;
-        let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at_unix_ms = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        let at_unix_ms = unix_ms(SystemTime::now());
         let event = Event { sequence: self.sequence, at_unix_ms, kind, message: message.into() };
         super::log(&event);
         let past = Arc::make_mut(&mut self.past);

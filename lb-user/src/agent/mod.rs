@@ -139,6 +139,7 @@ pub struct Prepared {
     config_file: PathBuf,
     text: String,
     config: Config,
+    policy: Policy,
     log: LogControl,
     confinement: Confinement,
 }
@@ -153,11 +154,12 @@ pub fn prepare(config_file: &Path) -> Result<(Prepared, LogWritten), AgentError>
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
     host::allow_open_files();
-    let confinement = confinement::give_up(&config, config_file)?;
+    let policy = policy(&config)?;
+    let confinement = confinement::give_up(&config, config_file, &policy)?;
     // After that: what writes it is a thread.
     let (log, written) = LogControl::start(&config.log.level, config.log.format)?;
     confinement::tell(&confinement, &config);
-    Ok((Prepared { config_file: config_file.to_owned(), text, config, log, confinement }, written))
+    Ok((Prepared { config_file: config_file.to_owned(), text, config, policy, log, confinement }, written))
 }
 
 /// Runs the agent until a signal ends it.
@@ -165,12 +167,10 @@ pub fn prepare(config_file: &Path) -> Result<(Prepared, LogWritten), AgentError>
 /// # Errors
 /// See [`AgentError`].
 pub async fn run(prepared: Prepared) -> Result<(), AgentError> {
-    let Prepared { config_file, text, config, log, confinement } = prepared;
-    let policy = policy(&config)?;
+    let Prepared { config_file, text, config, policy, log, confinement } = prepared;
     let successor = Successor::inherited()?;
     let listeners =
         successor.as_ref().map_or_else(|| Ok(Default::default()), |one| one.take_listeners(&config))?;
-    dataplane::make_pin_dir(&config.dataplane.pin_dir, false)?;
     let places = Places::of(&config);
     let claim = places.claim()?;
     // After the claim, so that it is about our own pins and goes while they are still ours.

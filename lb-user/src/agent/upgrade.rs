@@ -67,7 +67,7 @@ impl Agent {
         let program = own_program().map_err(|error| internal("this agent's program", error))?;
         let mut command = Command::new(&program);
         command.arg("agent").arg("--config").arg(&self.config_file);
-        if !self.confinement.capabilities.is_empty() {
+        if self.confinement.is_in_force() {
             command.env(confine::VARIABLE, self.confinement.to_tell());
         }
         match self.log_for_now() {

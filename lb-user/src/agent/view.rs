@@ -9,7 +9,7 @@ use crate::config::{Backend, Service};
 use crate::core::plan::{BackendEntry, Image, SteeringKey, name_hash};
 use crate::io::dataplane::{BackendTotals, Counter, DataplaneError, FlowEntry, Table};
 use crate::io::process;
-use crate::model::{BackendHealth, BackendName, Family, HealthState, ServiceName};
+use crate::model::{BackendHealth, BackendName, Family, HealthState, ServiceName, whole_ms};
 use lb_ebpf::abi::service_account;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -77,7 +77,7 @@ impl Agent {
         };
         let figures = process::figures();
         let process = ProcessView {
-            cpu_ms: u64::try_from(figures.cpu.as_millis()).unwrap_or(u64::MAX),
+            cpu_ms: whole_ms(figures.cpu),
             resident_bytes: figures.resident_bytes,
             open_files: figures.open_files,
             threads: figures.threads,
@@ -261,7 +261,7 @@ impl Agent {
                 nat: flow.nat,
                 backend: flow.backend,
                 state: flow.state.to_owned(),
-                idle_ms: u64::try_from(flow.idle.as_millis()).unwrap_or(u64::MAX),
+                idle_ms: whole_ms(flow.idle),
                 forward_packets: flow.forward_packets,
                 forward_bytes: flow.forward_bytes,
             }

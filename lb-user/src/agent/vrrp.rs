@@ -10,7 +10,7 @@ use crate::core::vrrp::advert::AdvertError;
 use crate::core::vrrp::machine::{News, Settings, State, Why};
 use crate::io::dataplane::{DataplaneError, VipTerms};
 use crate::io::vrrp::{Decision, RouterKey, RouterPlan, RouterSnapshot, Wanted};
-use crate::model::{Family, VipName};
+use crate::model::{Family, VipName, whole_ms};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -262,8 +262,7 @@ fn reason(why: Why) -> &'static str {
 }
 
 fn view(router: &RouterSnapshot) -> VirtualRouterView {
-    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let ago = |at: Instant| milliseconds(at.elapsed());
+    let ago = |at: Instant| whole_ms(at.elapsed());
     let plan = &router.plan;
     VirtualRouterView {
         vip: router.key.0.clone(),
@@ -276,14 +275,14 @@ fn view(router: &RouterSnapshot) -> VirtualRouterView {
         since_ms: ago(router.since),
         priority: router.priority.get(),
         configured_priority: plan.settings.priority.get(),
-        interval_ms: milliseconds(plan.settings.interval.duration()),
-        active_down_ms: milliseconds(router.active_down_interval),
+        interval_ms: whole_ms(plan.settings.interval.duration()),
+        active_down_ms: whole_ms(router.active_down_interval),
         addresses: plan.settings.addresses.clone(),
         local: router.local,
         heard: router.heard.map(|(from, priority, interval, at)| HeardView {
             from,
             priority,
-            interval_ms: milliseconds(interval),
+            interval_ms: whole_ms(interval),
             ago_ms: ago(at),
         }),
         times_active: router.times_active,

@@ -11,6 +11,7 @@ mod service;
 mod trace;
 mod tui;
 mod vrrp;
+mod which;
 
 pub(super) use certificate::CertCommand;
 pub(super) use connection::ConnectionCommand;
@@ -23,6 +24,7 @@ pub(super) use service::ServiceCommand;
 pub(super) use trace::TraceArgs;
 pub(super) use tui::TuiArgs;
 pub(super) use vrrp::VrrpCommand;
+pub(super) use which::WhichArgs;
 
 use crate::model::{AdminState, BackendName, ServiceName, Weight};
 use clap::{Args, Parser, Subcommand, ValueEnum};

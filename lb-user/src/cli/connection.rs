@@ -16,21 +16,8 @@ pub(super) async fn run(
     output: Output,
     command: ConnectionCommand,
 ) -> Result<Exit, CliError> {
-    let ConnectionCommand::List { service, backend, client: clients, idle, limit } = command;
-    let mut query = format!("/connections?limit={limit}");
-    let filters = [
-        ("service", service.map(|name| name.to_string())),
-        ("backend", backend.map(|name| name.to_string())),
-        ("client", clients.map(|prefix| prefix.to_string())),
-        ("idle_ms", idle.map(|idle| idle.as_millis().to_string())),
-    ];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            // Writing to a String cannot fail.
-            let _ = write!(query, "&{name}={value}");
-        }
-    }
-    let list: ConnectionList = client.get(&query).await?;
+    let ConnectionCommand::List(which) = command;
+    let list: ConnectionList = client.get(&which.query("/connections", &[])).await?;
     output.print(&list, text)?;
     Ok(Exit::Success)
 }
@@ -40,6 +27,7 @@ fn text(list: &ConnectionList) -> String {
         ["service", "client", "vip", "backend", ">open for", ">idle", ">bytes in", ">bytes out", ">rtt"];
     let mut text = table(&headers, list.connections.iter().map(row).collect());
     if list.truncated {
+        // Writing to a String cannot fail.
         let _ = write!(text, "\n… and more: raise --limit, or filter");
     }
     text

@@ -7,7 +7,7 @@ use crate::api::client::Client;
 use crate::api::{
     MysqlDigest, MysqlKilled, MysqlNode, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute, MysqlView,
 };
-use crate::model::ServiceName;
+use crate::model::{ServiceName, whole_ms};
 use humantime::format_duration;
 use hyper::Method;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub(super) async fn run(client: &Client, output: Output, command: MysqlCommand) 
         }
         MysqlCommand::Promote { backend, service, primary_is_down, within } => {
             let service = the_service(client, service).await?;
-            let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let within_ms = whole_ms(within);
             let wanted = MysqlPromotion { backend, primary_is_down, within_ms };
             let path = format!("/mysql/{service}/promote");
             let promoted: MysqlPromoted = client.send(Method::POST, &path, &wanted).await?;

@@ -115,22 +115,12 @@ pub(super) async fn health(client: &Client, output: Output) -> Result<Exit, CliE
 }
 
 pub(super) async fn flows(client: &Client, output: Output, command: FlowCommand) -> Result<Exit, CliError> {
-    let FlowCommand::List { service, backend, client: clients, protocol, state, idle, limit } = command;
-    let mut query = format!("/flows?limit={limit}");
-    let filters = [
-        ("service", service.map(|name| name.to_string())),
-        ("backend", backend.map(|name| name.to_string())),
-        ("client", clients.map(|prefix| prefix.to_string())),
+    let FlowCommand::List { which, protocol, state } = command;
+    let more = [
         ("protocol", protocol.map(|protocol| protocol.to_string())),
         ("state", state.map(|state| state.to_string())),
-        ("idle_ms", idle.map(|idle| idle.as_millis().to_string())),
     ];
-    for (name, value) in filters {
-        if let Some(value) = value {
-            let _ = write!(query, "&{name}={value}");
-        }
-    }
-    let list: FlowList = client.get(&query).await?;
+    let list: FlowList = client.get(&which.query("/flows", &more)).await?;
     output.print(&list, |list| {
         let rows = list.flows.iter().map(|flow| {
             let backend = flow.backend_name.as_ref().map_or("-".into(), ToString::to_string);

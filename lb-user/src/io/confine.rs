@@ -110,6 +110,11 @@ pub fn inherited() -> Option<Confinement> {
 }
 
 impl Confinement {
+    /// Whether anything was given up.
+    pub fn is_in_force(&self) -> bool {
+        !self.capabilities.is_empty()
+    }
+
     /// The same, for the agent that takes this one's place.
     pub fn to_tell(&self) -> String {
         // Words and paths are always JSON; one that is no text is left out and may be written nevertheless.

@@ -7,7 +7,7 @@ use crate::model::{LogFilter, LogFormat};
 use std::io::IsTerminal;
 use std::os::linux::fs::MetadataExt as _;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
 
@@ -89,13 +89,9 @@ fn env_filter(filter: &LogFilter) -> Result<EnvFilter, LogError> {
     EnvFilter::try_new(filter.as_str()).map_err(|error| LogError::Other(error.to_string()))
 }
 
-type Output = Box<dyn Layer<reload_stack::Filtered> + Send + Sync>;
-
-/// What this process's registry is once it has the filter.
-mod reload_stack {
-    use tracing_subscriber::{EnvFilter, Registry, layer::Layered, reload};
-    pub(super) type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
-}
+/// What the process's registry is once it has the filter.
+type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
+type Output = Box<dyn Layer<Filtered> + Send + Sync>;
 
 /// The output of that form, and the form that `auto` came to be.
 fn output(format: LogFormat, writer: NonBlocking) -> Result<(Output, LogFormat), LogError> {

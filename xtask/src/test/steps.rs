@@ -181,19 +181,11 @@ impl Steps {
     }
 
     fn install_deny(&self) -> Result<PathBuf> {
-        let tools = project::tools_dir();
-        println!("Installing cargo-deny {DENY_VERSION} into {} (about a minute).", tools.display());
-        let mut cargo = project::cargo();
-        cargo
-            // Unoptimized: a check takes two seconds either way, compiling less than half the time.
-            .args(["install", "cargo-deny", "--version", DENY_VERSION, "--locked", "--quiet", "--debug"])
-            .args(["--config", "profile.dev.debug=false", "--root"])
-            .arg(&tools)
-            .env("CARGO_TARGET_DIR", tools.join("build"));
+        let mut cargo = project::install_tool("cargo-deny", DENY_VERSION);
         if !self.interrupt.status(&mut cargo)?.success() {
             bail!("cannot install cargo-deny");
         }
-        Ok(tools.join("bin/cargo-deny"))
+        Ok(project::tools_dir().join("bin/cargo-deny"))
     }
 
     /// Builds as the user what runs as root: the lab, `lbctl` and the end-to-end tests.

@@ -12,8 +12,8 @@ use crate::core::mysql::protocol::handshake::InitialHandshake;
 use crate::core::mysql::session::Session;
 use crate::core::mysql::sql::{Context, Dialect, SqlMode};
 use crate::core::mysql::topology::Role;
-use crate::model::ServiceName;
-use std::time::{Duration, Instant};
+use crate::model::{ServiceName, whole_ms, whole_us};
+use std::time::Instant;
 
 fn route_count((target, why): (&str, &str), count: u64) -> RouteCount {
     RouteCount { target: target.to_owned(), why: why.to_owned(), count }
@@ -41,7 +41,7 @@ impl Agent {
                 backend: name.clone(),
                 address,
                 role: role.to_owned(),
-                lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
+                lag_ms: lag.map(whole_ms),
                 why,
                 version: greeting.map(InitialHandshake::version),
                 position: observation.map(|one| one.position.to_string()),
@@ -95,15 +95,14 @@ impl Agent {
         let service = self.database(service)?;
         let digests =
             self.proxy.sessions(&service.name).map(|sessions| sessions.digests()).unwrap_or_default();
-        let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let view = |digest: String, text: &str, counts: &Counts| MysqlDigest {
             digest,
             text: text.to_owned(),
             count: counts.count,
             errors: counts.errors,
             rows: counts.rows,
-            time_us: us(counts.time),
-            time_max_us: us(counts.time_max),
+            time_us: whole_us(counts.time),
+            time_max_us: whole_us(counts.time_max),
             routes: counts.routes.iter().map(|(route, count)| route_count(*route, *count)).collect(),
         };
         let forms = digests.forms().map(|(hash, text, counts)| view(format!("{hash:016x}"), text, counts));

@@ -6,6 +6,7 @@
 use super::{Context, header};
 use crate::api::{ApiError, Command, CountersView, Event, FirewallView, MysqlView, ServiceView, Status};
 use crate::api::{Snapshot, SyncView, VrrpView};
+use crate::model::unix_ms;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 const PAGE: &str = include_str!("status_page.html");
 
@@ -69,8 +70,7 @@ pub(super) async fn data(State(context): State<Context>) -> Result<Response, Api
     firewall.rules.iter_mut().for_each(|rule| rule.sources.clear());
     let past = context.ask(Command::PastEvents).await?;
     let events = past.iter().skip(past.len().saturating_sub(EVENTS)).cloned().collect();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at_unix_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let at_unix_ms = unix_ms(SystemTime::now());
     let mysql = mysql.into_iter().map(without_people).collect();
     let data = PageData { at_unix_ms, status, services, vrrp, sync, firewall, mysql, counters, events };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(data)).into_response())

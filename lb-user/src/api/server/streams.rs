@@ -2,12 +2,13 @@
 
 use super::{Context, Json, Query};
 use crate::api::{ApiError, Command, Event, EventKind, TraceRequest};
+use crate::model::unix_ms;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 use tokio::sync::broadcast;
 
 /// Packets as they go by, one JSON object a line, until the peer leaves.
@@ -65,10 +66,9 @@ pub(super) fn follow(to_come: broadcast::Receiver<Event>, last: u64) -> impl Str
 
 /// Stands for events that were missed, with the number of the last of them.
 fn missed(count: u64, last: u64) -> Event {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Event {
         sequence: last + count,
-        at_unix_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
+        at_unix_ms: unix_ms(SystemTime::now()),
         kind: EventKind::Warning,
         message: format!(
             "{count} events were missed here: this reader was too slow; the agent's log has them"

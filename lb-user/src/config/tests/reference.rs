@@ -4,6 +4,7 @@
 //! Keys and texts come from the schema, the order of keys from the reader: it lists them all to whoever writes a
 //! wrong one under a heading, which also proves the heading right.
 
+use crate::blessed::expect_file;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ fn the_reference_tells_every_key_and_no_other() {
         assert!(rendered.insert(heading.clone(), text).is_none(), "two tables are called {heading}");
     }
     let document = std::fs::read_to_string(in_docs("configuration.md")).expect("the reference is there");
-    expect("configuration.md", &with_regions(&document, rendered));
+    expect_file(&in_docs("configuration.md"), &with_regions(&document, rendered), "reference");
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn the_schema_is_what_editors_are_given() {
         tell_meanings(name, table.get_mut("properties"));
     }
     let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
-    expect("configuration.schema.json", &(text + "\n"));
+    expect_file(&in_docs("configuration.schema.json"), &(text + "\n"), "reference");
 }
 
 #[test]
@@ -168,19 +169,4 @@ fn tell_meanings(table: &str, properties: Option<&mut Value>) {
 
 fn in_docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name)
-}
-
-/// Compares with the document of that name, or writes it when that is wanted.
-fn expect(name: &str, found: &str) {
-    let file = in_docs(name);
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, found).expect("the file can be written");
-        return;
-    }
-    let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-    let differs = found.lines().zip(wanted.lines()).find(|(found, wanted)| found != wanted);
-    assert!(
-        found == wanted,
-        "docs/{name} differs, first at (new, old) {differs:?}; `cargo xtask bless reference` writes it anew"
-    );
 }

@@ -4,7 +4,7 @@
 //! Two nodes tell each other all they have, and of each item the later one stays: whatever comes, however often and in whatever order, they
 //! end with the same. Never decides what is done with it.
 
-use crate::model::AcmeChallenge;
+use crate::model::{AcmeChallenge, whole_ms};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,7 +69,7 @@ pub struct Shared(BTreeMap<Item, Content>);
 impl Shared {
     /// Takes something that was made then; whether it is news.
     pub fn put(&mut self, item: Item, made: Duration, text: String) -> bool {
-        let stamp_milliseconds = u64::try_from(made.as_millis()).unwrap_or(u64::MAX);
+        let stamp_milliseconds = whole_ms(made);
         let content = Content { stamp_milliseconds, text };
         match self.0.get(&item) {
             Some(known) if *known >= content => false,

@@ -79,23 +79,19 @@ impl OpenConnections {
         Entered { key, all: self }
     }
 
-    /// Those that are open and are wanted, so many at most; and whether there are more. Takes its time.
-    pub(super) fn look(
-        &self,
-        max: usize,
-        wanted: &dyn Fn(&OpenConnection) -> bool,
-    ) -> (Vec<OpenConnection>, bool) {
+    /// What is picked of those that are open, so many at most; and whether there is more. Takes its time.
+    pub(super) fn look<T>(&self, max: usize, pick: &dyn Fn(&OpenConnection) -> Option<T>) -> (Vec<T>, bool) {
         let (mut found, mut next) = (Vec::new(), 0);
         loop {
             let open = self.lock();
             let end = next + AT_ONCE;
             for key in next..end {
                 let Some(sockets) = open.get(key) else { continue };
-                let seen = seen(sockets, self.began.elapsed()).filter(|seen| wanted(seen));
-                if seen.is_some() && found.len() == max {
+                let picked = seen(sockets, self.began.elapsed()).and_then(|seen| pick(&seen));
+                if picked.is_some() && found.len() == max {
                     return (found, true);
                 }
-                found.extend(seen);
+                found.extend(picked);
             }
             next = end;
             if next >= open.capacity() {
@@ -113,11 +109,11 @@ impl OpenConnections {
 pub struct OpenLists(pub(super) Vec<Arc<OpenConnections>>);
 
 impl OpenLists {
-    /// Those that are wanted, so many at most, and whether there are more. Each is asked for of the kernel: not for a loop that others wait for.
-    pub fn look(&self, max: usize, wanted: &dyn Fn(&OpenConnection) -> bool) -> (Vec<OpenConnection>, bool) {
+    /// What is picked of them, so many at most, and whether there is more. Each is asked for of the kernel: not for a loop that others wait for.
+    pub fn look<T>(&self, max: usize, pick: &dyn Fn(&OpenConnection) -> Option<T>) -> (Vec<T>, bool) {
         let mut found = Vec::new();
         for open in &self.0 {
-            let (more, are_left) = open.look(max - found.len(), wanted);
+            let (more, are_left) = open.look(max - found.len(), pick);
             found.extend(more);
             if are_left {
                 return (found, true);
@@ -216,13 +212,13 @@ mod tests {
         let entered = open.clone().enter((client.as_raw_fd(), backend.as_raw_fd()), None);
         outside.write_all(b"hello").expect("room");
         client.read_exact(&mut [0; 5]).expect("five bytes");
-        let (seen, more) = open.look(10, &|_| true);
+        let (seen, more) = open.look(10, &|seen| Some(*seen));
         let [seen] = seen[..] else { panic!("{seen:?}") };
         assert_eq!((seen.client, seen.vip), (outside.local_addr().expect("an address"), vip));
         assert_eq!((seen.backend, seen.up_bytes, seen.down_bytes, more), (at, 5, 0, false));
         assert!(seen.idle < Duration::from_secs(5) && seen.age < Duration::from_secs(5), "{seen:?}");
         drop(entered);
-        assert_eq!(open.look(10, &|_| true), (Vec::new(), false));
+        assert_eq!(open.look(10, &|seen| Some(*seen)), (Vec::new(), false));
     }
 
     #[test]
@@ -234,9 +230,9 @@ mod tests {
         let sockets = (client.as_raw_fd(), backend.as_raw_fd());
         let entered: Vec<Entered> =
             (0..200).map(|number| open.clone().enter(sockets, (number == 199).then_some(told))).collect();
-        let (seen, more) = open.look(10, &|_| true);
+        let (seen, more) = open.look(10, &|seen| Some(*seen));
         assert_eq!((seen.len(), more), (10, true));
-        let (seen, more) = open.look(10, &|seen| seen.client == told);
+        let (seen, more) = open.look(10, &|seen| Some(*seen).filter(|seen| seen.client == told));
         assert_eq!((seen.len(), more), (1, false), "{seen:?}");
         drop(entered);
     }

@@ -6,7 +6,7 @@ use super::account::Ended;
 use super::connection::Ends;
 use super::handshake::TlsFacts;
 use super::pump::Moved;
-use crate::model::ServiceName;
+use crate::model::{ServiceName, whole_ms};
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -57,7 +57,6 @@ impl Record {
 
     /// It has ended. `None`: how much went over it is not known.
     pub(super) fn end(self, ended: Ended, moved: Option<Moved>) {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let Ends { client, vip } = self.ends;
         let (backend, address) = self.backend.unzip();
         let (tls, resumed) = self.tls.unzip();
@@ -72,8 +71,8 @@ impl Record {
             tls,
             resumed,
             user = self.user,
-            wait_ms = self.waited.map(ms),
-            duration_ms = ms(self.began.elapsed()),
+            wait_ms = self.waited.map(whole_ms),
+            duration_ms = whole_ms(self.began.elapsed()),
             up_bytes = moved.map(|moved| moved.up_bytes),
             down_bytes = moved.map(|moved| moved.down_bytes),
             reason = ended.name(),

@@ -2,6 +2,7 @@
 
 use super::screens::drawn;
 use super::*;
+use crate::blessed::expect_file;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 use std::fmt::Write as _;
@@ -86,14 +87,7 @@ fn pictures_in_the_documentation_are_of_this_program() {
     let mut app = app(false, UNICODE);
     for (key, name) in [("1", "overview"), ("4", "flows"), ("7", "mysql")] {
         press_all(&mut app, key);
-        let found = svg(&drawn(&app, 120, 28));
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/pictures/tui-{name}.svg"));
-        if std::env::var_os("BLESS").is_some() {
-            std::fs::create_dir_all(file.parent().expect("a folder")).expect("it can be made");
-            std::fs::write(&file, found).expect("the file can be written");
-            continue;
-        }
-        let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(found == wanted, "{} differs; `cargo xtask bless pictures` draws it anew", file.display());
+        expect_file(&file, &svg(&drawn(&app, 120, 28)), "pictures");
     }
 }

@@ -1,6 +1,7 @@
 //! Screens as they look, compared with files; `cargo xtask bless tui` writes those anew.
 
 use super::*;
+use crate::blessed::expect_file;
 use crate::tui::draw;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -25,15 +26,9 @@ fn text(buffer: &Buffer) -> String {
 
 /// Compares with the file of that name, or writes it when that is wanted.
 fn expect(name: &str, app: &App, (width, height): (u16, u16)) {
-    let found = text(&drawn(app, width, height));
     let file =
         Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/tui/tests/{name}-{width}x{height}.txt"));
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&file, &found).expect("the file can be written");
-        return;
-    }
-    let wanted = std::fs::read_to_string(&file).unwrap_or_default();
-    assert_eq!(found, wanted, "{} differs; `cargo xtask bless tui` writes it anew", file.display());
+    expect_file(&file, &text(&drawn(app, width, height)), "tui");
 }
 
 const SMALL: (u16, u16) = (60, 15);

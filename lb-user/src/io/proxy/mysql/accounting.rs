@@ -6,6 +6,7 @@ use super::session::Running;
 use crate::core::mysql::digests::Ran;
 use crate::core::mysql::session::{Outcome, Target, Why};
 use crate::core::mysql::sql::Digest;
+use crate::model::whole_ms;
 use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::info;
@@ -46,7 +47,7 @@ impl Running {
         let ran = Ran { target, why, time, rows: outcome.rows, is_ok: outcome.is_ok };
         self.registered.sessions.ran(&digest, &ran);
         if self.plan.slow_log.is_some_and(|slow| time >= slow) {
-            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            let ms = whole_ms(time);
             let (session, user) = (self.registered.entry().number, &self.client.identity.user);
             let (target, rows, is_ok) = (target.name(), outcome.rows, outcome.is_ok);
             let (service, statement) = (self.plan.service.as_str(), digest.text.as_str());
