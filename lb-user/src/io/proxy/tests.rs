@@ -122,6 +122,15 @@ impl Scene {
             std::thread::yield_now();
         }
     }
+
+    /// Waits until one connection has ended, in one of these ways.
+    fn expect_ended_in_one_of(&self, ways: &[&'static str]) {
+        let begun = Instant::now();
+        while !matches!(self.ended()[..], [(how, 1)] if ways.contains(&how)) {
+            assert!(begun.elapsed() < PATIENCE, "{:?}, not one of {ways:?}", self.ended());
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// A backend that serves one connection after the other, each by that.
