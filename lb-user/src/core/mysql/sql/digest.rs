@@ -149,6 +149,10 @@ impl Form {
         let text = String::from_utf8_lossy(token.text);
         let last = if token.keyword.is_structural(context) { Last::Start } else { Last::Word };
         match token.kind {
+            // A name that begins with a digit looks like a number where nothing stands before it.
+            TokenKind::Word if text.starts_with(|first: char| first.is_ascii_digit()) => {
+                self.piece(&format!("`{}`", text.to_ascii_lowercase()), last);
+            }
             TokenKind::Word => self.piece(&text.to_ascii_lowercase(), last),
             TokenKind::Quoted => self.piece(&format!("`{}`", value::name(token).replace('`', "``")), last),
             _ => {

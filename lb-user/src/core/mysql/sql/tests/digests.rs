@@ -49,6 +49,11 @@ fn literals_go() {
 }
 
 #[test]
+fn a_name_that_begins_with_a_digit_is_no_number() {
+    assert_eq!(text("SELECT t.1a FROM 2b"), "select t.`1a` from `2b`");
+}
+
+#[test]
 fn the_text_is_bounded_and_the_hash_is_not() {
     let long = |end: &str| format!("SELECT {}{end} FROM t", "ä, ".repeat(5000));
     let (a, b) = (digest(long("a").as_bytes(), &mysql()), digest(long("b").as_bytes(), &mysql()));
