@@ -1,10 +1,12 @@
 //! The `lbctl` binary: ties the command line to the agent, and to what works without one.
 
+use anyhow::Context as _;
 use clap::Parser;
 use lb_user::agent;
 use lb_user::cli::{self, Cli, Command, Exit};
-use lb_user::config::{Config, without_excerpts};
-use lb_user::io::log::LogWritten;
+use lb_user::config::{Config, LoadError};
+use lb_user::io::hand_over;
+use lb_user::io::log::{LogWritten, is_journal};
 use lb_user::tui;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal as _;
@@ -15,13 +17,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // Before there are threads.
     let prepared = match &cli.command {
-        Command::Agent { config } => match prepare(config) {
-            Ok(prepared) => Some(prepared),
+        Command::Agent { config, user } => match prepare(config, user.as_ref()) {
+            Ok(Some(prepared)) => Some(prepared),
+            Ok(None) => return Exit::Success.into(),
             Err(error) => {
-                let words = format!("{error:#}");
-                // Lines of the file are for people: a log that is kept is no place for passwords.
+                // A log that is kept is no place for passwords.
                 let is_read = std::io::stderr().is_terminal();
-                return failed(&if is_read { words } else { without_excerpts(&words) }, Exit::Failure);
+                return failed(&words(&error, is_read), Exit::Failure);
             }
         },
         _ => None,
@@ -42,11 +44,11 @@ fn main() -> ExitCode {
     match &cli.command {
         Command::Check { file } => match check(file) {
             Ok(()) => Exit::Success.into(),
-            Err(error) => failed(&error.to_string(), Exit::Failure),
+            Err(error) => failed(&words(&error, !is_journal()), Exit::Failure),
         },
         Command::Detach { config } => match runtime.block_on(detach(config)) {
             Ok(()) => Exit::Success.into(),
-            Err(error) => failed(&format!("{error:#}"), Exit::Failure),
+            Err(error) => failed(&words(&error, !is_journal()), Exit::Failure),
         },
         Command::Tui(args) => {
             let nodes = args.nodes.clone();
@@ -59,14 +61,19 @@ fn main() -> ExitCode {
         }
         _ => match runtime.block_on(cli::run(cli)) {
             Ok(exit) => exit.into(),
-            Err(error) => failed(&error.to_string(), error.exit()),
+            Err(error) if is_journal() => failed(&error.to_string(), error.exit()),
+            Err(error) => failed(&format!("{error:#}"), error.exit()),
         },
     }
 }
 
-fn prepare(config: &Path) -> anyhow::Result<(agent::Prepared, LogWritten)> {
+/// `None`: this process was to start another one, and has.
+fn prepare(config: &Path, user: Option<&String>) -> anyhow::Result<Option<(agent::Prepared, LogWritten)>> {
+    if hand_over::start_for_another().context("starting the agent that takes over")? {
+        return Ok(None);
+    }
     receive_signals().map_err(|errno| anyhow::anyhow!("starting: {}", errno.desc()))?;
-    Ok(agent::prepare(config)?)
+    Ok(Some(agent::prepare(config, agent::Floor { user: user.cloned() })?))
 }
 
 /// Whoever started us may have blocked the signals that end an agent and let it read its file again, and programs
@@ -77,6 +84,19 @@ fn receive_signals() -> nix::Result<()> {
         signals.add(signal);
     }
     signals.thread_unblock()
+}
+
+/// An error in words; lines of a configuration, which may hold passwords, only for people.
+fn words(error: &anyhow::Error, with_lines: bool) -> String {
+    let load = match error.downcast_ref::<agent::AgentError>() {
+        Some(agent::AgentError::Config(error)) => Some(error),
+        _ => error.downcast_ref::<LoadError>(),
+    };
+    match load {
+        Some(error) if with_lines => format!("{error:#}"),
+        Some(error) => error.to_string(),
+        None => format!("{error:#}"),
+    }
 }
 
 fn failed(message: &str, exit: Exit) -> ExitCode {

@@ -53,6 +53,8 @@ fn expect_confined(lab: &Lab, node: &str, uid: u32) -> Result<()> {
         ensure!(of("NoNewPrivs") == "1" && of("Seccomp") == "2", "{thread:?}");
         let uids: BTreeSet<u32> = of("Uid").split_whitespace().flat_map(str::parse).collect();
         ensure!(uids == [uid].into(), "{thread:?}");
+        let groups: BTreeSet<u32> = of("Groups").split_whitespace().flat_map(str::parse).collect();
+        ensure!(uid == 0 || !groups.contains(&0), "a group that opens the system's files: {thread:?}");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::client::{KeptConnection, PATIENCE, ask_all, client_shell, shell, stop
 use anyhow::{Context as _, Result, ensure};
 use container::Container;
 use lbctl_tests::lab::{Lab, Options, addresses, poll};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 /// Names the package.
@@ -75,7 +75,7 @@ fn set_up(lab: &Lab) -> Result<Vec<Container>> {
         containers[0].run(&command)?;
     }
     let key = containers[0].read("/etc/lbctl/sync.key")?;
-    containers[1].write("/etc/lbctl/sync.key", &key, "lbctl:lbctl", "0600")?;
+    containers[1].write("/etc/lbctl/sync.key", &key, "root:root", "0600")?;
     for (container, node) in containers.iter().zip(["lb1", "lb2"]) {
         container.write(FILE, &configuration(node)?, "root:root", "0644")?;
         for command in commands("enable --now")? {
@@ -132,12 +132,8 @@ fn the_guide_makes_two_machines_a_pair_and_the_package_comes_and_goes_without_a_
     a_newer_package_takes_over(&lab, lb1, vip)?;
     ask_all(&lab, &mut kept)?;
     a_reload_changes_what_the_file_says(lb1)?;
-    // systemd starts one that was killed, within the lease.
-    lb1.run("systemctl kill --signal=KILL lbctl")?;
-    poll::until("systemd has started it again", PATIENCE, || {
-        ensure!(property(lb1, "NRestarts")? == "1" && property(lb1, "ActiveState")? == "active", "not yet");
-        lb1.run("lbctl status")
-    })?;
+    a_file_cannot_have_the_agent_started_with_more_rights(lb1)?;
+    one_that_dies_is_started_again(&lab, lb1, vip)?;
     ask_all(&lab, &mut kept)?;
     pull_the_plug(&lab, lb2, &mut kept)?;
     goes_without_a_trace(&lab, lb2)?;
@@ -206,14 +202,68 @@ fn a_reload_changes_what_the_file_says(container: &Container) -> Result<()> {
     container.run("systemctl reload lbctl")?;
     let list = container.run("lbctl -o json backend list web")?;
     ensure!(list.contains("\"weight\": 3"), "{list}");
-    container.write(FILE, &more.replace("weight = 3", "weight = 3000"), "lbctl:lbctl", "0644")?;
+    container.write(
+        FILE,
+        &more.replace("weight = 3", "weight = 3000 # between us"),
+        "lbctl:lbctl",
+        "0644",
+    )?;
     let refused = container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
     ensure!(refused.trim() == "active", "a file with an error changes nothing: {refused}");
+    // Lines of the file are for people, and not for a journal that is kept.
+    let journal = container.run("journalctl --unit=lbctl --no-pager")?;
+    ensure!(journal.contains("weight: 3000 is"), "{journal}");
+    ensure!(!journal.contains("between us"), "{journal}");
     container.write(FILE, &text, "lbctl:lbctl", "0644")?;
     container.run("systemctl reload lbctl")?;
     // What a command changes is in the file.
     container.run("lbctl backend set web web2 --weight 2")?;
     ensure!(container.read(FILE)?.contains("weight = 2"), "{}", container.read(FILE)?);
+    Ok(())
+}
+
+/// Who can write the file is the agent's user; who that is says the unit.
+fn a_file_cannot_have_the_agent_started_with_more_rights(container: &Container) -> Result<()> {
+    let text = container.read(FILE)?;
+    let user = "user = \"lbctl\"";
+    ensure!(text.contains(user), "{text}");
+    for other in ["confine = false", "user = \"root\""] {
+        container.write(FILE, &text.replace(user, other), "lbctl:lbctl", "0644")?;
+        let refused =
+            container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
+        ensure!(refused.trim() == "active", "{other}: {refused}");
+        let started = container.run(&format!("lbctl agent --user lbctl --config {FILE} 2>&1 || true"))?;
+        ensure!(started.contains("has to be \"lbctl\""), "{other}: {started}");
+    }
+    container.write(FILE, &text, "lbctl:lbctl", "0644")?;
+    container.run("systemctl reload lbctl")?;
+    Ok(())
+}
+
+/// systemd starts one that was killed, within the lease; also while the one before it still serves what is open.
+fn one_that_dies_is_started_again(lab: &Lab, container: &Container, vip: IpAddr) -> Result<()> {
+    let text = container.read(FILE)?;
+    let proxied = "[service.proxied]\nvips = \"A\"\nport = 8080\nmode = \"tcp\"\n\
+                   [[service.proxied.backend]]\nname = \"web1\"\naddress = \"10.80.0.21:80\"\n";
+    container.write(FILE, &format!("{text}\n{proxied}"), "lbctl:lbctl", "0644")?;
+    container.run("systemctl reload lbctl")?;
+    let open = || KeptConnection::open_at(SocketAddr::new(vip, 8080));
+    let mut kept = poll::until("it is proxied", PATIENCE, || lab.host("client").inside(open)?)?;
+    let old = property(container, "MainPID")?;
+    container.run("lbctl upgrade")?;
+    poll::until("another process is the main one", PATIENCE, || {
+        let now = property(container, "MainPID")?;
+        ensure!(now != old && now != "0", "still {now}");
+        container.run("lbctl status")
+    })?;
+    lab.host("client").inside(|| kept.ask(false))??;
+    container.run(&format!("kill -0 {old}"))?;
+    container.run("systemctl kill --kill-who=main --signal=KILL lbctl")?;
+    poll::until("systemd has started it again", PATIENCE, || {
+        ensure!(property(container, "NRestarts")? == "1", "not yet");
+        ensure!(property(container, "ActiveState")? == "active", "not yet");
+        container.run("lbctl status")
+    })?;
     Ok(())
 }
 
@@ -239,7 +289,7 @@ fn goes_without_a_trace(lab: &Lab, container: &Container) -> Result<()> {
     }
     ensure!(container.read(FILE)?.contains("web2"), "the configuration stays until it is purged");
     container.run("dpkg --purge lbctl")?;
-    let left = container.run("find / -xdev -path /proc -prune -o -name '*lbctl*' -print | grep -v -e /lbctl.deb -e /var/log -e /sys || true")?;
+    let left = container.run("find / /run -xdev -path /proc -prune -o -name '*lbctl*' -print | grep -v -e /lbctl.deb -e /var/log -e /sys || true")?;
     ensure!(left.trim().is_empty(), "left behind:\n{left}");
     Ok(())
 }

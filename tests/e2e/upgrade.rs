@@ -66,6 +66,10 @@ fn a_newer_program_takes_over_and_nobody_notices() -> Result<()> {
     let started: UpgradeStarted = lbctl_json(&lab, &["upgrade"])?;
     let has_ended = lab.follow_upgrade("lb1", started.pid.try_into()?)?;
     ensure!(started.pid != old && pid(&lab)? == started.pid, "{started:?}, before {old}");
+    // Or a service manager would not hear of its end while the old one serves what is open.
+    let stat = std::fs::read_to_string(format!("/proc/{}/status", started.pid))?;
+    let parent = stat.lines().find_map(|line| line.strip_prefix("PPid:")).context("a parent")?;
+    ensure!(parent.trim() != old.to_string(), "the new agent is the old one's child");
     for ((url, _), load) in urls.iter().zip(loads) {
         expect_served(url, load)?;
     }

@@ -12,6 +12,7 @@ mod application;
 mod certificates;
 pub mod cleanup;
 pub mod commands;
+pub mod control_groups;
 mod databases;
 mod dns;
 mod folder;

@@ -5,9 +5,11 @@ use super::spec::{backend, service, settings};
 use super::state::Agent;
 use super::sweeping::Order;
 use super::{AgentError, dataplane_options, firewall};
-use crate::api::{ApiError, ApplyReport, ApplyRequest, ChangeOptions, ErrorKind, EventKind, Mutation};
+use crate::api::{
+    ApiError, ApplyReport, ApplyRequest, ChangeOptions, ErrorKind, EventKind, Mutation, WAITING,
+};
 use crate::config::diff::{Change, diff};
-use crate::config::{Config, adopt, edit, without_excerpts, write_atomically};
+use crate::config::{Config, ConfigErrors, adopt, edit, write_atomically};
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired, Steering, SteeringKey};
 use crate::model::{AdminState, Protocol, ServiceName};
@@ -17,6 +19,11 @@ use std::time::Instant;
 
 pub(super) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorKind::Invalid, message)
+}
+
+/// What is wrong with a configuration, for who asked also with its lines.
+fn refused(errors: &ConfigErrors) -> ApiError {
+    ApiError { shown: Some(format!("{errors:#}")), ..invalid(errors.to_string()) }
 }
 
 fn internal(error: impl std::fmt::Display) -> ApiError {
@@ -33,8 +40,7 @@ impl Agent {
             Ok(_) => {}
             Err(error) => {
                 let message = format!("reload refused, the running configuration stays: {error}");
-                // Lines of the file are for who asked: they may hold passwords.
-                self.journal.record(EventKind::ConfigRefused, without_excerpts(&message));
+                self.journal.record(EventKind::ConfigRefused, message);
             }
         }
     }
@@ -48,7 +54,7 @@ impl Agent {
                 (read.map_err(|error| invalid(format!("{file}: {error}")))?, file.clone(), false)
             }
         };
-        let config = Config::parse(&text, &name).map_err(|errors| invalid(errors.to_string()))?;
+        let config = Config::parse(&text, &name).map_err(|errors| refused(&errors))?;
         let changes = diff(&self.config, &config);
         if request.dry_run {
             let waiting = words(&diff(&adopt(&self.config, &config), &config));
@@ -111,8 +117,7 @@ impl Agent {
         let deadline = options.confirm_within_seconds.map(firewall::deadline).transpose()?;
         let (old_text, old_ruleset) = (self.text.clone(), self.ruleset.clone());
         let text = self.edited(&self.text, &mutation)?;
-        let config = Config::parse(&text, "the changed configuration")
-            .map_err(|errors| invalid(errors.to_string()))?;
+        let config = Config::parse(&text, "the changed configuration").map_err(|errors| refused(&errors))?;
         // The file may have been edited by hand since; the change goes into what it says now.
         let file_text = match options.runtime_only {
             true => None,
@@ -170,10 +175,12 @@ impl Agent {
         })?;
         // As it is, so that an error has the file's own line; the change may move lines.
         Config::parse(&text, &file).map_err(|errors| {
-            invalid(format!("{errors}mend the file first, or use --runtime-only to leave it alone"))
+            let way_out = "mend the file first, or use --runtime-only to leave it alone";
+            let shown = Some(format!("{errors:#}\n{way_out}"));
+            ApiError { shown, ..invalid(format!("{errors}; {way_out}")) }
         })?;
         let text = self.edited(&text, mutation)?;
-        Config::parse(&text, "the changed file").map_err(|errors| invalid(errors.to_string()))?;
+        Config::parse(&text, "the changed file").map_err(|errors| refused(&errors))?;
         Ok(text)
     }
 
@@ -219,7 +226,7 @@ impl Agent {
         // What is taken back was in force, whatever its files are by now.
         if !matches!(files, Files::Known(_)) {
             self.check_certificates(&config)?;
-            self.may_write_for(&config).map_err(invalid)?;
+            self.floor.allows(&proposed).and_then(|()| self.may_write_for(&config)).map_err(invalid)?;
         }
         let ruleset = firewall::read_rules(&config, files, &self.ruleset)
             .map_err(|error| invalid(AgentError::from(error).to_string()))?;
@@ -340,5 +347,5 @@ fn words(changes: &[Change]) -> Vec<String> {
 
 /// A change that waits, as warnings say it.
 pub(super) fn waits(change: &str) -> String {
-    format!("waits for a restart of the agent: {change}")
+    format!("{WAITING}{change}")
 }

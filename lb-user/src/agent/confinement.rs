@@ -1,11 +1,14 @@
 //! What the agent keeps of the rights it was started with: where it has to write, and as whom.
 
 use super::AgentError;
+use super::serving::Places;
 use super::state::Agent;
+use super::uniqueness::Claim;
 use crate::api::ConfinementView;
 use crate::api::server::Policy;
 use crate::config::{Config, DEFAULT_ACME_FOLDER};
-use crate::io::confine::{self, Account, Confinement, FilesKept, Owner, There, Wanted, give_file, make_own};
+use crate::io::confine::{self, Account, Confinement, FilesKept, Owner, Wanted};
+use crate::io::confine::{give_file, give_stale_socket, make, make_own};
 use crate::io::{dataplane, hand_over};
 use nix::unistd::{Gid, Uid, User};
 use std::os::unix::fs::MetadataExt as _;
@@ -17,30 +20,47 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 /// Settings of the network: forwarding.
 const NETWORK_SETTINGS: &str = "/proc/sys/net";
 /// Folders that are the system's: who may write there may become anybody.
-const SYSTEMS: [&str; 7] = ["/", "/etc", "/run", "/root", "/var", "/usr", "/var/lib"];
-/// The agents' own: what else is next to a socket may be anybody's.
-const OWN: &str = "/run/lbctl";
+const SYSTEMS: [&str; 9] = ["/", "/etc", "/run", "/root", "/var", "/usr", "/var/lib", "/home", "/tmp"];
 
-/// Gives up what is not needed. To be called before there are threads.
+/// What whoever starts the agent wants, whatever its file says: the file may be the agent's own to change.
+#[derive(Clone, Debug, Default)]
+pub struct Floor {
+    /// Who it has to be.
+    pub user: Option<String>,
+}
+
+impl Floor {
+    /// Whether a configuration keeps to it.
+    pub(super) fn allows(&self, config: &Config) -> Result<(), String> {
+        let Some(user) = &self.user else { return Ok(()) };
+        if config.agent.user.as_ref() == Some(user) {
+            return Ok(());
+        }
+        let now = config.agent.user.as_deref().map_or("none".to_owned(), |other| format!("{other:?}"));
+        Err(format!(
+            "agent.user: it is {now}, and has to be {user:?}: the agent was started with --user {user} (in its systemd unit, say)"
+        ))
+    }
+}
+
+/// Gives up what is not needed, and makes this agent the only one of its node, unless it takes another's place. To be called before there are threads.
 pub(super) fn give_up(
     config: &Config,
     config_file: &Path,
     policy: &Policy,
-) -> Result<Confinement, AgentError> {
+) -> Result<(Confinement, Option<Claim>), AgentError> {
     // Who starts an agent by hand may have set anything.
-    if hand_over::is_awaited()
-        && let Some(inherited) = confine::inherited()
-    {
-        return Ok(inherited);
+    if hand_over::is_awaited() {
+        return Ok((confine::inherited().unwrap_or_default(), None));
     }
     let terms = &config.agent;
     let account = match &terms.user {
         Some(name) => Account::named(name)?,
         None => None,
     };
-    prepare_folders(config, account.as_ref())?;
+    let claim = prepare_folders(config, account.as_ref())?;
     if !terms.confine {
-        return Ok(Confinement::default());
+        return Ok((Confinement::default(), Some(claim)));
     }
     let file = std::fs::metadata(config_file).ok().map(|found| Gid::from_raw(found.gid()));
     let wanted = Wanted {
@@ -50,7 +70,7 @@ pub(super) fn give_up(
         writable: writable(config, config_file),
         writable_files: DEVICES.map(PathBuf::from).into(),
     };
-    Ok(confine::confine(&wanted)?)
+    Ok((confine::confine(&wanted)?, Some(claim)))
 }
 
 /// Says what came of it; before, there is no log: its thread would keep all rights.
@@ -65,28 +85,48 @@ pub(super) fn tell(confinement: &Confinement, config: &Config) {
     }
 }
 
-/// Makes what has to be there, as whoever may make it, for whoever will use it.
-fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<(), AgentError> {
+/// Makes what has to be there for whoever will use it, once it is sure that nobody else does.
+fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<Claim, AgentError> {
     let owner = Owner::of(account);
     // Where rights are kept, what is there already can be used whosever it is.
-    let there = if config.agent.confine { There::IsTaken } else { There::Stays };
+    let own = |folder: &Path, mode| match config.agent.confine {
+        true => Ok(make_own(folder, mode, owner)?),
+        false => make(folder, mode).map_err(|cause| AgentError::Folder { path: folder.to_owned(), cause }),
+    };
     let socket = &config.control.socket;
     let folder = folder_of(socket);
-    // What else is in there is other agents'.
-    make_own(folder, 0o755, There::Stays, owner)?;
+    // What else is in there is other agents', or anybody's.
+    if !folder.exists() || confine::PLACES.iter().any(|place| folder == Path::new(place)) {
+        own(folder, 0o755)?;
+    }
+    let places = Places::of(config);
+    let mut claim = claim_as(owner, &places, &folder.join(format!("{}.lock", config.node.name)))?;
     if config.agent.confine {
-        if folder == Path::new(OWN) {
-            give_file(folder, owner)?;
-        }
-        give_file(&folder.join(format!("{}.lock", config.node.name)), owner)?;
-        give_file(socket, owner)?;
+        give_stale_socket(socket, owner)?;
     }
-    dataplane::make_pin_dir(&config.dataplane.pin_dir, account.is_some())?;
-    make_own(&config.dataplane.pin_dir, 0o700, there, owner)?;
+    let pin_dir = &config.dataplane.pin_dir;
+    own(pin_dir, 0o700)?;
+    if account.is_some() {
+        let (uid, gid) = owner.ids();
+        dataplane::mount_pin_dir(pin_dir, uid, gid)?;
+    }
+    claim.follow_pins(pin_dir)?;
     if let Some(acme) = &config.acme {
-        make_own(&acme.folder, 0o700, there, owner)?;
+        own(&acme.folder, 0o700)?;
     }
-    Ok(())
+    Ok(claim)
+}
+
+/// The lock has to be the owner's: an agent that takes this one's place is the owner only.
+fn claim_as(owner: Owner, places: &Places, lock: &Path) -> Result<Claim, AgentError> {
+    let claim = match lock.exists() {
+        true => places.claim()?,
+        false => owner
+            .acts(|| places.claim())
+            .map_err(|cause| AgentError::Folder { path: lock.to_owned(), cause })??,
+    };
+    give_file(lock, owner)?;
+    Ok(claim)
 }
 
 fn folder_of(file: &Path) -> &Path {
@@ -96,7 +136,7 @@ fn folder_of(file: &Path) -> &Path {
 /// Where the agent and the operator's commands write.
 fn writable(config: &Config, config_file: &Path) -> Vec<PathBuf> {
     let target = config_file.canonicalize().unwrap_or_else(|_| config_file.to_owned());
-    let mut all = own_folders(config, config_file);
+    let mut all = vec![folder_of(config_file).to_owned(), folder_of(&config.control.socket).to_owned()];
     // A file may be a link: what it leads to is replaced.
     all.push(folder_of(&target).to_owned());
     // The folder itself comes and goes.
@@ -107,10 +147,6 @@ fn writable(config: &Config, config_file: &Path) -> Vec<PathBuf> {
     all.extend(config.acme.iter().map(|acme| acme.folder.clone()));
     all.extend(config.agent.writable.iter().cloned());
     all
-}
-
-fn own_folders(config: &Config, config_file: &Path) -> Vec<PathBuf> {
-    vec![folder_of(config_file).to_owned(), folder_of(&config.control.socket).to_owned()]
 }
 
 impl Agent {
@@ -127,15 +163,19 @@ impl Agent {
         ConfinementView { user, confined, capabilities, files: files.to_owned(), inherited }
     }
 
-    /// Folders of the system that the agent may write, because its files are in there.
+    /// Folders of the system that the agent may write, because something of its own is in there.
     pub(super) fn confinement_warnings(&self) -> impl Iterator<Item = String> + '_ {
-        let folders = own_folders(&self.config, &self.config_file);
-        let wide = folders.into_iter().filter(|folder| SYSTEMS.iter().any(|own| folder == Path::new(own)));
-        let wide: std::collections::BTreeSet<PathBuf> =
-            wide.filter(|_| self.confinement.is_in_force()).collect();
+        let is_wide = |folder: &PathBuf| SYSTEMS.iter().any(|own| folder == Path::new(own));
+        // What the operator lists is meant.
+        let asked = &self.config.agent.writable;
+        let folders = writable(&self.config, &self.config_file);
+        let wide: std::collections::BTreeSet<PathBuf> = folders
+            .into_iter()
+            .filter(|folder| self.confinement.is_in_force() && is_wide(folder) && !asked.contains(folder))
+            .collect();
         wide.into_iter().map(|folder| {
             format!(
-                "the agent may write all of {}, as its configuration or its socket is right in there: give it a folder of its own, such as /etc/lbctl and /run/lbctl",
+                "the agent may write all of {}, as its configuration, its socket or its pins are right in there: give them a folder of their own, such as /etc/lbctl and /run/lbctl",
                 folder.display()
             )
         })

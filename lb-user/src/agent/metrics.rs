@@ -55,8 +55,7 @@ impl Agent {
                 let (goes_on, ends) = oneshot::channel::<()>();
                 let serving =
                     serve_metrics(listener, self.metrics.context.clone(), async { drop(ends.await) });
-                // A socket that breaks accepts nobody any more, and that is all.
-                tokio::spawn(async move { drop(serving.await) });
+                tokio::spawn(serving);
                 self.metrics.serving = Some((at, goes_on));
                 self.metrics.trouble = None;
             }

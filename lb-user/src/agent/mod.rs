@@ -36,6 +36,7 @@ mod view;
 mod vips;
 mod vrrp;
 
+pub use confinement::Floor;
 pub use uniqueness::UniquenessError;
 
 use crate::api::server::{Context, Policy};
@@ -50,7 +51,7 @@ use crate::io::log::{LogControl, LogError, LogWritten};
 use crate::io::proxy::{Proxy, ProxyEvent};
 use crate::io::return_routes::{self, ReturnRoutes};
 use crate::io::vrrp::VirtualRouters;
-use serving::{Held, Inputs, Places, SocketFile, serve_until_the_end};
+use serving::{Held, Inputs, Only, Places, SocketFile, serve_until_the_end};
 use state::Agent;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,6 +99,17 @@ pub enum AgentError {
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// What whoever starts the agent does not let its file say.
+    #[error("{0}")]
+    Floor(String),
+    /// A folder that the agent needs.
+    #[error("{path}: {cause}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why it is not there.
+        cause: std::io::Error,
+    },
     /// Giving up rights.
     #[error(transparent)]
     Confine(#[from] ConfineError),
@@ -142,24 +154,29 @@ pub struct Prepared {
     policy: Policy,
     log: LogControl,
     confinement: Confinement,
+    floor: Floor,
+    /// Unless it takes another agent's place.
+    claim: Option<uniqueness::Claim>,
 }
 
-/// Reads the file, gives up rights, and begins the log, which is written to its end when what comes back is dropped. To be called before there are threads: rights are a thread's, and those that come later
-/// have no more.
+/// Reads the file, gives up rights, and begins the log, which is written to its end when what comes back is dropped. To be called before there are
+/// threads: rights are a thread's, and those that come later have no more.
 ///
 /// # Errors
 /// The configuration is wrong, or this machine does not have what it wants.
-pub fn prepare(config_file: &Path) -> Result<(Prepared, LogWritten), AgentError> {
+pub fn prepare(config_file: &Path, floor: Floor) -> Result<(Prepared, LogWritten), AgentError> {
     let text = std::fs::read_to_string(config_file)
         .map_err(|cause| LoadError::Read { path: config_file.to_owned(), cause })?;
     let config = Config::parse(&text, &config_file.display().to_string()).map_err(LoadError::from)?;
+    floor.allows(&config).map_err(AgentError::Floor)?;
     host::allow_open_files();
     let policy = policy(&config)?;
-    let confinement = confinement::give_up(&config, config_file, &policy)?;
+    let (confinement, claim) = confinement::give_up(&config, config_file, &policy)?;
     // After that: what writes it is a thread.
     let (log, written) = LogControl::start(&config.log.level, config.log.format)?;
     confinement::tell(&confinement, &config);
-    Ok((Prepared { config_file: config_file.to_owned(), text, config, policy, log, confinement }, written))
+    let config_file = config_file.to_owned();
+    Ok((Prepared { config_file, text, config, policy, log, confinement, floor, claim }, written))
 }
 
 /// Runs the agent until a signal ends it.
@@ -167,12 +184,15 @@ pub fn prepare(config_file: &Path) -> Result<(Prepared, LogWritten), AgentError>
 /// # Errors
 /// See [`AgentError`].
 pub async fn run(prepared: Prepared) -> Result<(), AgentError> {
-    let Prepared { config_file, text, config, policy, log, confinement } = prepared;
+    let Prepared { config_file, text, config, policy, log, confinement, floor, claim } = prepared;
     let successor = Successor::inherited()?;
     let listeners =
         successor.as_ref().map_or_else(|| Ok(Default::default()), |one| one.take_listeners(&config))?;
     let places = Places::of(&config);
-    let claim = places.claim()?;
+    let claim = match claim {
+        Some(claim) => claim,
+        None => places.claim()?,
+    };
     // After the claim, so that it is about our own pins and goes while they are still ours.
     let mut new_pins = NewPins::of(&config.dataplane.pin_dir);
     let interfaces = Interfaces::open()?;
@@ -202,7 +222,7 @@ pub async fn run(prepared: Prepared) -> Result<(), AgentError> {
     let tracking = track::Tracking::new(found);
     let (failed, failures) = mpsc::unbounded_channel();
     let notifier = notify::Notifier::spawn(failed.clone());
-    let return_routes = ReturnRoutes::spawn(failed);
+    let return_routes = ReturnRoutes::spawn(failed.clone());
     let (proxy, proxy_events) = spawn_proxy(listeners)?;
     let (commands, commands_in) = mpsc::channel(COMMANDS_WAITING);
     let journal = journal::Journal::new(events.clone());
@@ -229,7 +249,7 @@ pub async fn run(prepared: Prepared) -> Result<(), AgentError> {
         databases,
         metrics,
         (journal, log),
-        confinement,
+        (confinement, floor),
     );
     agent.start(report).await?;
     new_pins.keep();
@@ -247,7 +267,8 @@ pub async fn run(prepared: Prepared) -> Result<(), AgentError> {
         acme_events,
         looks,
     };
-    serve_until_the_end(agent, inputs, context, Held { places, claim, socket, listener }).await
+    let held = Held { places, only: Some(Only { claim, listener }), socket, failures: failed };
+    serve_until_the_end(agent, inputs, context, held).await
 }
 
 /// Interfaces must be there, and let packets through.

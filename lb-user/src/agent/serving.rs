@@ -12,6 +12,8 @@ use crate::io::service_manager;
 use crate::io::vrrp::Decision;
 use crate::model::NodeName;
 use std::path::PathBuf;
+use std::time::Duration;
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::info;
@@ -38,9 +40,57 @@ impl Places {
 /// What an agent has as long as it is the only one.
 pub(super) struct Held {
     pub(super) places: Places,
-    pub(super) claim: uniqueness::Claim,
+    pub(super) only: Option<Only>,
     pub(super) socket: SocketFile,
-    pub(super) listener: tokio::net::UnixListener,
+    /// Where it is told that something is not as it should be.
+    pub(super) failures: mpsc::UnboundedSender<String>,
+}
+
+/// What there is one of.
+pub(super) struct Only {
+    pub(super) claim: uniqueness::Claim,
+    pub(super) listener: UnixListener,
+}
+
+impl Only {
+    fn regain(places: &Places, context: &Context) -> Result<Self, UniquenessError> {
+        let claim = places.claim()?;
+        Ok(Self { claim, listener: uniqueness::listen(&places.socket, &context.policy)? })
+    }
+}
+
+const REGAIN_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers commands for as long as this goes on. What had to be given up for another agent that came to nothing is taken back, as soon as that can be:
+/// what the agent does beside that goes on meanwhile.
+async fn answer(
+    only: Option<Only>,
+    places: Places,
+    context: Context,
+    failures: mpsc::UnboundedSender<String>,
+) {
+    let mut told = false;
+    let mut only = only;
+    let only = loop {
+        if let Some(only) = only.take() {
+            break only;
+        }
+        match Only::regain(&places, &context) {
+            Ok(regained) => break regained,
+            Err(error) => {
+                if !told {
+                    // The journal goes with the agent.
+                    let _ = failures.send(format!("no command can reach this agent: {error}"));
+                    told = true;
+                }
+                tokio::time::sleep(REGAIN_EVERY).await;
+            }
+        }
+    };
+    let Only { claim, listener } = only;
+    // A socket that breaks accepts nobody any more, and that is all.
+    let _ = serve(listener, context).await;
+    drop(claim);
 }
 
 /// Runs until a signal ends the agent, or another one has taken its place.
@@ -52,7 +102,8 @@ pub(super) async fn serve_until_the_end(
 ) -> Result<(), AgentError> {
     let mut signals = Signals::new()?;
     loop {
-        let server = tokio::spawn(serve(held.listener, context.clone()));
+        let answers = answer(held.only.take(), held.places.clone(), context.clone(), held.failures.clone());
+        let server = tokio::spawn(answers);
         let ended = event_loop(&mut agent, &mut inputs, &mut signals).await;
         let EndedBy::Upgrade(mut upgrade) = ended else {
             leave(agent, &mut inputs).await;
@@ -60,9 +111,8 @@ pub(super) async fn serve_until_the_end(
             return Ok(());
         };
         server.abort();
-        // It lets go of its socket with its end.
+        // It lets go of its socket and its locks with its end.
         let _ = server.await;
-        drop(held.claim);
         let ready = tokio::task::block_in_place(|| upgrade.wait_until_ready(&agent.proxy));
         let Err(error) = ready else {
             // It is another one's by now.
@@ -76,8 +126,6 @@ pub(super) async fn serve_until_the_end(
             return Ok(());
         };
         upgrade.give_up();
-        held.claim = held.places.claim()?;
-        held.listener = uniqueness::listen(&held.places.socket, &context.policy)?;
         let message = format!("no upgrade: the new agent did not become ready ({error}); this one goes on");
         agent.journal.record(EventKind::Warning, message);
     }

@@ -3,6 +3,7 @@
 use super::acme::Issuing;
 use super::certificates::Certificates;
 use super::checks::{CheckDone, Checks};
+use super::confinement::Floor;
 use super::firewall::{Files, Unconfirmed, read_rules};
 use super::journal::Journal;
 use super::metrics::MetricsEndpoint;
@@ -87,6 +88,7 @@ pub(super) struct Agent {
     pub(super) log: LogControl,
     /// What it has given up.
     pub(super) confinement: Confinement,
+    pub(super) floor: Floor,
     /// The files of TLS that are in force.
     pub(super) certificates: Certificates,
     /// Why there was no TLS with which backend, as it was last told.
@@ -125,7 +127,7 @@ impl Agent {
         databases: Databases,
         metrics: MetricsEndpoint,
         (journal, log): (Journal, LogControl),
-        confinement: Confinement,
+        (confinement, floor): (Confinement, Floor),
     ) -> Self {
         let certificates = Certificates::new(&config);
         Self {
@@ -161,6 +163,7 @@ impl Agent {
             metrics,
             log,
             confinement,
+            floor,
             certificates,
             backend_tls_failures: BTreeMap::new(),
             upgrade: None,

@@ -83,14 +83,27 @@ fn holder(pid: Option<u32>) -> String {
 #[derive(Debug)]
 pub(super) struct Claim {
     _node: Flock<File>,
-    _pins: Option<Flock<File>>,
+    pins: Option<Flock<File>>,
+}
+
+impl Claim {
+    /// Takes the lock of the folder of pins that is there now: it may not have been before, or something was mounted on it since.
+    pub(super) fn follow_pins(&mut self, pin_dir: &Path) -> Result<(), UniquenessError> {
+        let inode =
+            |found: std::io::Result<std::fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        let held = self.pins.as_ref().and_then(|held| inode(held.metadata()));
+        if held.is_none() || held != inode(std::fs::metadata(pin_dir)) {
+            self.pins = lock_pins(pin_dir)?;
+        }
+        Ok(())
+    }
 }
 
 /// Takes the node's lock and, if it is there, that of the folder of its pins. Each is needed: the node's keeps
 /// one name from running twice, the folder's keeps two names from one dataplane.
 pub(super) fn claim(node: &NodeName, socket: &Path, pin_dir: &Path) -> Result<Claim, UniquenessError> {
     let node = lock_node(node, socket)?;
-    Ok(Claim { _node: node, _pins: lock_pins(pin_dir)? })
+    Ok(Claim { _node: node, pins: lock_pins(pin_dir)? })
 }
 
 fn lock_node(node: &NodeName, socket: &Path) -> Result<Flock<File>, UniquenessError> {

@@ -16,9 +16,10 @@ use crate::io::hand_over::{HandOver, Listeners, Word};
 use crate::io::proxy::Proxy;
 use crate::io::service_manager;
 use crate::io::sync::SyncError;
+use nix::unistd::Pid;
 use std::io;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -38,7 +39,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// An agent that was started to take this one's place.
 pub(super) struct Upgrade {
     hand_over: HandOver,
-    child: Child,
+    pid: Pid,
     drain_for: Duration,
 }
 
@@ -67,6 +68,9 @@ impl Agent {
         let program = own_program().map_err(|error| internal("this agent's program", error))?;
         let mut command = Command::new(&program);
         command.arg("agent").arg("--config").arg(&self.config_file);
+        if let Some(user) = &self.floor.user {
+            command.arg("--user").arg(user);
+        }
         if self.confinement.is_in_force() {
             command.env(confine::VARIABLE, self.confinement.to_tell());
         }
@@ -74,19 +78,18 @@ impl Agent {
             Some(level) => command.env(crate::io::log::VARIABLE, level.as_str()),
             None => command.env_remove(crate::io::log::VARIABLE),
         };
-        let (hand_over, mut child) =
+        let (hand_over, pid) =
             HandOver::start(command).map_err(|error| internal(&program.display().to_string(), error))?;
         if let Err(error) = hand_over.expect(Word::Checked, CHECKED_WITHIN, &mut Listeners::new()) {
-            end(&mut child);
+            hand_over.end(pid);
             let message = format!(
                 "no upgrade: the new agent did not start ({error}); its log says why, and this one goes on"
             );
             return Err(ApiError::new(ErrorKind::Conflict, message));
         }
-        let pid = child.id();
-        self.upgrade = Some(Upgrade { hand_over, child, drain_for });
+        self.upgrade = Some(Upgrade { hand_over, pid, drain_for });
         Ok(UpgradeStarted {
-            pid,
+            pid: pid.as_raw().unsigned_abs(),
             connections: self.proxy.open_connections(),
             drain_seconds: drain_for.as_secs(),
         })
@@ -106,12 +109,6 @@ fn own_program() -> io::Result<PathBuf> {
     Ok(text.strip_suffix(" (deleted)").map_or(path.clone(), PathBuf::from))
 }
 
-fn end(child: &mut Child) {
-    // One that has ended already is as good.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
 impl Upgrade {
     /// Hands the sockets over, and waits until the other one has only to take what there is one of. This agent changes nothing meanwhile.
     pub(super) fn wait_until_ready(&mut self, proxy: &Proxy) -> io::Result<()> {
@@ -121,13 +118,13 @@ impl Upgrade {
     }
 
     /// Ends the attempt.
-    pub(super) fn give_up(mut self) {
-        end(&mut self.child);
+    pub(super) fn give_up(self) {
+        self.hand_over.end(self.pid);
     }
 
     /// Lets go of all that there is one of, and serves open connections to their end.
     pub(super) async fn finish(self, agent: Agent, signals: &mut Signals) {
-        let pid = self.child.id();
+        let pid = self.pid.as_raw().unsigned_abs();
         let mut proxy = agent.into_proxy();
         // While this process still is the main one: when that ends, a service manager takes the service for ended.
         service_manager::successor(pid);

@@ -1,6 +1,7 @@
 //! Failures as they go over the wire.
 
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// Kinds of failures, each with its HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,19 +22,21 @@ pub enum ErrorKind {
 }
 
 /// A failure, as JSON.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ApiError {
     /// Its kind.
     pub kind: ErrorKind,
     /// What is wrong, where, and the way out.
     pub message: String,
+    /// The same with the lines of the file that it is about, for who may see them: no log is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<String>,
 }
 
 impl ApiError {
     /// A failure.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self { kind, message: message.into(), shown: None }
     }
 
     /// Something that is not there.
@@ -41,3 +44,13 @@ impl ApiError {
         Self::new(ErrorKind::NotFound, message)
     }
 }
+
+/// In words; with `{:#}` as it may be shown to who asked.
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.shown.as_ref().filter(|_| f.alternate());
+        f.write_str(shown.unwrap_or(&self.message))
+    }
+}
+
+impl std::error::Error for ApiError {}

@@ -359,6 +359,9 @@ pub struct Event {
     pub message: String,
 }
 
+/// How the warning of a change begins that waits for the agent to be restarted.
+pub const WAITING: &str = "waits for a restart of the agent: ";
+
 /// Kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -67,6 +67,9 @@ pub enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
+        /// Refuse a file that has another agent.user: whoever may write the file does not decide who the agent is
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
     },
     /// Take the XDP program, its maps with all flows, and the VIPs off this machine.
     Detach {

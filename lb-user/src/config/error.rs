@@ -47,28 +47,25 @@ impl ConfigError {
     }
 }
 
-/// Place and words on the first line, then the line of the file with a marker under it.
+/// Place and words; with `{:#}` also the line of the file with a marker under it, which is for those alone who may read the file.
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
         if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
         }
-        writeln!(f, "{}", self.message())?;
+        f.write_str(&self.message())?;
+        if !f.alternate() {
+            return Ok(());
+        }
         let number = self.line.to_string();
         // Tabs stay tabs, or the marker would not stand under what it marks.
         let before = self.excerpt.chars().take(self.column - 1);
         let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
         let gutter = " ".repeat(number.len());
-        writeln!(f, " {number} | {}", self.excerpt)?;
+        writeln!(f, "\n {number} | {}", self.excerpt)?;
         write!(f, " {gutter} | {indent}{}", "^".repeat(self.marked_chars))
     }
-}
-
-/// The words of errors without the lines of the file that they are about, for those who are not to see what is in there.
-pub fn without_excerpts(text: &str) -> String {
-    let words: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
-    words.join("\n")
 }
 
 impl std::error::Error for ConfigError {}
@@ -112,11 +109,12 @@ impl From<ConfigError> for ConfigErrors {
     }
 }
 
+/// One below the other; with `{:#}` as each of them has it, and an empty line between them.
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (position, error) in self.0.iter().enumerate() {
             if position > 0 {
-                f.write_str("\n\n")?;
+                f.write_str(if f.alternate() { "\n\n" } else { "\n" })?;
             }
             error.fmt(f)?;
         }

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use self::acme::{Acme, DEFAULT_ACME_FOLDER, acme_file};
 pub use self::adopt::adopt;
 pub use self::agent::AgentTerms;
-pub use self::error::{ConfigError, ConfigErrors, LoadError, without_excerpts};
+pub use self::error::{ConfigError, ConfigErrors, LoadError};
 pub use self::firewall::{Firewall, FirewallRule, Limits, RuleAction, RuleTarget, Sources};
 pub use self::log::Log;
 pub use self::metrics::Metrics;

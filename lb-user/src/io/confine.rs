@@ -10,7 +10,7 @@ mod files;
 mod own;
 mod user;
 
-pub use own::{Owner, There, give_file, make_own};
+pub use own::{Owner, PLACES, give_file, give_stale_socket, make, make_own};
 pub use user::Account;
 
 use nix::sys::prctl;
@@ -84,6 +84,16 @@ pub enum ConfineError {
         path: PathBuf,
         /// Why not.
         cause: std::io::Error,
+    },
+    /// A folder that is another user's, where not only agents have theirs.
+    #[error(
+        "{path} is there and is not {user}'s: give it away with `chown -R {user} {path}`, or have another folder"
+    )]
+    Foreign {
+        /// Which.
+        path: PathBuf,
+        /// Whose it has to be.
+        user: String,
     },
     /// Capabilities.
     #[error("taking capabilities away: {0}")]

@@ -1,29 +1,57 @@
 //! What an agent and the one that takes its place say to each other: a few words, and the sockets that listen.
 //!
-//! A pair of sockets is made by the agent that goes; the one that comes inherits one of the two, and finds its number in its environment. Owns
+//! A pair of sockets is made by the agent that goes; the one that comes inherits one of the two, and finds its number in its environment. A
+//! process between the two starts it and ends at once, so that it is nobody's child but the service manager's, which hears of its end. Owns
 //! the words and how descriptors travel with them. In which order what is given up and taken the agents decide.
 
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv, recvmsg, sendmsg,
     socketpair,
 };
+use nix::unistd::Pid;
 use socket2::SockRef;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::process::{Child, Command};
-use std::time::Duration;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Where the one that comes finds its end.
 const VARIABLE: &str = "LBCTL_HAND_OVER";
 
+/// Before the number: it is for a process that is to come.
+const FOR_ANOTHER: &str = "start ";
+/// Before a process's number.
+const STARTED: &str = "started ";
+/// How long the process between may take to start the other one.
+const STARTED_WITHIN: Duration = Duration::from_secs(10);
+/// And one that was killed to be gone.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Whether this process is one that an agent started to take its place.
 pub fn is_awaited() -> bool {
     std::env::var_os(VARIABLE).is_some()
+}
+
+/// If this is the process between two agents: starts the one that comes, as this one was started, and says which it is. Then there is nothing
+/// more to do here.
+///
+/// # Errors
+/// It could not be started; nobody needs to be told, as the end of this process is seen.
+pub fn start_for_another() -> io::Result<bool> {
+    let Ok(told) = std::env::var(VARIABLE) else { return Ok(false) };
+    let Some(number) = told.strip_prefix(FOR_ANOTHER) else { return Ok(false) };
+    let mut words = std::env::args_os();
+    let program = words.next().unwrap_or_default();
+    let other = Command::new(program).args(words).env(VARIABLE, number).process_group(0).spawn()?;
+    HandOver::of_number(number)?.send(&format!("{STARTED}{}", other.id()), &[])?;
+    Ok(true)
 }
 /// Of a word, or an address.
 const WORD_BYTES_MAX: usize = 64;
@@ -65,21 +93,51 @@ pub struct HandOver(OwnedFd);
 
 enum Message {
     Word(Word),
+    Started(Pid),
     Listeners(SocketAddr, Vec<TcpListener>),
 }
 
 impl HandOver {
-    /// Starts a program that inherits one end, in a process group of its own; the other end is given back.
+    /// Has a program started that inherits one end, in a process group of its own and as nobody's child here; the other end is given back.
     ///
     /// # Errors
     /// There is no such program, or no means to start it.
-    pub fn start(mut program: Command) -> io::Result<(Self, Child)> {
-        use std::os::unix::process::CommandExt as _;
+    pub fn start(mut program: Command) -> io::Result<(Self, Pid)> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (own, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         fcntl(&other, FcntlArg::F_SETFD(FdFlag::empty()))?;
-        let child = program.env(VARIABLE, other.as_raw_fd().to_string()).process_group(0).spawn()?;
-        Ok((Self(own), child))
+        let told = format!("{FOR_ANOTHER}{}", other.as_raw_fd());
+        let mut between = program.env(VARIABLE, told).process_group(0).spawn()?;
+        drop(other);
+        let own = Self(own);
+        let started = own.wait(STARTED_WITHIN).and_then(|()| own.receive());
+        if started.is_err() {
+            // One that has ended already is as good.
+            let _ = between.kill();
+        }
+        between.wait()?;
+        match started? {
+            Message::Started(pid) => Ok((own, pid)),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "something else was said first")),
+        }
+    }
+
+    /// Ends the process at the other end, if it is still there, and waits for that.
+    pub fn end(&self, pid: Pid) {
+        if self.is_other_gone() {
+            return;
+        }
+        // It has its end open: the number is its own yet.
+        let _ = kill(pid, Signal::SIGKILL);
+        let since = Instant::now();
+        while !self.is_other_gone() && since.elapsed() < GONE_WITHIN {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn is_other_gone(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        !matches!(recv(self.0.as_raw_fd(), &mut [0], flags), Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
     }
 
     /// The end that this process inherited, if it is to take another one's place.
@@ -88,6 +146,10 @@ impl HandOver {
     /// What was inherited is of no use.
     pub fn inherited() -> io::Result<Option<Self>> {
         let Ok(number) = std::env::var(VARIABLE) else { return Ok(None) };
+        Self::of_number(&number).map(Some)
+    }
+
+    fn of_number(number: &str) -> io::Result<Self> {
         let wrong =
             || io::Error::new(io::ErrorKind::InvalidInput, format!("{VARIABLE}={number} is no socket"));
         let descriptor: RawFd = number.parse().map_err(|_| wrong())?;
@@ -99,7 +161,7 @@ impl HandOver {
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|_| wrong())?;
         // SAFETY: it is open, see above; whoever started this process left it to us, and nothing else here knows its number.
-        Ok(Some(Self(unsafe { OwnedFd::from_raw_fd(descriptor) })))
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
     /// Says a word.
@@ -115,10 +177,13 @@ impl HandOver {
     /// # Errors
     /// It does not come within that time, or the other end says something else, or is gone.
     pub fn expect(&self, word: Word, within: Duration, listeners: &mut Listeners) -> io::Result<()> {
-        SockRef::from(&self.0).set_read_timeout(Some(within))?;
+        self.wait(within)?;
         loop {
             match self.receive()? {
                 Message::Word(said) if said == word => return Ok(()),
+                Message::Started(_) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "another process was started"));
+                }
                 Message::Word(said) => {
                     let wrong = format!("{:?} was said where {:?} was to come", said.text(), word.text());
                     return Err(io::Error::new(io::ErrorKind::InvalidData, wrong));
@@ -138,6 +203,11 @@ impl HandOver {
             self.send(&at.to_string(), &descriptors)?;
         }
         Ok(())
+    }
+
+    /// What is received from now on comes within that time, or not at all.
+    fn wait(&self, within: Duration) -> io::Result<()> {
+        SockRef::from(&self.0).set_read_timeout(Some(within))
     }
 
     fn send(&self, text: &str, descriptors: &[RawFd]) -> io::Result<()> {
@@ -178,6 +248,9 @@ impl HandOver {
         let text = std::str::from_utf8(text.get(..bytes).unwrap_or_default()).unwrap_or_default();
         if let Some(word) = Word::ALL.into_iter().find(|word| word.text() == text) {
             return Ok(Message::Word(word));
+        }
+        if let Some(pid) = text.strip_prefix(STARTED).and_then(|number| number.parse().ok()) {
+            return Ok(Message::Started(Pid::from_raw(pid)));
         }
         let wrong = |_| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{text:?} is neither a word nor an address"))

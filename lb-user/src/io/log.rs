@@ -3,8 +3,11 @@
 //! Owns the process's one subscriber, and the thread that writes; the control that is handed out changes what it tells while the agent runs. Never decides what is worth
 //! telling.
 
+mod journal;
+
 use crate::model::{LogFilter, LogFormat};
-use std::io::IsTerminal;
+use journal::JournalWriter;
+use std::io::{IsTerminal, Write};
 use std::os::linux::fs::MetadataExt as _;
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Layer, Layered, SubscriberExt as _};
@@ -53,11 +56,12 @@ impl LogControl {
             _ => level.clone(),
         };
         let (layer, handle) = reload::Layer::new(env_filter(&filter)?);
+        let (format, writer) = written(format)?;
         let (writer, guard) = NonBlockingBuilder::default()
             .buffered_lines_limit(LINES_WAITING)
             .thread_name("log")
-            .finish(std::io::stderr());
-        let (output, format) = output(format, writer)?;
+            .finish(writer);
+        let output = output(format, writer);
         let other = |error: tracing_subscriber::util::TryInitError| LogError::Other(error.to_string());
         tracing_subscriber::registry().with(layer).with(output).try_init().map_err(other)?;
         Ok((Self { filter, format, handle }, LogWritten(guard)))
@@ -93,33 +97,33 @@ fn env_filter(filter: &LogFilter) -> Result<EnvFilter, LogError> {
 type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
 type Output = Box<dyn Layer<Filtered> + Send + Sync>;
 
-/// The output of that form, and the form that `auto` came to be.
-fn output(format: LogFormat, writer: NonBlocking) -> Result<(Output, LogFormat), LogError> {
-    match format {
-        LogFormat::Auto if std::io::stderr().is_terminal() => output(LogFormat::Text, writer),
+/// What writes that form, and the form that `auto` comes to be.
+fn written(format: LogFormat) -> Result<(LogFormat, Box<dyn Write + Send>), LogError> {
+    let journal = || JournalWriter::open().map_err(LogError::NoJournal);
+    let format = match format {
+        LogFormat::Auto if std::io::stderr().is_terminal() => LogFormat::Text,
         // Where the journal does not take entries after all, lines of JSON reach it as well.
-        LogFormat::Auto if is_journal() => {
-            output(LogFormat::Journald, writer.clone()).or_else(|_| output(LogFormat::Json, writer))
-        }
-        LogFormat::Auto => output(LogFormat::Json, writer),
-        LogFormat::Text => {
-            let ansi = std::io::stderr().is_terminal();
-            let text = fmt::layer().with_target(false).with_ansi(ansi).with_writer(writer);
-            Ok((text.boxed(), format))
-        }
-        LogFormat::Json => {
-            let json = fmt::layer().json().flatten_event(true).with_writer(writer);
-            Ok((json.boxed(), format))
-        }
-        LogFormat::Journald => {
-            let journal = tracing_journald::layer().map_err(LogError::NoJournal)?;
-            Ok((journal.with_syslog_identifier("lbctl".to_owned()).boxed(), format))
-        }
+        LogFormat::Auto if is_journal() => match journal() {
+            Ok(journal) => return Ok((LogFormat::Journald, Box::new(journal))),
+            Err(_) => LogFormat::Json,
+        },
+        LogFormat::Auto => LogFormat::Json,
+        LogFormat::Journald => return Ok((format, Box::new(journal()?))),
+        LogFormat::Text | LogFormat::Json => format,
+    };
+    Ok((format, Box::new(std::io::stderr())))
+}
+
+fn output(format: LogFormat, writer: NonBlocking) -> Output {
+    if format == LogFormat::Text {
+        let ansi = std::io::stderr().is_terminal();
+        return fmt::layer().with_target(false).with_ansi(ansi).with_writer(writer).boxed();
     }
+    fmt::layer().json().flatten_event(true).with_writer(writer).boxed()
 }
 
 /// Whether standard error is the journal's: it says so by the socket's numbers (systemd.exec(5), `$JOURNAL_STREAM`).
-fn is_journal() -> bool {
+pub fn is_journal() -> bool {
     let Ok(numbers) = std::env::var("JOURNAL_STREAM") else { return false };
     let Ok(found) = std::fs::metadata("/proc/self/fd/2") else { return false };
     numbers == format!("{}:{}", found.st_dev(), found.st_ino())

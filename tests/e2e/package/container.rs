@@ -1,7 +1,7 @@
 //! A machine of its own with systemd, on the network of one of the lab's hosts: a container of systemd-nspawn, from a root folder that it does not change.
 
 use anyhow::{Context as _, Result, ensure};
-use lbctl_tests::lab::{Lab, poll, processes};
+use lbctl_tests::lab::{Lab, control_groups, poll, processes};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ impl Container {
     pub(super) fn boot(lab: &Lab, host: &str, package: &Path) -> Result<Self> {
         let root =
             std::env::var(VARIABLE).with_context(|| format!("{VARIABLE} has to name a root folder"))?;
-        let groups = Groups::make(host)?;
+        let groups = Groups(host.to_owned(), control_groups::make(host)?);
         let words = [
             format!("--directory={root}"),
             // What is changed goes into memory, and with the container.
@@ -104,43 +104,20 @@ impl Drop for Container {
     }
 }
 
-/// Groups of processes (cgroups) that are the container's: systemd wants to make others below them, and they are not left behind.
-struct Groups(Vec<PathBuf>);
+/// Its groups of processes, which systemd makes others in, and which are not left behind.
+struct Groups(String, Vec<PathBuf>);
 
 impl Groups {
-    /// One in each hierarchy that systemd works in.
-    fn make(host: &str) -> Result<Self> {
-        let root = Path::new("/sys/fs/cgroup");
-        let hierarchies = ["systemd", "unified"].map(|name| root.join(name));
-        let mut hierarchies: Vec<PathBuf> = hierarchies.into_iter().filter(|path| path.is_dir()).collect();
-        if hierarchies.is_empty() {
-            hierarchies.push(root.to_owned());
-        }
-        let folders: Vec<PathBuf> =
-            hierarchies.iter().map(|path| path.join(format!("lbctl-{host}"))).collect();
-        for folder in &folders {
-            fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-        }
-        Ok(Self(folders))
-    }
-
     /// What a shell does to be in them.
     fn join(&self) -> String {
-        self.0.iter().map(|folder| format!("echo $$ > {}/cgroup.procs; ", folder.display())).collect()
+        self.1.iter().map(|folder| format!("echo $$ > {}/cgroup.procs; ", folder.display())).collect()
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        self.0.iter().for_each(|folder| remove_groups(folder));
+        control_groups::remove(&self.0);
     }
-}
-
-/// Groups can be removed once they are empty.
-fn remove_groups(folder: &Path) {
-    let inside = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    inside.filter(|path| path.is_dir()).for_each(|path| remove_groups(&path));
-    let _ = fs::remove_dir(folder);
 }
 
 /// The process that has become systemd: others prepare the way.

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use super::addresses::{DATABASES, namespaces};
 use super::processes::{ProcessId, send};
 use super::state::{State, StateFile};
-use super::{agents, folder, paths, poll, topology};
+use super::{agents, control_groups, folder, paths, poll, topology};
 
 /// What there was to take away.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub(super) fn clean(file: &StateFile) -> Result<Cleaned> {
         cleaned.processes += end_recorded(state, &mut failures);
     }
     cleaned.processes += end_strays(&mut failures);
+    control_groups::remove_all();
     match topology::destroy() {
         Ok(count) => cleaned.namespaces = count,
         Err(error) => failures.push(error),

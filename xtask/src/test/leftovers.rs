@@ -12,6 +12,9 @@ use crate::{process, project};
 
 const PLACES: [&str; 3] = ["/run/lbctl-lab", "/run/lbctl-lab.lock", "/sys/fs/bpf/lbctl"];
 
+/// Hierarchies of groups of processes.
+const CONTROL_GROUPS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"];
+
 /// Takes the lab down, whatever the tests left, and fails when something stays.
 pub(crate) fn clean_up() -> Result<Done> {
     let before = found(Path::new("/"));
@@ -34,12 +37,19 @@ fn found(root: &Path) -> Vec<String> {
     let inside = |place: &str| root.join(place.trim_start_matches('/'));
     let mut left: Vec<String> =
         PLACES.iter().filter(|place| inside(place).exists()).map(|place| (*place).to_owned()).collect();
-    if let Ok(entries) = fs::read_dir(inside("/run/netns")) {
-        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        left.extend(names.filter(|name| name.starts_with("lab-")).map(|name| format!("namespace {name}")));
+    for groups in CONTROL_GROUPS {
+        let names = names_in(&inside(groups)).into_iter().filter(|name| name.starts_with("lbctl-lab-"));
+        left.extend(names.map(|name| format!("{groups}/{name}")));
     }
+    let namespaces = names_in(&inside("/run/netns")).into_iter().filter(|name| name.starts_with("lab-"));
+    left.extend(namespaces.map(|name| format!("namespace {name}")));
     left.sort();
     left
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 #[cfg(test)]
@@ -49,12 +59,14 @@ mod tests {
     #[test]
     fn namespaces_and_state_of_the_lab_are_found_and_others_are_not() -> std::io::Result<()> {
         let root = std::env::temp_dir().join(format!("lbctl-leftovers-{}", std::process::id()));
-        for folder in ["run/netns/lab-lb1", "run/netns/other", "run/lbctl-lab"] {
+        for folder in
+            ["run/netns/lab-lb1", "run/netns/other", "run/lbctl-lab", "sys/fs/cgroup/systemd/lbctl-lab-lb2"]
+        {
             fs::create_dir_all(root.join(folder))?;
         }
         let left = found(&root);
         fs::remove_dir_all(&root)?;
-        assert_eq!(left, ["/run/lbctl-lab", "namespace lab-lb1"]);
+        assert_eq!(left, ["/run/lbctl-lab", "/sys/fs/cgroup/systemd/lbctl-lab-lb2", "namespace lab-lb1"]);
         Ok(())
     }
 }

@@ -4,8 +4,8 @@
 //! reaches the endpoint may read it.
 
 use super::{Context, header};
-use crate::api::{ApiError, Command, CountersView, Event, FirewallView, MysqlView, ServiceView, Status};
-use crate::api::{Snapshot, SyncView, VrrpView};
+use crate::api::{ApiError, Command, CountersView, Event, EventKind, FirewallView, MysqlView};
+use crate::api::{ServiceView, Snapshot, Status, SyncView, VrrpView, WAITING};
 use crate::model::unix_ms;
 use axum::Json;
 use axum::extract::State;
@@ -68,12 +68,28 @@ pub(super) async fn data(State(context): State<Context>) -> Result<Response, Api
     // Commands have arguments, and sources are addresses of people.
     vrrp.trackers.iter_mut().for_each(|tracker| tracker.tracks.clear());
     firewall.rules.iter_mut().for_each(|rule| rule.sources.clear());
+    let waiting = status.warnings.len();
+    status.warnings.retain(|warning| !warning.starts_with(WAITING));
+    let waiting = waiting - status.warnings.len();
+    if waiting > 0 {
+        status.warnings.push(format!("{WAITING}{waiting} changes of the configuration (`lbctl status`)"));
+    }
     let past = context.ask(Command::PastEvents).await?;
-    let events = past.iter().skip(past.len().saturating_sub(EVENTS)).cloned().collect();
+    let events = past.iter().skip(past.len().saturating_sub(EVENTS)).cloned().map(without_settings).collect();
     let at_unix_ms = unix_ms(SystemTime::now());
     let mysql = mysql.into_iter().map(without_people).collect();
     let data = PageData { at_unix_ms, status, services, vrrp, sync, firewall, mysql, counters, events };
     Ok(([(header::CACHE_CONTROL, "no-store")], Json(data)).into_response())
+}
+
+/// That the configuration was changed may be seen, but not to what: it names commands and sources.
+fn without_settings(mut event: Event) -> Event {
+    match event.kind {
+        EventKind::ConfigChanged => event.message = "the configuration was changed".into(),
+        EventKind::ConfigRefused => event.message = "a configuration was refused".into(),
+        _ => {}
+    }
+    event
 }
 
 /// Who is logged in from where is nobody's concern here; how many, and what holds them, is.

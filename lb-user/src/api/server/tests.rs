@@ -88,3 +88,34 @@ async fn events_that_were_told_as_past_do_not_come_again() {
     let seen: Vec<Event> = follow(to_come, 3).collect().await;
     assert_eq!(seen, [event(4)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_nothing_loses_the_place_and_who_asks_now_and_then_does_not() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let (commands, _) = mpsc::channel(1);
+    let policy = Policy { group: None, others_may_read: true };
+    let context = Context { commands, events: broadcast::channel(1).0, policy };
+    let (goes_on, ends) = oneshot::channel::<()>();
+    let serving = tokio::spawn(serve_metrics(listener, context, async { drop(ends.await) }));
+    let connect = || async { tokio::net::TcpStream::connect(at).await.expect("it listens") };
+    let (mut silent, mut half, mut asking) = (connect().await, connect().await, connect().await);
+    half.write_all(b"GET /metrics HTTP/1.1\r\nhost:").await.expect("sent");
+    for _ in 0..4 {
+        asking.write_all(b"GET /nothing HTTP/1.1\r\nhost: lb\r\n\r\n").await.expect("sent");
+        let mut answer = vec![0; 4096];
+        let bytes = asking.read(&mut answer).await.expect("an answer");
+        assert!(answer[..bytes].starts_with(b"HTTP/1.1 404"), "{}", String::from_utf8_lossy(&answer));
+        let more = tokio::time::timeout(Duration::from_secs(60), asking.read(&mut answer)).await;
+        assert!(more.is_err(), "it was ended: {more:?}");
+    }
+    for gone in [&mut silent, &mut half] {
+        let mut rest = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(1), gone.read_to_end(&mut rest)).await;
+        assert!(read.is_ok(), "it is there yet");
+    }
+    drop(goes_on);
+    tokio::time::timeout(Duration::from_secs(1), serving).await.expect("it ends").expect("well");
+    let mut rest = Vec::new();
+    asking.read_to_end(&mut rest).await.expect("the end");
+}

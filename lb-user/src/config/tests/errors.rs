@@ -7,10 +7,15 @@ fn errors(text: &str) -> ConfigErrors {
     Config::parse(text, "lbctl.toml").unwrap_err()
 }
 
+/// As who may read the file is shown them.
+fn shown(text: &str) -> String {
+    format!("{:#}", errors(text))
+}
+
 /// The errors of the full example after one replacement.
 fn after(old: &str, new: &str) -> String {
     assert!(FULL.contains(old), "the example has no {old:?}");
-    errors(&FULL.replacen(old, new, 1)).to_string()
+    shown(&FULL.replacen(old, new, 1))
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn an_unknown_key_that_looks_like_none_is_told_the_keys_there_are() {
 
 #[test]
 fn an_unknown_table_is_a_key_of_the_top_level() {
-    let text = errors("[services.web]\n").to_string();
+    let text = shown("[services.web]\n");
     assert!(
         text.starts_with(r#"lbctl.toml:1:2: services: unknown key "services"; did you mean "service"?"#),
         "{text}"
@@ -97,7 +102,7 @@ fn a_value_of_the_wrong_type_is_shown_with_the_type_expected() {
 fn single_brackets_around_a_backend_are_told_to_be_double() {
     let text = format!("{LEAST}[service.web.backend]\nname = \"web1\"\n");
     assert_eq!(
-        errors(&text).to_string().lines().next().unwrap(),
+        shown(&text).lines().next().unwrap(),
         "lbctl.toml:5:1: service.web.backend: this is a table; expected a list; \
          write [[service.web.backend]] with two brackets on each side"
     );
@@ -105,17 +110,17 @@ fn single_brackets_around_a_backend_are_told_to_be_double() {
 
 #[test]
 fn a_text_that_is_no_toml_points_at_the_place() {
-    let text = errors("[node]\nname = lb1\n").to_string();
+    let text = shown("[node]\nname = lb1\n");
     assert!(text.starts_with("lbctl.toml:2:8: not TOML: "), "{text}");
     assert!(text.ends_with(" 2 | name = lb1\n   |        ^^^"), "{text}");
-    let text = errors("[node]\nname = \"a\"\nname = \"b\"\n").to_string();
+    let text = shown("[node]\nname = \"a\"\nname = \"b\"\n");
     assert!(text.starts_with("lbctl.toml:3:1: not TOML: duplicate key"), "{text}");
 }
 
 #[test]
 fn an_empty_file_is_told_what_it_lacks() {
     assert_eq!(
-        errors("").to_string(),
+        shown(""),
         "lbctl.toml:1:1: node: missing; expected a table [node] with at least name and interfaces\n 1 | \n   | ^"
     );
 }
@@ -133,7 +138,8 @@ fn all_that_is_wrong_is_told_at_once_in_the_order_of_the_file() {
         paths,
         ["node.nat_ports", "vip.B.address", "service.web.health.fall", "service.web.backend[0].weight"]
     );
-    assert_eq!(errors.to_string().matches("\n\nlbctl.toml:").count(), 3);
+    assert_eq!(format!("{errors:#}").matches("\n\nlbctl.toml:").count(), 3);
+    assert_eq!(errors.to_string().lines().count(), 4, "a line each, and no line of the file: {errors}");
 }
 
 #[test]
@@ -150,13 +156,14 @@ fn tabs_and_wide_characters_before_the_place_do_not_shift_the_marker() {
     let text = format!("{LEAST}[vip.A]\n\taddress = [ \"10.0.0.1\", \"é\", 'ü']\n");
     let errors = errors(&text);
     assert_eq!(errors.as_slice()[1].column, 31);
-    assert!(errors.as_slice()[0].to_string().ends_with("\n   | \t                        ^^^"), "{errors}");
+    let shown = format!("{:#}", errors.as_slice()[0]);
+    assert!(shown.ends_with("\n   | \t                        ^^^"), "{shown}");
 }
 
 #[test]
 fn windows_line_ends_are_not_part_of_the_line_shown() {
     let text = "[node]\r\nname = \"lb 1\"\r\ninterfaces = \"eth0\"\r\n";
-    assert!(errors(text).to_string().ends_with(" 2 | name = \"lb 1\"\n   |        ^^^^^^"));
+    assert!(shown(text).ends_with(" 2 | name = \"lb 1\"\n   |        ^^^^^^"));
 }
 
 #[test]
@@ -171,4 +178,18 @@ fn an_error_can_be_sent_as_json() {
     let json = serde_json::to_string(errors.as_slice()).unwrap();
     let back: Vec<crate::config::ConfigError> = serde_json::from_str(&json).unwrap();
     assert_eq!(back, errors.as_slice());
+}
+
+#[test]
+fn words_do_not_tell_a_password_of_the_wrong_type() {
+    let text = |value: &str| {
+        format!(
+            "{LEAST}[service.db]\nmode = \"mysql\"\n[service.db.mysql.monitor]\nuser = \"m\"\npassword = {value}\n"
+        )
+    };
+    for value in ["4711", "[\"4711\"]", "{ a = \"4711\" }", "\"\"\"4711\nx\"\"\" x", "\"4711"] {
+        let errors = errors(&text(value));
+        assert!(!errors.to_string().contains("4711"), "{errors}");
+    }
+    assert!(shown(&text("4711")).contains("password = 4711"), "who may read the file sees its line");
 }

@@ -48,7 +48,11 @@ pub fn certificate(file: &Path) -> Option<String> {
 /// The folder cannot be made, or not written to.
 pub fn keep(file: &Path, text: &str) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    if !folder.exists() {
+        // Those above are for all to go through.
+        folder.parent().map_or(Ok(()), fs::create_dir_all)?;
+        DirBuilder::new().mode(0o700).create(folder)?;
+    }
     write_for_owner(file, text)
 }
 
@@ -73,6 +77,7 @@ mod tests {
         let file = folder.join("account-ca.example.org_14000_dir.json");
         let mode = |path: &Path| fs::metadata(path).expect("a file").mode() & 0o777;
         assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
+        assert_ne!(mode(&root.path().join("lib")), 0o700, "others have to get through there");
         assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "nothing else is left");
     }
 }

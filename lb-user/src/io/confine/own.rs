@@ -1,18 +1,23 @@
-//! Folders and files that have to be the agent's: made, or given to it while there is the right to.
+//! Folders and files that have to be the agent's: made as its user, or given to it where only agents have theirs.
 //!
-//! Never follows a symbolic link: in a folder that was another user's a name may lead anywhere, and change while it is looked at.
+//! Who starts an agent may be root, and what its file says may be written by the user that it becomes: nothing here gives that user what it
+//! could not have made itself, but below [`PLACES`]. Never follows a symbolic link where it gives something away.
 
 use super::{Account, ConfineError};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
-use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Gid, Uid, fchown, fchownat};
-use std::ffi::CStr;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{Gid, Uid, User, fchown, fchownat, setfsgid, setfsuid};
+use std::ffi::{CStr, OsStr};
 use std::fs::DirBuilder;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Component, Path, PathBuf};
+
+/// Where all is the agents': of the folders themselves nobody else has any use.
+pub const PLACES: [&str; 2] = ["/run/lbctl", "/var/lib/lbctl"];
 
 /// Whose something is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,43 +34,165 @@ impl Owner {
             None => Self { uid: Uid::effective(), gid: Gid::effective() },
         }
     }
+
+    /// Its numbers, as the kernel has them.
+    pub fn ids(self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
+    }
+
+    fn name(self) -> String {
+        let user = User::from_uid(self.uid).ok().flatten();
+        user.map_or_else(|| self.uid.to_string(), |user| user.name)
+    }
+
+    /// Does that with no more rights to files than the owner has: this thread's alone are others for as long (setfsuid(2)).
+    ///
+    /// # Errors
+    /// This process may not be the owner.
+    pub fn acts<T>(self, act: impl FnOnce() -> T) -> std::io::Result<T> {
+        let (uid, gid) = (Uid::effective(), Gid::effective());
+        if self.uid == uid {
+            return Ok(act());
+        }
+        let _back = Back(uid, gid);
+        setfsgid(self.gid);
+        setfsuid(self.uid);
+        // Each says what was before, and nothing else.
+        if setfsuid(self.uid) != self.uid || setfsgid(self.gid) != self.gid {
+            return Err(Errno::EPERM.into());
+        }
+        Ok(act())
+    }
 }
 
-/// What becomes of a folder that is there already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum There {
-    /// It stays whose it is.
-    Stays,
-    /// It becomes the owner's, with all that is in it.
-    IsTaken,
+/// Is oneself again in the end.
+struct Back(Uid, Gid);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        setfsuid(self.0);
+        setfsgid(self.1);
+    }
 }
 
-/// Makes a folder with that mode, and those above it, where there is none.
+fn failed(path: &Path) -> impl Fn(std::io::Error) -> ConfineError + '_ {
+    move |cause| ConfineError::Own { path: path.to_owned(), cause }
+}
+
+/// Makes a folder with that mode, and those above it, where there is none. One of [`PLACES`] is given to the owner, and what is below it, in
+/// the folder that is asked for, as well; elsewhere the owner has to have the right to make it, and what is there has to be the owner's already.
+///
+/// # Errors
+/// The file system refused, or the folder is somebody else's.
+pub fn make_own(folder: &Path, mode: u32, owner: Owner) -> Result<(), ConfineError> {
+    let place = PLACES.into_iter().map(Path::new).find(|place| folder.starts_with(place));
+    if let Some(place) = place {
+        make_place(place).map_err(failed(place))?;
+        give_file(place, owner)?;
+    }
+    if !folder.exists() {
+        return owner.acts(|| make(folder, mode)).flatten().map_err(failed(folder));
+    }
+    match place {
+        // All of a place would be all agents'.
+        Some(place) if place != folder => {
+            let within = folder.strip_prefix(place).unwrap_or(folder);
+            let mut opened = open_within(place, within).map_err(|errno| failed(folder)(errno.into()))?;
+            give_folder(&mut opened, owner).map_err(|errno| failed(folder)(errno.into()))
+        }
+        Some(_) => Ok(()),
+        None => expect_own(folder, owner),
+    }
+}
+
+/// Makes a folder with that mode, and those above it, which are for all to go through.
 ///
 /// # Errors
 /// The file system refused.
-pub fn make_own(folder: &Path, mode: u32, there: There, owner: Owner) -> Result<(), ConfineError> {
-    let failed = |cause: std::io::Error| ConfineError::Own { path: folder.to_owned(), cause };
-    if !folder.exists() {
-        DirBuilder::new().recursive(true).mode(mode).create(folder).map_err(failed)?;
-    } else if there == There::Stays {
-        return Ok(());
+pub fn make(folder: &Path, mode: u32) -> std::io::Result<()> {
+    if let Some(above) = folder.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(above)?;
     }
-    let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let mut opened = Dir::open(folder, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
-    give_folder(&mut opened, owner).map_err(|errno| failed(errno.into()))
+    match DirBuilder::new().mode(mode).create(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
-/// Gives a file to the owner, if it is there.
+fn make_place(place: &Path) -> std::io::Result<()> {
+    if place.exists() { Ok(()) } else { make(place, 0o755) }
+}
+
+/// A folder elsewhere that is another user's stays so.
+fn expect_own(folder: &Path, owner: Owner) -> Result<(), ConfineError> {
+    let found = std::fs::metadata(folder).map_err(failed(folder))?;
+    // Who may write there by a group may as well be meant to.
+    let is_shared = found.mode() & 0o022 != 0;
+    if found.uid() == owner.uid.as_raw() || is_shared || owner.uid == Uid::effective() {
+        return Ok(());
+    }
+    Err(ConfineError::Foreign { path: folder.to_owned(), user: owner.name() })
+}
+
+/// Gives a socket that nobody answers at to the owner, if one is there: what an agent before left.
+///
+/// # Errors
+/// The file system refused.
+pub fn give_stale_socket(socket: &Path, owner: Owner) -> Result<(), ConfineError> {
+    let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(socket).is_err() { give_file(socket, owner) } else { Ok(()) }
+}
+
+/// Gives one of the agents' own files to the owner, if it is there: below [`PLACES`]; elsewhere it stays whose it is.
 ///
 /// # Errors
 /// The file system refused.
 pub fn give_file(file: &Path, owner: Owner) -> Result<(), ConfineError> {
-    let (uid, gid) = (Some(owner.uid), Some(owner.gid));
-    match fchownat(AT_FDCWD, file, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW) {
+    let Some((place, within)) = within_a_place(file) else { return Ok(()) };
+    let given = if within.as_os_str().is_empty() {
+        give(AT_FDCWD, place.as_os_str(), owner)
+    } else {
+        let above = within.parent().unwrap_or(Path::new(""));
+        open_within(place, above)
+            .and_then(|folder| give(folder.as_fd(), within.file_name().unwrap_or_default(), owner))
+    };
+    match given {
         Ok(()) | Err(Errno::ENOENT) => Ok(()),
-        Err(errno) => Err(ConfineError::Own { path: file.to_owned(), cause: errno.into() }),
+        Err(errno) => Err(failed(file)(errno.into())),
     }
+}
+
+fn within_a_place(file: &Path) -> Option<(&'static Path, PathBuf)> {
+    PLACES
+        .into_iter()
+        .map(Path::new)
+        .find_map(|place| Some((place, file.strip_prefix(place).ok()?.to_owned())))
+}
+
+fn give(folder: impl std::os::fd::AsFd, name: &OsStr, owner: Owner) -> nix::Result<()> {
+    let found = fstatat(folder.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    // A second name of a file may be in a folder of the system's.
+    let may_be_given = is_folder(&found) || found.st_nlink == 1;
+    if found.st_uid == owner.uid.as_raw() || !may_be_given {
+        return Ok(());
+    }
+    fchownat(folder.as_fd(), name, Some(owner.uid), Some(owner.gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+fn is_folder(found: &FileStat) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+}
+
+const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
+
+/// Goes down step by step, where a link on the way leads nowhere, nor one upwards.
+fn open_within(place: &Path, within: &Path) -> nix::Result<Dir> {
+    let mut opened = Dir::open(place, FOLDER, Mode::empty())?;
+    for step in within.components() {
+        let Component::Normal(_) = step else { return Err(Errno::EINVAL) };
+        opened = Dir::openat(&opened, step.as_os_str(), FOLDER, Mode::empty())?;
+    }
+    Ok(opened)
 }
 
 fn give_folder(folder: &mut Dir, owner: Owner) -> nix::Result<()> {
@@ -83,14 +210,13 @@ fn give_folder(folder: &mut Dir, owner: Owner) -> nix::Result<()> {
 }
 
 fn give_entry(folder: &Dir, name: &CStr, owner: Owner) -> nix::Result<()> {
+    use std::os::unix::ffi::OsStrExt as _;
     let found = fstatat(folder.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR {
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-        return give_folder(&mut Dir::openat(folder.as_fd(), name, flags, Mode::empty())?, owner);
+    if is_folder(&found) {
+        return give_folder(&mut Dir::openat(folder.as_fd(), name, FOLDER, Mode::empty())?, owner);
     }
-    if found.st_uid != owner.uid.as_raw() {
-        let (uid, gid) = (Some(owner.uid), Some(owner.gid));
-        fchownat(folder.as_fd(), name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-    }
-    Ok(())
+    give(folder.as_fd(), OsStr::from_bytes(name.to_bytes()), owner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,18 +1,16 @@
-//! Loading the program over pinned maps, and taking everything away again.
+//! Loading the program over pinned maps.
 
 use super::firewall::FirewallImage;
+use super::pin_dir::{expect_pin_dir, pin_failed, remove_dir};
 use super::{Dataplane, DataplaneError, attach, maps};
 use crate::model::{AttachMode, PortRange, SynCookieMode};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::Xdp;
 use aya::{Ebpf, EbpfLoader};
 use lb_ebpf::abi::{ABI_VERSION, NodeConfig};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::error::Error;
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use tracing::debug;
 
 /// The program as built by `cargo xtask build-ebpf`.
 pub static PROGRAM_OBJECT: &[u8] =
@@ -20,7 +18,6 @@ pub static PROGRAM_OBJECT: &[u8] =
 pub(super) const PROGRAM: &str = "lb_xdp";
 /// The program that takes flows off their sources' accounts; it is run, never attached.
 pub(super) const SETTLE_PROGRAM: &str = "lb_settle";
-const BPF_FS_MAGIC: nix::sys::statfs::FsType = nix::sys::statfs::BPF_FS_MAGIC;
 
 /// What to load and where.
 #[derive(Clone, Debug)]
@@ -70,26 +67,6 @@ pub(super) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
-}
-
-fn pin_failed(path: &Path) -> impl Fn(std::io::Error) -> DataplaneError + '_ {
-    move |error| DataplaneError::Pin { path: path.to_owned(), reason: error.to_string() }
-}
-
-/// Makes the folder of the pins, which must be on a BPF file system; with `may_mount` it becomes one where it is none.
-pub fn make_pin_dir(pin_dir: &Path, may_mount: bool) -> Result<(), DataplaneError> {
-    fs::create_dir_all(pin_dir).map_err(pin_failed(pin_dir))?;
-    if is_bpffs(pin_dir) {
-        return Ok(());
-    }
-    // It would hide what is in there.
-    let is_empty = fs::read_dir(pin_dir).is_ok_and(|mut inside| inside.next().is_none());
-    if may_mount && is_empty {
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        return mount(Some("bpf"), pin_dir, Some("bpf"), flags, Some("mode=0700"))
-            .map_err(|errno| pin_failed(pin_dir)(errno.into()));
-    }
-    Err(DataplaneError::NoBpffs { path: pin_dir.to_owned() })
 }
 
 /// Where the pins of the maps are, and where they are while another ABI's maps give way to new ones.
@@ -153,7 +130,8 @@ impl Dataplane {
     }
 
     fn load_object(options: &Options, object: &[u8]) -> Result<(Self, LoadReport), DataplaneError> {
-        make_pin_dir(&options.pin_dir, false)?;
+        fs::create_dir_all(&options.pin_dir).map_err(pin_failed(&options.pin_dir))?;
+        expect_pin_dir(&options.pin_dir)?;
         let dirs = MapDirs::of(&options.pin_dir);
         dirs.recover()?;
         let mut report = LoadReport::default();
@@ -267,68 +245,6 @@ fn note_kept_sizes(ebpf: &Ebpf, options: &Options, report: &mut LoadReport) {
             ));
         }
     }
-}
-
-fn remove_dir(dir: &Path) -> Result<(), DataplaneError> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(pin_failed(dir)(error)),
-        _ => Ok(()),
-    }
-}
-
-fn is_bpffs(dir: &Path) -> bool {
-    nix::sys::statfs::statfs(dir).is_ok_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
-}
-
-/// Whether nobody has pinned anything there yet.
-pub fn has_no_pins(pin_dir: &Path) -> bool {
-    let is_ours = |entry: std::fs::DirEntry| entry.path().extension().is_none_or(|kind| kind != KERNELS);
-    fs::read_dir(pin_dir).is_ok_and(|pins| !pins.flatten().any(is_ours))
-}
-
-/// The kernel's own files, in the root of each such file system.
-const KERNELS: &str = "debug";
-
-/// Removes all pins in a folder that has to stay.
-fn empty(pin_dir: &Path) -> Result<(), DataplaneError> {
-    for entry in fs::read_dir(pin_dir).map_err(pin_failed(pin_dir))? {
-        let path = entry.map_err(pin_failed(pin_dir))?.path();
-        match path.extension() {
-            Some(kind) if kind == KERNELS => {}
-            _ if path.is_dir() => remove_dir(&path)?,
-            _ => fs::remove_file(&path).map_err(pin_failed(&path))?,
-        }
-    }
-    Ok(())
-}
-
-/// Whether a file system begins there, as where [`make_pin_dir`] mounted one.
-fn is_mounted_on(dir: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
-    dir.parent().is_some_and(|parent| device(dir).is_some() && device(dir) != device(parent))
-}
-
-/// Takes links and maps away: the interfaces run no program afterwards, and all flows are gone.
-/// Returns whether there was anything.
-pub fn detach(pin_dir: &Path, may_unmount: bool) -> Result<bool, DataplaneError> {
-    let there = pin_dir.exists();
-    if there && !is_bpffs(pin_dir) {
-        // No pins can be there, but somebody's files.
-        return Ok(false);
-    }
-    if is_mounted_on(pin_dir) {
-        empty(pin_dir)?;
-        if !may_unmount {
-            return Ok(there);
-        }
-        // Our own lock holds it for a moment yet. Who may not unmount it has nothing left there, and it does no harm.
-        if let Err(errno) = umount2(pin_dir, MntFlags::MNT_DETACH) {
-            debug!(pin_dir = %pin_dir.display(), %errno, "its file system stays mounted");
-            return Ok(there);
-        }
-    }
-    remove_dir(pin_dir)?;
-    Ok(there)
 }
 
 #[cfg(test)]
