@@ -130,11 +130,15 @@ fn the_guide_makes_two_machines_a_pair_and_the_package_comes_and_goes_without_a_
         .inside(|| (0..2).map(|_| KeptConnection::open(vip)).collect::<Result<Vec<_>>>())??;
     ask_all(&lab, &mut kept)?;
     a_newer_package_takes_over(&lab, lb1, vip)?;
-    ask_all(&lab, &mut kept)?;
+    ask_all(&lab, &mut kept).context("after the upgrade")?;
     a_reload_changes_what_the_file_says(lb1)?;
     a_file_cannot_have_the_agent_started_with_more_rights(lb1)?;
     one_that_dies_is_started_again(&lab, lb1, vip)?;
-    ask_all(&lab, &mut kept)?;
+    ask_all(&lab, &mut kept).with_context(|| {
+        let journal =
+            || lb1.run("journalctl --unit=lbctl --no-pager | tail -40; lbctl vrrp status; lbctl sync");
+        format!("after the restart: {}", journal().unwrap_or_default())
+    })?;
     pull_the_plug(&lab, lb2, &mut kept)?;
     goes_without_a_trace(&lab, lb2)?;
     drop(containers);
@@ -275,7 +279,10 @@ fn pull_the_plug(lab: &Lab, other: &Container, kept: &mut [KeptConnection]) -> R
         ensure!(routers.lines().any(|line| is_it(&line)), "{routers}");
         Ok(())
     })?;
-    ask_all(lab, kept)
+    ask_all(lab, kept).with_context(|| {
+        let told = other.run("lbctl sync; lbctl flow list; lbctl events; lbctl vrrp status");
+        format!("after the plug was pulled: {}", told.unwrap_or_default())
+    })
 }
 
 fn goes_without_a_trace(lab: &Lab, container: &Container) -> Result<()> {

@@ -8,7 +8,10 @@ use crate::io::sync::SyncSocket;
 use lb_ebpf::abi::{Address, FlowKey};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Within it an agent that was restarted takes its VIPs again.
+const JUST_BEFORE: Duration = Duration::from_secs(1);
 
 /// What was told and heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,6 +41,7 @@ pub(super) struct Peer {
     refused: Option<String>,
     walk: Option<WalkedKeys>,
     was_here: bool,
+    came: Option<Instant>,
     /// What it has told since it came, until that is all.
     told: Option<(Told, Instant)>,
     cleaning: Option<Cleaning>,
@@ -56,6 +60,7 @@ impl Peer {
             refused: None,
             walk: None,
             was_here: false,
+            came: None,
             told: None,
             cleaning: None,
         })
@@ -107,10 +112,14 @@ impl Peer {
             match one {
                 Heard::PeerCame => {
                     self.was_here = true;
+                    self.came = Some(now);
                     (self.told, self.cleaning) = (Some((Told::default(), now)), None);
                     news.push(PeerNews::Came);
                 }
                 Heard::Introduced(introduction) => {
+                    if let Some((told, _)) = &mut self.told {
+                        told.note_served(&introduction.active);
+                    }
                     let offers = introduction.offers.clone();
                     news.push(PeerNews::Introduced(introduction));
                     news.extend(self.judge(&scene.introduction));
@@ -129,11 +138,17 @@ impl Peer {
         news
     }
 
-    /// What it has not told by now has ended, if it serves the VIP.
+    /// VIPs were taken here. Who came just before, as all do after a restart, was told without their flows.
+    pub(super) fn tell_of_taken(&mut self, now: Instant) {
+        if self.came.is_some_and(|came| now.duration_since(came) < JUST_BEFORE) {
+            self.session.begin_again();
+        }
+    }
+
+    /// What it has not told by now has ended, if it has served the VIP since it came.
     fn begin_cleaning(&mut self, copies: &FlowCopies) {
         let Some((told, came)) = self.told.take().filter(|_| !self.is_refused()) else { return };
-        let vips = self.session.introduced().map(|other| other.active.iter().copied().collect());
-        self.cleaning = Some(Cleaning::new(copies, told, vips.unwrap_or_default(), came));
+        self.cleaning = Some(Cleaning::new(copies, told, came));
     }
 
     /// Takes out some more of what it has not told.

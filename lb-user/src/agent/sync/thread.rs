@@ -127,8 +127,12 @@ impl Runner {
         self.released.extend(self.scene.active.difference(&scene.active).map(|vip| (*vip, now)));
         self.copies.set_scene(scene.backends.clone(), scene.link);
         self.refresh_at = self.refresh_at.min(now + scene.refresh_every);
+        let takes = !scene.active.is_subset(&self.told_vips());
         for (at, peer) in &mut self.peers {
             peer.session.introduce(scene.introduction_to(*at));
+            if takes {
+                peer.tell_of_taken(now);
+            }
             let news = peer.judge(&scene.introduction);
             tell(&self.events, *at, news);
         }
