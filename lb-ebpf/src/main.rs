@@ -15,7 +15,7 @@ mod program {
         programs::XdpContext,
     };
     use lb_ebpf::{
-        bpf::{explain, firewall, maps, pipeline, trace, transmit},
+        bpf::{dropped, explain, firewall, maps, pipeline, trace, transmit},
         outcome::Verdict,
     };
 
@@ -34,9 +34,19 @@ mod program {
         trace::end(outcome);
         match outcome.verdict() {
             Verdict::Pass => XDP_PASS,
-            Verdict::Drop => XDP_DROP,
+            Verdict::Drop => {
+                dropped::go_on(&ctx, outcome);
+                XDP_DROP
+            }
             Verdict::Transmit => transmit(&ctx, ifindex),
         }
+    }
+
+    /// What follows for a packet that is dropped: its source is remembered. Never attached.
+    #[xdp(frags)]
+    fn lb_dropped(ctx: XdpContext) -> u32 {
+        dropped::remember(&ctx);
+        XDP_DROP
     }
 
     /// Takes a flow off its source's account. The agent runs this when it forgets a flow: it cannot count with the

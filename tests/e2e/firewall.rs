@@ -6,7 +6,7 @@ use crate::client::{
     web_lab,
 };
 use anyhow::{Context as _, Result, ensure};
-use lb_user::api::{FirewallAnswer, FirewallView, RuleView};
+use lb_user::api::{DroppedList, FirewallAnswer, FirewallView, RuleView};
 use lbctl_tests::lab::{Lab, poll};
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;
@@ -70,6 +70,7 @@ fn a_deny_by_command_cuts_open_connections_and_its_end_lets_new_ones_in() -> Res
     })?;
     let denied = rule(&lab, "client")?.denied;
     ensure!(denied >= 4, "the rule denied {denied} packets: two connections' and two SYNs at least");
+    whose_packets_were_dropped_is_told(&lab)?;
     let answer: FirewallAnswer =
         lbctl_json(&lab, &["firewall", "test", "--from", "10.90.0.10", "--to", "10.80.0.100:80"])?;
     ensure!(answer.verdict == "deny" && answer.target == "service web", "{answer:?}");
@@ -111,6 +112,35 @@ fn a_deny_by_command_cuts_open_connections_and_its_end_lets_new_ones_in() -> Res
     let nowhere = try_lbctl(&lab, &["firewall", "rule", "add", "x", "--deny", "any", "--service", "shop"])?;
     ensure!(nowhere.code == Some(1) && nowhere.err.contains("there is no service"), "{nowhere:?}");
     lab.down()
+}
+
+/// Few are, so each is counted: as many as the counter of the reason says.
+fn whose_packets_were_dropped_is_told(lab: &Lab) -> Result<()> {
+    poll::until("all that was denied is the client's", PATIENCE, || {
+        let list: DroppedList = lbctl_json(lab, &["firewall", "dropped"])?;
+        let mut sum = 0;
+        for source in &list.sources {
+            let text = source.source_text();
+            ensure!(["10.90.0.10", "fd90::/64"].contains(&text.as_str()), "{list:?}");
+            ensure!(
+                source.reasons.iter().map(|reason| reason.packets).sum::<u64>() == source.packets,
+                "{list:?}"
+            );
+            sum += source
+                .reasons
+                .iter()
+                .filter(|one| one.outcome == "denied")
+                .map(|one| one.packets)
+                .sum::<u64>();
+        }
+        ensure!(list.sources.len() == 2 && list.known == 2, "{list:?}");
+        let denied = counters(lab, "lb1")?.get("denied").copied().unwrap_or(0);
+        ensure!(sum == denied, "{sum} of {denied}: {list:?}");
+        Ok(())
+    })?;
+    let said = lbctl(lab, &["firewall", "dropped", "--limit", "1"])?;
+    ensure!(said.contains("denied") && said.contains("… and 1 more"), "{said}");
+    Ok(())
 }
 
 #[test]

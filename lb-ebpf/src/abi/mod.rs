@@ -6,6 +6,7 @@
 
 mod address;
 mod cookie;
+mod dropped;
 mod explanation;
 mod firewall;
 mod flow;
@@ -16,6 +17,9 @@ mod trace;
 pub use address::Address;
 pub use cookie::{
     COOKIE_LIFETIME_NS, PRESSURE_SHARE, PRESSURE_WINDOW_NS, Pressure, PressureShare, SynCookies,
+};
+pub use dropped::{
+    DropSampling, DroppedPackets, DroppedSource, EXACT_DROPS, MAX_DROPPED_SOURCES, STRIDE_MAX,
 };
 pub use explanation::{Explanation, NO_BACKEND, NO_SERVICE};
 pub use firewall::{
@@ -32,7 +36,7 @@ pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 12;
+pub const ABI_VERSION: u32 = 13;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;

@@ -4,6 +4,7 @@
 //! tables, `frame` is the one way to a packet's bytes.
 
 mod cookies;
+pub mod dropped;
 mod established;
 pub mod explain;
 pub mod firewall;

@@ -11,6 +11,7 @@ mod change;
 mod checks;
 mod confinement;
 mod connections;
+mod dropped;
 mod explain;
 mod firewall;
 mod flood;

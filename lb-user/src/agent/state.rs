@@ -303,6 +303,7 @@ impl Agent {
                 let _ = reply.send(self.log_view(patch));
             }
             Command::ListConnections(filter, reply) => self.list_connections(filter, reply),
+            Command::ListDropped(filter, reply) => self.list_dropped(filter, reply),
             Command::ListFlows(filter, reply) => {
                 let vips = match &filter.service {
                     None => None,
@@ -392,9 +393,8 @@ impl Agent {
     ) {
         self.cut_proxied(service, backend);
         for id in backend_ids {
-            let order = Order::Cut { backend_id: *id, backend: view::label(service, backend) };
             // The thread ends only with the agent.
-            let _ = self.sweeper.send(order);
+            let _ = self.sweeper.send(Order::Cut { backend_id: *id, backend: view::label(service, backend) });
         }
     }
 }

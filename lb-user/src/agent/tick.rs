@@ -17,6 +17,7 @@ impl Agent {
         }
         self.take_back_unconfirmed().await;
         self.watch_floods();
+        self.watch_drops();
         self.watch_sync();
         self.track_dataplane().await;
         if self.neighbours_resolved.is_none_or(|at| at.elapsed() >= RESOLVE_EVERY) {

@@ -2,11 +2,11 @@
 
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, ChangeOptions, Confirmed,
-    ConnectionFilter, ConnectionList, Event, ExplainQuestion, Explanation, FirewallAnswer, FirewallQuestion,
-    FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, LogPatch, LogView, MysqlDigest,
-    MysqlKilled, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute, ProbeView, ReloadedService,
-    RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket, UpgradeRequest,
-    UpgradeStarted,
+    ConnectionFilter, ConnectionList, DroppedFilter, DroppedList, Event, ExplainQuestion, Explanation,
+    FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver,
+    LogPatch, LogView, MysqlDigest, MysqlKilled, MysqlPromoted, MysqlPromotion, MysqlQuestion, MysqlRoute,
+    ProbeView, ReloadedService, RuleSpec, ServicePatch, ServiceSpec, Snapshot, TraceRequest, TracedPacket,
+    UpgradeRequest, UpgradeStarted,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use std::collections::VecDeque;
@@ -59,6 +59,8 @@ pub enum Command {
     Log(Option<LogPatch>, Reply<LogView>),
     /// List connections that end at this node.
     ListConnections(ConnectionFilter, Reply<ConnectionList>),
+    /// List sources whose packets are dropped.
+    ListDropped(DroppedFilter, Reply<DroppedList>),
     /// List flows.
     ListFlows(FlowFilter, Reply<FlowList>),
 }

@@ -46,6 +46,58 @@ pub struct RuleView {
     pub over_active: u64,
 }
 
+/// How many sources: `GET /v1/firewall/dropped?limit=20`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DroppedFilter {
+    /// At most so many; default 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// `GET /v1/firewall/dropped`: whose packets were dropped within the last ten minutes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DroppedList {
+    /// Those of whom most was dropped come first.
+    pub sources: Vec<DroppedSourceView>,
+    /// How many are remembered: the program knows up to 4096, by reason.
+    pub known: usize,
+}
+
+/// A source whose packets were dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DroppedSourceView {
+    /// An address; of an IPv6 one its /64.
+    pub source: IpNet,
+    /// Packets since the first of them: counted where few are dropped (128 a second on a CPU), estimated where more are.
+    pub packets: u64,
+    /// Since the first of them.
+    pub first_ms: u64,
+    /// Since the last that was remembered.
+    pub last_ms: u64,
+    /// Why, the most frequent reason first.
+    pub reasons: Vec<DropReason>,
+}
+
+impl DroppedSourceView {
+    /// The source in words: an address alone where it is one.
+    pub fn source_text(&self) -> String {
+        match self.source {
+            IpNet::V4(net) => net.addr().to_string(),
+            IpNet::V6(net) => net.to_string(),
+        }
+    }
+}
+
+/// Why packets of a source were dropped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DropReason {
+    /// The outcome, as the counters name it.
+    pub outcome: String,
+    /// Packets.
+    pub packets: u64,
+}
+
 /// What a rule to add does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -33,7 +33,8 @@ pub use connection::{ConnectionFilter, ConnectionList, ConnectionView};
 pub use error::{ApiError, ErrorKind};
 pub use explain::{ExplainQuestion, Explanation, Leaves, SegmentWord};
 pub use firewall::{
-    ActionWord, Confirmed, FirewallAnswer, FirewallQuestion, FirewallView, RuleSpec, RuleView,
+    ActionWord, Confirmed, DropReason, DroppedFilter, DroppedList, DroppedSourceView, FirewallAnswer,
+    FirewallQuestion, FirewallView, RuleSpec, RuleView,
 };
 pub use log::{LogPatch, LogView};
 pub use mysql::{

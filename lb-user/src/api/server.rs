@@ -13,10 +13,10 @@ pub use metrics::serve_metrics;
 
 use super::{
     ApiError, ApplyReport, ApplyRequest, BackendPatch, BackendSpec, BackendView, ChangeOptions, CheckView,
-    Command, Confirmed, CountersView, ErrorKind, Event, ExplainQuestion, Explanation, FirewallAnswer,
-    FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide, HandOverRequest, HandedOver, Mutation,
-    ProbeView, ReloadedService, Reply, RuleSpec, ServicePatch, ServiceSpec, ServiceView, Snapshot, Status,
-    SyncView, UpgradeRequest, UpgradeStarted, VrrpView,
+    Command, Confirmed, CountersView, DroppedFilter, DroppedList, ErrorKind, Event, ExplainQuestion,
+    Explanation, FirewallAnswer, FirewallQuestion, FirewallView, FlowFilter, FlowList, Guide,
+    HandOverRequest, HandedOver, Mutation, ProbeView, ReloadedService, Reply, RuleSpec, ServicePatch,
+    ServiceSpec, ServiceView, Snapshot, Status, SyncView, UpgradeRequest, UpgradeStarted, VrrpView,
 };
 use crate::model::{BackendName, RuleName, ServiceName};
 use axum::Router;
@@ -134,6 +134,7 @@ fn router(context: Context) -> Router {
         .route("/config", post(apply))
         .route("/firewall", get(firewall))
         .route("/firewall/test", get(test_firewall))
+        .route("/firewall/dropped", get(dropped))
         .route("/firewall/rules", post(add_rule))
         .route("/firewall/rules/{rule}", delete(remove_rule))
         .route("/confirm", post(confirm))
@@ -317,6 +318,10 @@ async fn apply(State(context): State<Context>, Json(request): Json<ApplyRequest>
 
 async fn firewall(State(context): State<Context>) -> Answer<FirewallView> {
     context.ask(Command::LookAtFirewall).await.map(Json)
+}
+
+async fn dropped(State(context): State<Context>, Query(filter): Query<DroppedFilter>) -> Answer<DroppedList> {
+    context.ask(|reply| Command::ListDropped(filter, reply)).await.map(Json)
 }
 
 async fn test_firewall(

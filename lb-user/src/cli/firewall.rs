@@ -5,10 +5,12 @@ use super::config::report_text;
 use super::output::{Output, table};
 use super::{CliError, Exit};
 use crate::api::client::Client;
-use crate::api::{ActionWord, ApplyReport, Confirmed, FirewallAnswer, FirewallView, RuleSpec};
+use crate::api::{ActionWord, ApplyReport, Confirmed, DroppedList, FirewallAnswer, FirewallView, RuleSpec};
 use crate::model::DefaultPolicy;
+use humantime::format_duration;
 use hyper::Method;
 use std::fmt::Write;
+use std::time::Duration;
 
 pub(super) async fn run(client: &Client, output: Output, command: FirewallCommand) -> Result<Exit, CliError> {
     match command {
@@ -25,6 +27,10 @@ pub(super) async fn run(client: &Client, output: Output, command: FirewallComman
             let path = format!("/firewall/rules/{rule}?{}", options(change, confirm));
             let report: ApplyReport = client.delete(&path).await?;
             output.print(&report, report_text)?;
+        }
+        FirewallCommand::Dropped { limit } => {
+            let list: DroppedList = client.get(&format!("/firewall/dropped?limit={limit}")).await?;
+            output.print(&list, dropped)?;
         }
         FirewallCommand::Test { from, to } => {
             let answer: FirewallAnswer = client.get(&format!("/firewall/test?from={from}&to={to}")).await?;
@@ -80,6 +86,30 @@ fn spec(args: AddRuleArgs) -> RuleSpec {
         per_ipv6: args.per_ipv6,
         before: args.before,
     }
+}
+
+fn dropped(list: &DroppedList) -> String {
+    if list.sources.is_empty() {
+        return "nobody's packets were dropped in the last ten minutes".to_owned();
+    }
+    let rows = list.sources.iter().map(|source| {
+        let reasons: Vec<String> =
+            source.reasons.iter().map(|reason| format!("{} {}", reason.packets, reason.outcome)).collect();
+        let time = |ms: u64| format_duration(Duration::from_secs(ms / 1000)).to_string();
+        vec![
+            source.source_text(),
+            source.packets.to_string(),
+            time(source.first_ms),
+            time(source.last_ms),
+            reasons.join(", "),
+        ]
+    });
+    let mut text = table(&["source", ">packets", ">for", ">last ago", "reasons"], rows.collect());
+    if list.known > list.sources.len() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n… and {} more: raise --limit", list.known - list.sources.len());
+    }
+    text
 }
 
 fn list(firewall: &FirewallView) -> String {

@@ -125,6 +125,7 @@ impl App {
         match self.screen {
             Screen::Flows => Some(Wanted::Flows(self.scope)),
             Screen::Mysql => Some(Wanted::Digests(self.scope)),
+            Screen::Firewall => Some(Wanted::Dropped(self.scope)),
             _ => None,
         }
     }
@@ -162,7 +163,8 @@ impl App {
         | News::Lost(index, ..)
         | News::Happened(index, _)
         | News::Open(index, _)
-        | News::Digests(index, _)) = news
+        | News::Digests(index, _)
+        | News::Dropped(index, _)) = news
         else {
             return false;
         };

@@ -4,7 +4,7 @@
 
 use super::app::Scope;
 use crate::api::client::{Client, ClientError};
-use crate::api::{ConnectionList, Event, FirewallView, FlowList, MysqlDigest, Snapshot};
+use crate::api::{ConnectionList, DroppedList, Event, FirewallView, FlowList, MysqlDigest, Snapshot};
 use crate::model::ServiceName;
 use hyper::Method;
 use std::time::{Duration, Instant};
@@ -39,6 +39,7 @@ pub(super) type Digests = Vec<(ServiceName, Vec<MysqlDigest>)>;
 pub(super) enum Wanted {
     Flows(Scope),
     Digests(Scope),
+    Dropped(Scope),
 }
 
 /// Something that is news; the number is the node's.
@@ -54,6 +55,8 @@ pub(super) enum News {
     Open(usize, Box<Open>),
     /// What statements of services of databases cost, where that was wanted.
     Digests(usize, Digests),
+    /// Whose packets are dropped, where that was wanted.
+    Dropped(usize, DroppedList),
     /// What became of something the user wanted.
     Done(usize, Result<String, String>),
 }
@@ -116,6 +119,10 @@ async fn look<I: Send>(
             Some(Wanted::Digests(scope)) if scope.has(node) => {
                 let all = in_time(digests(&client, databases)).await;
                 all.ok().map(|all| News::Digests(node, all))
+            }
+            Some(Wanted::Dropped(scope)) if scope.has(node) => {
+                let dropped = in_time(client.get("/firewall/dropped")).await;
+                dropped.ok().map(|dropped| News::Dropped(node, dropped))
             }
             _ => None,
         };

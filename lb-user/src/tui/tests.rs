@@ -7,7 +7,7 @@ use super::action::Action;
 use super::app::{App, Effect, Mode};
 use super::feed::{Digests, News, Open, Seen, Wanted};
 use super::look::Look;
-use crate::api::{ConnectionList, Event, FirewallView, FlowList, Snapshot};
+use crate::api::{ConnectionList, DroppedList, Event, FirewallView, FlowList, Snapshot};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde::Deserialize;
 use std::time::{Duration, Instant};
@@ -26,6 +26,7 @@ struct Recorded {
     connections: ConnectionList,
     events: Vec<Event>,
     digests: Digests,
+    dropped: DroppedList,
 }
 
 fn recorded(node: usize) -> Recorded {
@@ -65,6 +66,7 @@ fn app(may_write: bool, look: Look) -> App {
         let open = Open { flows: recorded.flows, connections: recorded.connections };
         app.hear(News::Open(node, Box::new(open)));
         app.hear(News::Digests(node, recorded.digests));
+        app.hear(News::Dropped(node, recorded.dropped));
         for event in recorded.events {
             app.hear(News::Happened(node, event));
         }

@@ -27,6 +27,7 @@ mod cases_routing;
 mod cases_schedulers;
 mod cases_steering;
 mod cases_timestamps;
+mod dropped;
 mod environment;
 mod eviction;
 mod lease;

@@ -14,6 +14,12 @@ pub enum FirewallCommand {
     /// Rules, in their order: the first that matches decides.
     #[command(subcommand)]
     Rule(RuleCommand),
+    /// List whose packets were dropped in the last ten minutes, and why: those of whom it is most come first.
+    Dropped {
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
     /// Say whether a connection would be let in, and which rule decides. Asks the tables that the program asks.
     Test {
         /// Who connects.

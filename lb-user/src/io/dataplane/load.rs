@@ -155,6 +155,7 @@ impl Dataplane {
         for name in [PROGRAM, SETTLE_PROGRAM] {
             program(&mut ebpf, name)?.load().map_err(|error| DataplaneError::Load(chain(&error)))?;
         }
+        super::dropped::remember_sources(&mut ebpf)?;
         Ok((Self { ebpf, image, firewall, attachments: Vec::new(), maps_wait }, report))
     }
 

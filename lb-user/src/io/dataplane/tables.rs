@@ -21,7 +21,7 @@ pub struct Table {
 }
 
 /// The map of each table; those that are of none are counted together.
-const MAPS: [(&str, &[&str]); 9] = [
+const MAPS: [(&str, &[&str]); 10] = [
     ("established", &["ESTABLISHED"]),
     ("embryonic", &["EMBRYONIC"]),
     ("vips", &["VIPS", "VIP_FILTER"]),
@@ -46,6 +46,7 @@ const MAPS: [(&str, &[&str]); 9] = [
     ),
     ("rules", &["RULES", "RULE_HITS", "DECISIONS"]),
     ("limited sources", &["LIMITED_SOURCES"]),
+    ("dropped sources", &["DROPPED_SOURCES", "DROP_SAMPLING"]),
 ];
 
 impl Dataplane {

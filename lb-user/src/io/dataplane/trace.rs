@@ -46,6 +46,7 @@ impl Tracer {
         let events = ebpf.take_map(EVENTS).ok_or_else(|| wrong("not in the program's object"))?;
         let mut tracer = Self { ebpf };
         tracer.program()?.load().map_err(|error| refused(&error))?;
+        super::dropped::remember_sources(&mut tracer.ebpf)?;
         Ok((tracer, TraceEvents::of(events)?))
     }
 

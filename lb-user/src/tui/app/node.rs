@@ -4,7 +4,7 @@
 
 use super::super::feed::{Digests, News, Open, Seen};
 use super::super::history::History;
-use crate::api::{Event, Snapshot};
+use crate::api::{DroppedList, Event, Snapshot};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,7 @@ pub(in crate::tui) struct Node {
     pub(in crate::tui) events: VecDeque<Event>,
     pub(in crate::tui) open: Option<Box<Open>>,
     pub(in crate::tui) digests: Digests,
+    pub(in crate::tui) dropped: DroppedList,
 }
 
 impl Node {
@@ -44,6 +45,7 @@ impl Node {
             events: VecDeque::new(),
             open: None,
             digests: Digests::new(),
+            dropped: DroppedList::default(),
         }
     }
 
@@ -70,6 +72,7 @@ impl Node {
                 // Flows of an agent that is gone are nobody's knowledge.
                 self.open = None;
                 self.digests.clear();
+                self.dropped = DroppedList::default();
                 self.lost = Some(lost);
             }
             News::Happened(_, event) => return self.remember(event),
@@ -84,6 +87,12 @@ impl Node {
                     return false;
                 }
                 self.digests = digests;
+            }
+            News::Dropped(_, dropped) => {
+                if self.dropped == dropped {
+                    return false;
+                }
+                self.dropped = dropped;
             }
             News::Done(..) => return false,
         }

@@ -9,6 +9,9 @@ use super::Piece;
 use crate::api::{MysqlNode, MysqlView, SyncPeerView, SyncView};
 
 const REASONS_MAX: usize = 8;
+/// Where whose packets they are is to be seen, too.
+const REASONS_BESIDE: usize = 3;
+const SOURCES_MAX: usize = 10;
 const BAR_WIDTH: usize = 12;
 
 fn title(words: impl Into<String>) -> Vec<Piece> {
@@ -65,7 +68,9 @@ pub(super) fn drops(app: &App) -> Vec<Vec<Piece>> {
         false => "DROPPED              PACKETS      /S",
     }));
     let most = reasons.first().map_or(1, |(_, count, ..)| *count);
-    for (name, count, rate, description) in reasons.into_iter().take(REASONS_MAX) {
+    let sources = sources(app);
+    let room = if sources.is_empty() { REASONS_MAX } else { REASONS_BESIDE };
+    for (name, count, rate, description) in reasons.into_iter().take(room) {
         let bar = app.look.bar(count as f64 / most as f64, BAR_WIDTH);
         let now = if rate > 0.0 { Tone::Bad } else { Tone::Plain };
         lines.push(vec![
@@ -74,6 +79,32 @@ pub(super) fn drops(app: &App) -> Vec<Vec<Piece>> {
             (format!("{:>8}  ", look::short(rate.round())), now),
             (format!("{bar}  "), Tone::Doubtful),
             (description, Tone::Quiet),
+        ]);
+    }
+    lines.extend(sources);
+    lines
+}
+
+/// Whose packets are dropped, those of whom it is most first.
+fn sources(app: &App) -> Vec<Vec<Piece>> {
+    let mut all: Vec<_> = app
+        .in_scope()
+        .flat_map(|(_, node)| node.dropped.sources.iter().map(move |source| (node.name(), source)))
+        .collect();
+    all.sort_by_key(|(_, source)| std::cmp::Reverse(source.packets));
+    let mut lines = Vec::new();
+    if !all.is_empty() {
+        lines.push(title("SOURCE                     PACKETS    LAST  NODE      WHY"));
+    }
+    for (node, source) in all.into_iter().take(SOURCES_MAX) {
+        let reasons: Vec<String> =
+            source.reasons.iter().map(|reason| format!("{} {}", reason.outcome, reason.packets)).collect();
+        lines.push(vec![
+            (format!("{:<24}", source.source_text()), Tone::Plain),
+            (format!("{:>10}", source.packets), Tone::Plain),
+            (format!("{:>8}  ", look::idle(source.last_ms)), Tone::Plain),
+            (format!("{node:<10}"), Tone::Plain),
+            (reasons.join(", "), Tone::Quiet),
         ]);
     }
     lines
