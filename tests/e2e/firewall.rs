@@ -6,7 +6,8 @@ use crate::client::{
     web_lab,
 };
 use anyhow::{Context as _, Result, ensure};
-use lb_user::api::{DroppedList, FirewallAnswer, FirewallView, RuleView};
+use lb_ebpf::abi::MAX_DROPPED_SOURCES;
+use lb_user::api::{DroppedList, FirewallAnswer, FirewallView, RuleView, Status};
 use lbctl_tests::lab::{Lab, poll};
 use nix::sys::signal::Signal;
 use std::fmt::Write as _;
@@ -138,6 +139,10 @@ fn whose_packets_were_dropped_is_told(lab: &Lab) -> Result<()> {
         ensure!(sum == denied, "{sum} of {denied}: {list:?}");
         Ok(())
     })?;
+    let status: Status = lbctl_json(lab, &["status"])?;
+    let table =
+        status.tables.iter().find(|table| table.name == "dropped sources").context("no such table")?;
+    ensure!(table.capacity == u64::from(MAX_DROPPED_SOURCES), "{table:?}");
     let said = lbctl(lab, &["firewall", "dropped", "--limit", "1"])?;
     ensure!(said.contains("denied") && said.contains("… and 1 more"), "{said}");
     Ok(())

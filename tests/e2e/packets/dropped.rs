@@ -4,6 +4,7 @@ use super::builder::{FIN, SYN};
 use super::case::{Action, Setup};
 use super::environment::Environment;
 use super::eviction::dataplane;
+use super::lifecycle::in_environment;
 use super::scene::{Port, SCENES, Scene};
 use anyhow::{Context as _, Result, ensure};
 use lb_user::io::dataplane::{Dataplane, Dropped};
@@ -18,17 +19,12 @@ const LEAST: u32 = 10;
 
 #[test]
 fn whose_packets_are_dropped_is_counted_and_in_a_flood_estimated() {
-    let result = std::thread::spawn(|| -> Result<()> {
-        let environment = Environment::enter()?;
+    in_environment(|environment| {
         for scene in SCENES {
-            remember(&environment, scene).with_context(|| scene.family())?;
+            remember(environment, scene).with_context(|| scene.family())?;
         }
         Ok(())
     });
-    match result.join() {
-        Ok(result) => result.expect("they are remembered"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 /// The source that an address is part of.

@@ -6,6 +6,7 @@
 use super::builder::{ACK, RST, SYN};
 use super::case::{Action, Setup};
 use super::environment::Environment;
+use super::lifecycle::in_environment;
 use super::runner::desired;
 use super::scene::{Flow, IcmpKind, Port, SCENES, Scene};
 use anyhow::{Context as _, Result, ensure};
@@ -25,29 +26,23 @@ const TURNS: u16 = 20;
 /// that one's answers, nor that one its answers.
 #[test]
 fn a_flow_that_lost_its_port_in_a_flood_does_not_meet_the_flow_that_has_it_now() {
-    let result = std::thread::spawn(|| -> Result<()> {
-        let environment = Environment::enter()?;
+    in_environment(|environment| {
         for scene in SCENES {
-            flood(&environment, scene).with_context(|| scene.family())?;
+            flood(environment, scene).with_context(|| scene.family())?;
         }
         Ok(())
     });
-    match result.join() {
-        Ok(result) => result.expect("no flow met another"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 /// One query with its answer must not keep its port for as long as flows have that go on: 28,000 ports would be a few
 /// hundred queries a second. The program's clock is the kernel's, so this takes its seconds.
 #[test]
 fn a_query_that_rested_gives_its_port_to_the_next() {
-    let result = std::thread::spawn(|| -> Result<()> {
-        let environment = Environment::enter()?;
+    in_environment(|environment| {
         let scene = SCENES[0];
         let mut setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(1);
         setup.services[0].protocol = Protocol::Udp;
-        let dataplane = dataplane(&environment, &setup, EMBRYONIC_FLOWS)?;
+        let dataplane = dataplane(environment, &setup, EMBRYONIC_FLOWS)?;
         let ifindex = environment.ifindex(Port::Lan)?;
         let says = |flow: &Flow| dataplane.run(&flow.client_says(b"query").frame(), ifindex, 1);
         let first = scene.flow();
@@ -71,10 +66,6 @@ fn a_query_that_rested_gives_its_port_to_the_next() {
         ensure!(flows.len() == 1 && flows[0].client == second.client, "the flows are {flows:?}");
         Ok(())
     });
-    match result.join() {
-        Ok(result) => result.expect("the port goes to the next query"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 /// Clients that do not go on leave backends with half a handshake, which a flow on the same port would stumble over.
@@ -82,11 +73,10 @@ fn a_query_that_rested_gives_its_port_to_the_next() {
 fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
     const PORTS: u16 = 64;
     const HELD: u16 = 20;
-    let result = std::thread::spawn(|| -> Result<()> {
-        let environment = Environment::enter()?;
+    in_environment(|environment| {
         let scene = SCENES[0];
         let setup = Setup::web(scene, &[scene.web(1)]).with_nat_ports(PORTS);
-        let dataplane = dataplane(&environment, &setup, EMBRYONIC_FLOWS)?;
+        let dataplane = dataplane(environment, &setup, EMBRYONIC_FLOWS)?;
         let ifindex = environment.ifindex(Port::Lan)?;
         let first = scene.flow();
         let numbered =
@@ -124,10 +114,6 @@ fn ports_of_unfinished_handshakes_are_the_last_that_are_taken() {
         ensure!(reused()? > 0, "no handshake lost its port when no other was free");
         Ok(())
     });
-    match result.join() {
-        Ok(result) => result.expect("held ports are left alone while there are others"),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
 
 pub(super) fn dataplane(environment: &Environment, setup: &Setup, embryonic_flows: u32) -> Result<Dataplane> {

@@ -85,8 +85,8 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> ConfineError + '_ {
 /// # Errors
 /// The file system refused, or the folder is somebody else's.
 pub fn make_own(folder: &Path, mode: u32, owner: Owner) -> Result<(), ConfineError> {
-    let place = PLACES.into_iter().map(Path::new).find(|place| folder.starts_with(place));
-    if let Some(place) = place {
+    let place = within_a_place(folder);
+    if let Some((place, _)) = &place {
         make_place(place).map_err(failed(place))?;
         give_file(place, owner)?;
     }
@@ -95,9 +95,8 @@ pub fn make_own(folder: &Path, mode: u32, owner: Owner) -> Result<(), ConfineErr
     }
     match place {
         // All of a place would be all agents'.
-        Some(place) if place != folder => {
-            let within = folder.strip_prefix(place).unwrap_or(folder);
-            let mut opened = open_within(place, within).map_err(|errno| failed(folder)(errno.into()))?;
+        Some((place, within)) if place != folder => {
+            let mut opened = open_within(place, &within).map_err(|errno| failed(folder)(errno.into()))?;
             give_folder(&mut opened, owner).map_err(|errno| failed(folder)(errno.into()))
         }
         Some(_) => Ok(()),

@@ -80,28 +80,18 @@ impl DroppedSources {
         let now = monotonic_now();
         let since = |ns: u64| now.saturating_sub(Duration::from_nanos(ns));
         let (mut found, mut old) = (Vec::new(), Vec::new());
-        let mut walk = BatchWalk::<DroppedSource, DroppedPackets>::new(MAX_DROPPED_SOURCES as usize);
-        loop {
-            let batch = walk.next(self.handle.fd().as_fd());
-            let batch =
-                batch.map_err(|error| DataplaneError::Map { map: NAME, reason: error.to_string() })?;
-            let Some((keys, values)) = batch else { break };
-            for (key, value) in keys.iter().zip(values) {
-                let (first, last) = (since(value.first_ns), since(value.last_ns));
-                if last > within {
-                    old.push(*key);
-                    continue;
-                }
-                let outcome = Outcome::ALL.get(key.outcome as usize).map_or("unknown", |found| found.name());
-                found.push(Dropped {
-                    network: key.network.into(),
-                    outcome,
-                    packets: value.packets,
-                    first,
-                    last,
-                });
+        let walk = BatchWalk::new(MAX_DROPPED_SOURCES as usize);
+        let visit = |key: &DroppedSource, value: &DroppedPackets| {
+            let (first, last) = (since(value.first_ns), since(value.last_ns));
+            if last > within {
+                old.push(*key);
+                return true;
             }
-        }
+            let outcome = Outcome::ALL.get(key.outcome as usize).map_or("unknown", |found| found.name());
+            found.push(Dropped { network: key.network.into(), outcome, packets: value.packets, first, last });
+            true
+        };
+        walk.while_wanted(self.handle.fd().as_fd(), visit).map_err(failed(NAME))?;
         for key in old {
             // Evicted already is as good.
             let _ = self.entries.remove(&Plain(key));

@@ -113,19 +113,9 @@ impl Table {
     }
 
     /// Calls `visit` with entries for as long as it says true.
-    fn walk_while(&self, mut visit: impl FnMut(&FlowKey, &FlowRecord) -> bool) -> Result<(), DataplaneError> {
-        let mut walk = BatchWalk::<FlowKey, FlowRecord>::new(BATCH);
-        loop {
-            let batch = walk.next(self.handle.fd().as_fd());
-            let batch =
-                batch.map_err(|error| DataplaneError::Map { map: self.name, reason: error.to_string() })?;
-            let Some((keys, records)) = batch else { return Ok(()) };
-            for (key, record) in keys.iter().zip(records) {
-                if !visit(key, record) {
-                    return Ok(());
-                }
-            }
-        }
+    fn walk_while(&self, visit: impl FnMut(&FlowKey, &FlowRecord) -> bool) -> Result<(), DataplaneError> {
+        let walked = BatchWalk::new(BATCH).while_wanted(self.handle.fd().as_fd(), visit);
+        walked.map_err(failed(self.name))
     }
 
     /// Takes an entry out unless it has come to life since it was read.

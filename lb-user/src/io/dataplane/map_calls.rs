@@ -118,6 +118,20 @@ impl<K: bytemuck::Pod, V: bytemuck::Pod> BatchWalk<K, V> {
         Self { cursor: None, done: false, keys, values: vec![V::zeroed(); room] }
     }
 
+    /// Calls `visit` with entries, for as long as it says true.
+    pub(super) fn while_wanted(
+        mut self,
+        map: BorrowedFd<'_>,
+        mut visit: impl FnMut(&K, &V) -> bool,
+    ) -> io::Result<()> {
+        while let Some((keys, values)) = self.next(map)? {
+            if !keys.iter().zip(values).all(|(key, value)| visit(key, value)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The next entries, or `None` at the end. Entries that come or go during the walk may be missed.
     pub(super) fn next(&mut self, map: BorrowedFd<'_>) -> io::Result<Option<(&[K], &[V])>> {
         if self.done {

@@ -3,7 +3,7 @@
 use super::maps::failed;
 use super::{Dataplane, DataplaneError};
 use aya::maps::{Map, MapData};
-use lb_ebpf::abi::{MAX_BACKENDS, MAX_DECISIONS, MAX_RULES, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
+use lb_ebpf::abi::{MAX_BACKENDS, MAX_RULES, MAX_SERVICES, MAX_SLOTS, MAX_VIPS};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -90,7 +90,8 @@ impl Dataplane {
             ),
             "prefixes" => (count(self.firewall.most_prefixes()), capacity("ADDRESSES_V4_0")),
             "rules" => (count(self.firewall.rules()), MAX_RULES.into()),
-            _ => (None, MAX_DECISIONS.into()),
+            "dropped sources" => (None, capacity("DROPPED_SOURCES")),
+            _ => (None, 0),
         }
     }
 }
