@@ -78,7 +78,11 @@ fn two_thousand_clients_with_a_byte_a_second_are_served_and_others_do_not_wait_f
     }
     let counts = scene.proxy.backend_counts(1, scene.backends[0]);
     assert!(counts.active >= SLOW as u64, "{counts:?}");
-    assert_eq!(scene.proxy.open_connections() as u64, counts.active);
+    // The last of those that were served quickly may be on its way out: in one account, and not in the other yet.
+    let begun = Instant::now();
+    while scene.proxy.open_connections() as u64 != scene.proxy.backend_counts(1, scene.backends[0]).active {
+        assert!(begun.elapsed() < PATIENCE, "{} are open, {counts:?}", scene.proxy.open_connections());
+    }
     drop(slow);
     let begun = Instant::now();
     while scene.proxy.open_connections() > 0 {
