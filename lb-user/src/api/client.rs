@@ -31,8 +31,8 @@ pub enum ClientError {
         /// What to make of it.
         reason: String,
     },
-    /// The agent refused.
-    #[error("{0}")]
+    /// The agent refused. As the agent's own words, with the lines of the file where they are asked for.
+    #[error(transparent)]
     Refused(ApiError),
     /// The answer made no sense.
     #[error("the agent at {socket} answered something that is not of this API: {reason}")]
@@ -203,6 +203,15 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_keeps_the_lines_of_the_file_for_who_may_see_them() {
+        let shown = Some("line 1: wrong\n 1 | x".to_owned());
+        let refused =
+            ClientError::Refused(ApiError { shown, ..ApiError::new(ErrorKind::Invalid, "line 1: wrong") });
+        assert_eq!(refused.to_string(), "line 1: wrong");
+        assert_eq!(format!("{refused:#}"), "line 1: wrong\n 1 | x");
+    }
 
     #[test]
     fn a_name_is_a_socket_among_the_others_and_a_path_is_itself() {
