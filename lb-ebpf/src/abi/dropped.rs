@@ -21,15 +21,17 @@ pub struct DroppedSource {
 }
 
 impl DroppedSource {
-    /// The source that an address is part of.
+    /// That of an IPv4 packet.
     #[inline(always)]
-    pub fn of(address: &Address, outcome: u32) -> Self {
-        let mut words = *address.words();
-        if !address.is_mapped_v4() {
-            words[2] = 0;
-            words[3] = 0;
-        }
-        Self { network: bytemuck::cast(words), outcome }
+    pub fn of_v4(address: &Address, outcome: u32) -> Self {
+        Self { network: *address, outcome }
+    }
+
+    /// That of an IPv6 packet, also where it says that it is an IPv4 address: that one has not sent it.
+    #[inline(always)]
+    pub fn of_v6(address: &Address, outcome: u32) -> Self {
+        let [first, second, ..] = *address.words();
+        Self { network: bytemuck::cast([first, second, 0, 0]), outcome }
     }
 }
 
@@ -55,17 +57,19 @@ pub struct DropSampling {
     pub skip: u32,
     /// And the one that is remembered then stands for so many.
     pub stride: u32,
-    /// Not used.
-    pub zero: u32,
+    /// In which round that was; a round begins when the agent says so.
+    pub round: u32,
 }
 
 impl DropSampling {
-    /// What the agent says once a second.
-    pub const REFILLED: Self = Self { exact_left: EXACT_DROPS, skip: 0, stride: 1, zero: 0 };
-
-    /// How many drops the one that happened now stands for; 0: it is gone by. `random` is asked for the next distance.
+    /// How many drops the one that happened now stands for; 0: it is gone by. `random` is asked for the next distance. A distance that a
+    /// round's beginning interrupts goes on after it, so that all that was gone by is counted.
     #[inline(always)]
-    pub fn weight(&mut self, random: impl FnOnce() -> u32) -> u32 {
+    pub fn weight(&mut self, round: u32, random: impl FnOnce() -> u32) -> u32 {
+        if self.round != round {
+            self.round = round;
+            self.exact_left = EXACT_DROPS;
+        }
         if self.exact_left > 0 {
             self.exact_left -= 1;
             return 1;
@@ -90,34 +94,53 @@ mod tests {
     #[test]
     fn an_ipv6_source_is_its_first_half() {
         let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
-        let network = |text: &str| IpAddr::from(DroppedSource::of(&ip(text).into(), 1).network);
+        let network = |text: &str| IpAddr::from(DroppedSource::of_v6(&ip(text).into(), 1).network);
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), ip("2001:db8:1:2::"));
-        assert_eq!(network("198.51.100.7"), ip("198.51.100.7"));
+        assert_eq!(network("::ffff:198.51.100.7"), ip("::"), "that is not where it came from");
+        let v4 = DroppedSource::of_v4(&ip("198.51.100.7").into(), 1);
+        assert_eq!(IpAddr::from(v4.network), ip("198.51.100.7"));
+    }
+
+    fn random() -> impl FnMut() -> u32 {
+        let mut state = 1_u32;
+        move || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state
+        }
     }
 
     /// Each of many drops is somebody's, in turn, which a fixed distance would always find the same ones of.
     #[test]
     fn few_drops_are_counted_and_many_estimated_whoever_they_are_of() {
-        let mut sampling = DropSampling::default();
-        let mut state = 1_u32;
-        let mut random = || {
-            state ^= state << 13;
-            state ^= state >> 17;
-            state ^= state << 5;
-            state
-        };
-        sampling = DropSampling { exact_left: EXACT_DROPS, ..sampling };
+        let (mut sampling, mut random) = (DropSampling::default(), random());
         for _ in 0..EXACT_DROPS {
-            assert_eq!(sampling.weight(&mut random), 1);
+            assert_eq!(sampling.weight(1, &mut random), 1);
         }
         const DROPS: u32 = 4_000_000;
         let mut counted = BTreeMap::<u32, u32>::new();
         for drop in 0..DROPS {
-            *counted.entry(drop % 4).or_default() += sampling.weight(&mut random);
+            *counted.entry(drop % 4).or_default() += sampling.weight(1, &mut random);
         }
         for (source, packets) in counted {
             let off = f64::from(packets.abs_diff(DROPS / 4)) / f64::from(DROPS / 4);
             assert!(off < 0.05, "source {source}: {packets}");
+        }
+    }
+
+    /// A little more than what is counted one by one, round by round: a distance is never over when the next one begins.
+    #[test]
+    fn what_a_round_goes_by_is_counted_in_another_one() {
+        for drops in [EXACT_DROPS + 1, 200, 256, 300, 1000] {
+            let (mut sampling, mut random) = (DropSampling::default(), random());
+            const ROUNDS: u32 = 1000;
+            let counted: u32 = (1..=ROUNDS)
+                .flat_map(|round| (0..drops).map(move |_| round))
+                .map(|round| sampling.weight(round, &mut random))
+                .sum();
+            let missing = (drops * ROUNDS).abs_diff(counted);
+            assert!(missing <= STRIDE_MAX, "of {drops} in each round {missing} are missing");
         }
     }
 

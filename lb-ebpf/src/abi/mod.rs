@@ -36,7 +36,7 @@ pub use trace::{TRACE_FRAME_BYTES, TraceEvent, TraceFilter};
 
 /// Version of all layouts in this module. The agent compares it with the one in the pinned
 /// [`NodeConfig`] and replaces program and maps when they differ.
-pub const ABI_VERSION: u32 = 13;
+pub const ABI_VERSION: u32 = 14;
 
 /// Words of 64 bits in a filter of addresses: one bit for each value of an address's last 16 bits.
 pub const FILTER_WORDS: u32 = 1024;

@@ -5,12 +5,12 @@
 //! has put it in its place, nothing is remembered. Decides nothing about packets.
 
 use super::{frame::Frame, now_ns, random};
-use crate::abi::{Address, DropSampling, DroppedPackets, DroppedSource, MAX_DROPPED_SOURCES};
+use crate::abi::{DropSampling, DroppedPackets, DroppedSource, MAX_DROPPED_SOURCES};
 use crate::outcome::Outcome;
 use crate::wire::{ETHER_TYPE_IPV4, ETHER_TYPE_IPV6, Ethernet, IpFrame, IpHeader as _, Ipv4, Ipv6};
 use aya_ebpf::{
     macros::map,
-    maps::{LruHashMap, PerCpuArray, ProgramArray},
+    maps::{Array, LruHashMap, PerCpuArray, ProgramArray},
     programs::XdpContext,
 };
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
@@ -18,9 +18,11 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 #[map]
 static DROPPED_SOURCES: LruHashMap<DroppedSource, DroppedPackets> =
     LruHashMap::pinned(MAX_DROPPED_SOURCES, 0);
-// The agent fills it up once a second.
 #[map]
 static DROP_SAMPLING: PerCpuArray<DropSampling> = PerCpuArray::pinned(1, 0);
+// The agent's to write: with another number each CPU counts some drops one by one again.
+#[map]
+static DROP_ROUND: Array<u32> = Array::pinned(1, 0);
 // Each load has its own: a program that goes on to one of another load would be told of by that one.
 #[map]
 static DROP_PROGRAM: ProgramArray = ProgramArray::with_max_entries(1, 0);
@@ -43,14 +45,14 @@ pub fn go_on(ctx: &XdpContext, outcome: Outcome) {
 #[inline(always)]
 pub fn remember(ctx: &XdpContext) {
     let (Some(sampling), Some(outcome)) = (DROP_SAMPLING.get_ptr_mut(0), DROP_OUTCOME.get(0)) else { return };
-    // SAFETY: a per-CPU value, of which nobody else keeps a reference while the program runs on this CPU; what the agent writes over it
-    // at the same time costs a count.
-    let weight = unsafe { (*sampling).weight(random) };
+    let Some(round) = DROP_ROUND.get(0) else { return };
+    // SAFETY: a per-CPU value, which nobody else writes, nor keeps a reference of while the program runs on this CPU.
+    let weight = unsafe { (*sampling).weight(*round, random) };
     if weight == 0 {
         return;
     }
-    let Some(source) = source(Frame::new(ctx)) else { return };
-    let (key, now) = (DroppedSource::of(&source, *outcome), now_ns());
+    let Some(key) = source(Frame::new(ctx), *outcome) else { return };
+    let now = now_ns();
     if let Some(known) = DROPPED_SOURCES.get_ptr_mut(&key) {
         // SAFETY: entries stay readable and writable as long as the map lives; one that eviction gives to another source meanwhile has a
         // count too many.
@@ -66,10 +68,10 @@ pub fn remember(ctx: &XdpContext) {
 }
 
 #[inline(always)]
-fn source(frame: Frame) -> Option<Address> {
+fn source(frame: Frame, outcome: u32) -> Option<DroppedSource> {
     match frame.view::<Ethernet>()?.ether_type {
-        ETHER_TYPE_IPV4 => Some(frame.view::<IpFrame<Ipv4>>()?.ip.source()),
-        ETHER_TYPE_IPV6 => Some(frame.view::<IpFrame<Ipv6>>()?.ip.source()),
+        ETHER_TYPE_IPV4 => Some(DroppedSource::of_v4(&frame.view::<IpFrame<Ipv4>>()?.ip.source(), outcome)),
+        ETHER_TYPE_IPV6 => Some(DroppedSource::of_v6(&frame.view::<IpFrame<Ipv6>>()?.ip.source(), outcome)),
         _ => None,
     }
 }

@@ -32,7 +32,7 @@ impl Agent {
 
     /// Few drops are counted; of many, some.
     pub(super) fn watch_drops(&mut self) {
-        if let Err(error) = self.dataplane.refill_drop_sampling() {
+        if let Err(error) = self.dataplane.begin_drop_round() {
             debug!(%error, "drops are estimated only");
         }
     }

@@ -6,8 +6,8 @@ use super::map_calls::BatchWalk;
 use super::maps::{Plain, again, failed, view};
 use super::{Dataplane, DataplaneError};
 use aya::Ebpf;
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues, ProgramArray};
-use lb_ebpf::abi::{DropSampling, DroppedPackets, DroppedSource, MAX_DROPPED_SOURCES};
+use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
+use lb_ebpf::abi::{DroppedPackets, DroppedSource, MAX_DROPPED_SOURCES};
 use lb_ebpf::outcome::Outcome;
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const FOLLOWS: &str = "lb_dropped";
 const PLACE: &str = "DROP_PROGRAM";
 const NAME: &str = "DROPPED_SOURCES";
-const SAMPLING: &str = "DROP_SAMPLING";
+const ROUND: &str = "DROP_ROUND";
 
 /// Packets of a source that were dropped for one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +65,10 @@ impl Dataplane {
     }
 
     /// Lets each CPU remember some more drops one by one. Once a second; without, it estimates.
-    pub fn refill_drop_sampling(&mut self) -> Result<(), DataplaneError> {
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(SAMPLING)(error))?;
-        let all =
-            PerCpuValues::try_from(vec![Plain(DropSampling::REFILLED); cpus]).map_err(failed(SAMPLING))?;
-        let mut map: PerCpuArray<&mut MapData, Plain<DropSampling>> = view(&mut self.ebpf, SAMPLING)?;
-        map.set(0, all, 0).map_err(failed(SAMPLING))
+    pub fn begin_drop_round(&mut self) -> Result<(), DataplaneError> {
+        let mut map: Array<&mut MapData, u32> = view(&mut self.ebpf, ROUND)?;
+        let round = map.get(&0, 0).map_err(failed(ROUND))?;
+        map.set(0, round.wrapping_add(1), 0).map_err(failed(ROUND))
     }
 }
 
