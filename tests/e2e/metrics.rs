@@ -93,12 +93,16 @@ fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> 
         "another page"
     );
     the_page_shows_the_node(&lab)?;
+    the_page_hides_commands_and_settings(&lab)?;
 
     start_prometheus(&lab)?;
     expect(&lab, "up{job=\"lbctl\"} == 1", 2)?;
     expect(&lab, "lbctl_vip_active{vip=\"A\"} == 1", 1)?;
     expect(&lab, "lbctl_vrrp_state{vip=\"A\",family=\"ipv4\",state=\"active\"} == 1", 1)?;
     expect(&lab, "lbctl_backend_health{service=\"web\",health=\"up\"} == 1", 4)?;
+    expect(&lab, "lbctl_vrrp_transitions_total{vip=\"A\",family=\"ipv4\",state=\"active\"} >= 1", 1)?;
+    expect(&lab, "lbctl_checks_total{service=\"web\",backend=\"web1\",result=\"passed\"} > 1", 4)?;
+    expect(&lab, "lbctl_tasks > 3", 2)?;
     expect(&lab, "lbctl_sync_peer_here == 1", 2)?;
     expect(&lab, "lbctl_tls_certificate_not_after_seconds - time() > 86400", 2)?;
     expect(&lab, "sum(lbctl_backend_flows_new_total{service=\"web\"}) >= 4", 1)?;
@@ -113,6 +117,7 @@ fn a_real_prometheus_collects_the_figures_and_its_rules_see_a_backend_fall() -> 
         2,
     )?;
     expect(&lab, "lbctl_check_up{service=\"web\",backend=\"web1\"} == 0", 4)?;
+    expect(&lab, "lbctl_checks_total{service=\"web\",backend=\"web1\",result=\"failed\"} >= 1", 4)?;
     lab.kill_agent("lb2", Signal::SIGKILL)?;
     expect(&lab, "up{job=\"lbctl\"} == 0", 1)?;
     lab.start_agent("lb2")?;
@@ -170,6 +175,33 @@ fn the_page_shows_the_node(lab: &Lab) -> Result<()> {
         ensure!(shown.contains(wanted), "{wanted} is not shown: {shown}");
     }
     Ok(())
+}
+
+/// Of a tracker's command, and of what waits for a restart, the API tells; the page is for whoever reaches it.
+fn the_page_hides_commands_and_settings(lab: &Lab) -> Result<()> {
+    let (node, at) = NODES[0];
+    let before = lab.agent_config(node)?;
+    let secret = "/usr/local/bin/not-there";
+    let text = before.replace("[control]\n", "[control]\nothers_may_read = true\n");
+    lab.write_agent_config(
+        node,
+        &format!("{text}\n[track.flag]\ncommand = [\"{secret}\", \"--token=x\"]\n"),
+    )?;
+    lbctl_on(lab, node, &["apply"])?;
+    poll::until("both are told of where they may be", PATIENCE, || {
+        let said = lbctl_on(lab, node, &["vrrp", "status"])? + &lbctl_on(lab, node, &["status"])?;
+        ensure!(said.contains(secret) && said.contains("its command cannot be run"), "{said}");
+        ensure!(said.contains("control: others_may_read false → true"), "{said}");
+        Ok(())
+    })?;
+    let data = shell(lab, "router", &format!("curl -sSf http://{at}/status.json"))?;
+    ensure!(data.contains("its command cannot be run"), "{data}");
+    ensure!(data.contains("waits for a restart of the agent: the configuration was changed"), "{data}");
+    for hidden in [secret, "not-there", "--token", "others_may_read"] {
+        ensure!(!data.contains(hidden), "{hidden}: {data}");
+    }
+    lab.write_agent_config(node, &before)?;
+    lbctl_on(lab, node, &["apply"]).map(drop)
 }
 
 /// Where the documentation's picture of the page is to be put.

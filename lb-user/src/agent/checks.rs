@@ -26,6 +26,8 @@ pub(super) struct Check {
     settings: HealthCheck,
     machine: HealthMachine,
     last: Option<Result<Duration, CheckFailure>>,
+    passed: u64,
+    failed: u64,
     /// Since when it has been up after having been down.
     up_since: Option<Instant>,
     task: JoinHandle<()>,
@@ -52,6 +54,16 @@ impl Check {
     pub(super) fn last_duration_us(&self) -> Option<u64> {
         let last = self.last.as_ref()?.as_ref().ok()?;
         u64::try_from(last.as_micros()).ok()
+    }
+
+    /// How many passed.
+    pub(super) fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// How many failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed
     }
 
     fn ramping_for(&self, now: Instant) -> Option<Duration> {
@@ -122,7 +134,16 @@ impl Checks {
                     let task = spawn(key.clone(), address, settings, &self.results);
                     let machine = HealthMachine::new(settings, initial(&key));
                     let settings = settings.clone();
-                    let check = Check { address, settings, machine, last: None, up_since: None, task };
+                    let check = Check {
+                        address,
+                        settings,
+                        machine,
+                        last: None,
+                        passed: 0,
+                        failed: 0,
+                        up_since: None,
+                        task,
+                    };
                     self.running.insert(key, check);
                 }
             }
@@ -140,6 +161,8 @@ impl Checks {
             return None;
         }
         let verdict = if result.is_ok() { CheckResult::Passed } else { CheckResult::Failed };
+        let count = if result.is_ok() { &mut check.passed } else { &mut check.failed };
+        *count += 1;
         let why = result.as_ref().err().map(ToString::to_string);
         check.last = Some(result);
         let change = check.machine.handle(verdict, now)?;

@@ -81,6 +81,7 @@ impl Agent {
             resident_bytes: figures.resident_bytes,
             open_files: figures.open_files,
             threads: figures.threads,
+            tasks: tokio::runtime::Handle::current().metrics().num_alive_tasks() as u64,
         };
         let has_backends = |service: &&ServiceView| {
             let configured = config.services.get(&service.name);
@@ -218,6 +219,8 @@ impl Agent {
             health: check.map_or(HealthState::Unknown, |check| check.state()),
             last_check: check.and_then(|check| check.last_result()),
             last_check_us: check.and_then(|check| check.last_duration_us()),
+            checks_passed: check.map_or(0, |check| check.passed()),
+            checks_failed: check.map_or(0, |check| check.failed()),
             slots,
         }
     }

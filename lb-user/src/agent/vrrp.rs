@@ -263,6 +263,7 @@ fn reason(why: Why) -> &'static str {
 
 fn view(router: &RouterSnapshot) -> VirtualRouterView {
     let ago = |at: Instant| whole_ms(at.elapsed());
+    let times = |state| router.times.get(&state).copied().unwrap_or_default();
     let plan = &router.plan;
     VirtualRouterView {
         vip: router.key.0.clone(),
@@ -285,7 +286,9 @@ fn view(router: &RouterSnapshot) -> VirtualRouterView {
             interval_ms: whole_ms(interval),
             ago_ms: ago(at),
         }),
-        times_active: router.times_active,
+        times_active: times(State::Active),
+        times_backup: times(State::Backup),
+        times_initialize: times(State::Initialize),
         adverts_sent: router.adverts_sent,
         adverts_received: router.adverts_received,
         trouble: router.trouble.clone(),

@@ -13,6 +13,9 @@ pub struct ProcessView {
     pub open_files: u64,
     /// Threads.
     pub threads: u64,
+    /// Tasks of the agent's own, which the threads do in turn; not those of connections that end here.
+    #[serde(default)]
+    pub tasks: u64,
 }
 
 /// What the agent has given up, in `GET /v1/status`.

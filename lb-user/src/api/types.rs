@@ -212,6 +212,12 @@ pub struct AddressView {
     pub last_check: Option<String>,
     /// How long the last check took.
     pub last_check_us: Option<u64>,
+    /// Checks that passed, since they are made.
+    #[serde(default)]
+    pub checks_passed: u64,
+    /// And that failed.
+    #[serde(default)]
+    pub checks_failed: u64,
     /// Slots of the current slot table it has.
     pub slots: u64,
 }

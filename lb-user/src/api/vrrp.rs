@@ -68,6 +68,12 @@ pub struct VirtualRouterView {
     pub heard: Option<HeardView>,
     /// How often it became Active.
     pub times_active: u64,
+    /// Backup.
+    #[serde(default)]
+    pub times_backup: u64,
+    /// Or left altogether.
+    #[serde(default)]
+    pub times_initialize: u64,
     /// Advertisements sent.
     pub adverts_sent: u64,
     /// Advertisements received.

@@ -9,33 +9,18 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-/// Why a command did not go well.
+/// Why a command did not go well. Which it is, is for who asked for it to know: a command has a path, arguments, and what they say.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// It is not there, or may not be run.
-    #[error("{program} cannot be run: {cause}")]
-    Start {
-        /// The program.
-        program: String,
-        /// Why.
-        cause: std::io::Error,
-    },
+    #[error("its command cannot be run: {0}")]
+    Start(std::io::Error),
     /// It took too long.
-    #[error("{program} was ended after {}", humantime::format_duration(*.after))]
-    TooLong {
-        /// The program.
-        program: String,
-        /// The limit.
-        after: Duration,
-    },
+    #[error("its command was ended after {}", humantime::format_duration(*.0))]
+    TooLong(Duration),
     /// It said that all is not well.
-    #[error("{program}: {status}")]
-    Failed {
-        /// The program.
-        program: String,
-        /// Its end.
-        status: ExitStatus,
-    },
+    #[error("its command ended with {0}")]
+    Failed(ExitStatus),
 }
 
 /// Runs a command, gives it `input`, and waits for its end. What it writes goes nowhere.
@@ -43,20 +28,19 @@ pub enum CommandError {
 /// # Errors
 /// It did not run, took too long, or ended with another status than 0.
 pub async fn run(words: &[String], input: &[u8], timeout: Duration) -> Result<(), CommandError> {
-    let program = words.first().cloned().unwrap_or_default();
-    let mut command = Command::new(&program);
+    let mut command = Command::new(words.first().map(String::as_str).unwrap_or_default());
     // Whose main process is which is not for them to say (see `service_manager`).
     command.env_remove("NOTIFY_SOCKET").env_remove("LBCTL_HAND_OVER").env_remove("LBCTL_CONFINED");
     command.args(words.get(1..).unwrap_or_default()).stdin(Stdio::piped());
     // Of a group of its own, so that what it starts ends with it, and Ctrl-C is for the agent alone.
     command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
-    let child = command.spawn().map_err(|cause| CommandError::Start { program: program.clone(), cause })?;
+    let child = command.spawn().map_err(CommandError::Start)?;
     let mut running = Running(child);
     match tokio::time::timeout(timeout, running.finish(input)).await {
         Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(CommandError::Failed { program, status }),
-        Ok(Err(cause)) => Err(CommandError::Start { program, cause }),
-        Err(_) => Err(CommandError::TooLong { program, after: timeout }),
+        Ok(Ok(status)) => Err(CommandError::Failed(status)),
+        Ok(Err(cause)) => Err(CommandError::Start(cause)),
+        Err(_) => Err(CommandError::TooLong(timeout)),
     }
 }
 
@@ -97,9 +81,9 @@ mod tests {
         let read = shell("read line; test \"$line\" = hello");
         assert!(run(&read, b"hello\n", second).await.is_ok());
         let error = run(&read, b"other\n", second).await.expect_err("it ends with 1");
-        assert_eq!(error.to_string(), "/bin/sh: exit status: 1");
+        assert_eq!(error.to_string(), "its command ended with exit status: 1");
         let error = run(&["/bin/no-such".to_owned()], b"", second).await.expect_err("it is not there");
-        assert!(error.to_string().starts_with("/bin/no-such cannot be run: No such file"), "{error}");
+        assert!(error.to_string().starts_with("its command cannot be run: No such file"), "{error}");
         // One that does not read.
         assert!(run(&["/bin/true".to_owned()], &[b'x'; 200_000], second).await.is_ok());
     }
@@ -111,7 +95,7 @@ mod tests {
         let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
         let begun = Instant::now();
         let error = run(&shell(&script), b"", Duration::from_secs(1)).await.expect_err("it takes too long");
-        assert_eq!(error.to_string(), "/bin/sh was ended after 1s");
+        assert_eq!(error.to_string(), "its command was ended after 1s");
         assert!(begun.elapsed() < Duration::from_secs(20));
         let pid: i32 = std::fs::read_to_string(&file).expect("a pid").trim().parse().expect("a number");
         let deadline = Instant::now() + Duration::from_secs(5);

@@ -109,8 +109,8 @@ pub struct RouterSnapshot {
     pub heard: Option<(IpAddr, u8, Duration, Instant)>,
     /// How long the Active router may be silent.
     pub active_down_interval: Duration,
-    /// How often it became Active.
-    pub times_active: u64,
+    /// How often it came to each state.
+    pub times: BTreeMap<State, u64>,
     /// Advertisements sent, and received for it.
     pub adverts_sent: u64,
     /// See there.

@@ -26,12 +26,15 @@ pub fn up(options: Options, detach: bool) -> Result<()> {
         Err(_) if interrupt::requested() => bail!("interrupted; what had been started was taken down"),
         Err(error) => return Err(error),
     };
-    say(&summary(lab.setup()));
+    let end = match detach {
+        true => "it runs in the background, and `cargo xtask lab down` takes it down",
+        false => "Ctrl-C takes everything down",
+    };
+    say(&summary(lab.setup(), end));
     if detach {
-        say("\nIt runs in the background; `cargo xtask lab down` takes it down.\n");
         return lab.detach();
     }
-    say("\nCtrl-C takes everything down.\n\n");
+    say("\n");
     watch();
     say("\n");
     progress.step("taking everything down", || lab.down())

@@ -7,14 +7,14 @@ use super::addresses::{VIP_A, VIP_B, VIP_DIRECT, vip};
 use super::certificates;
 use super::state::Setup;
 
-/// The summary for a lab made with this set-up.
-pub fn summary(setup: &Setup) -> String {
+/// The summary for a lab made with this set-up, and that ends in this way.
+pub fn summary(setup: &Setup, end: &str) -> String {
     let lbctl = setup.lbctl.as_deref().map(|binary| lbctl_command(binary, &installed_lbctl(), has_sudo()));
-    summary_text(setup, lbctl.as_deref())
+    format!("\nThe lab is up; {end}. In another terminal:\n{}", summary_text(setup, lbctl.as_deref()))
 }
 
 fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
-    let mut text = String::from("\nThe lab is up. In another terminal:\n");
+    let mut text = String::new();
     if setup.agents {
         traffic_through_vips(&mut text, setup.database);
     } else {
@@ -42,7 +42,6 @@ fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
             "mysql nodes                # who takes writes, who answers reads",
             "mysql routes               # what was sent where, and why",
             "events -f",
-            "tui --write                # both nodes, side by side",
         ] {
             let _ = writeln!(text, "    {lbctl} {arguments}");
         }
@@ -55,6 +54,10 @@ fn summary_text(setup: &Setup, lbctl: Option<&str>) -> String {
         ["status", "logs web1 -f", "capture lb1        # packets of lb1, to a file", "exec web1 -- ss -tn"]
     {
         let _ = writeln!(text, "    cargo xtask lab {arguments}");
+    }
+    if let (true, Some(lbctl)) = (setup.agents, lbctl) {
+        section(&mut text, "both nodes, side by side, on one screen (`--write` to act there)");
+        let _ = writeln!(text, "    {lbctl} tui");
     }
     text
 }
@@ -155,6 +158,12 @@ mod tests {
             assert!(text.contains(&format!("cargo xtask lab exec client -- curl -si '{url}'")), "{url}");
         }
         assert!(text.contains("sudo lbctl backend drain web web1"));
+    }
+
+    #[test]
+    fn the_last_line_is_the_one_to_begin_with() {
+        let setup = Setup { failover: true, ..setup() };
+        assert!(summary_text(&setup, Some("sudo lbctl")).ends_with("\n    sudo lbctl tui\n"));
     }
 
     #[test]

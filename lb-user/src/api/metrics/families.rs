@@ -27,6 +27,7 @@ pub(super) fn node(text: &mut Text, status: &Status) {
     one("process_resident_memory_bytes", Gauge, "Memory the agent holds.", &process.resident_bytes);
     one("process_open_fds", Gauge, "Files the agent has open, sockets among them.", &process.open_files);
     one("process_threads", Gauge, "Threads of the agent.", &process.threads);
+    one("lbctl_tasks", Gauge, "Tasks of the agent, but those of connections that end here.", &process.tasks);
     let mut vips = text.family("lbctl_vip_active", Gauge, "Whether this node serves the VIP, in any family.");
     for vip in &status.vips {
         vips.flag(&[("vip", &vip.name)], vip.active_here);
@@ -190,6 +191,19 @@ pub(super) fn checks(text: &mut Text, services: &[ServiceView]) {
     {
         with_labels(&mut took, backend, address, &(took_us as f64 / 1e6));
     }
+    let help = "Checks that were made, by what they found.";
+    let mut made = text.family("lbctl_checks_total", Counter, help);
+    for (backend, address) in all().filter(|(_, address)| address.last_check.is_some()) {
+        for (result, count) in [("passed", address.checks_passed), ("failed", address.checks_failed)] {
+            let labels: [(&str, &dyn Display); 4] = [
+                ("service", &backend.service),
+                ("backend", &backend.name),
+                ("address", &address.address),
+                ("result", &result),
+            ];
+            made.sample(&labels, count);
+        }
+    }
     let help = "Slots of the current slot table that the address has: its share of new flows.";
     let mut slots = text.family("lbctl_backend_slots", Gauge, help);
     for (backend, address) in all() {
@@ -244,6 +258,20 @@ pub(super) fn vrrp(text: &mut Text, vrrp: &VrrpView) {
     for router in &vrrp.routers {
         let labels: [(&str, &dyn Display); 2] = [("vip", &router.vip), ("family", &router.family)];
         state.states(&labels, "state", &["initialize", "backup", "active"], &router.state);
+    }
+    let help = "How often it came to that state.";
+    let mut times = text.family("lbctl_vrrp_transitions_total", Counter, help);
+    for router in &vrrp.routers {
+        let all = [
+            ("initialize", router.times_initialize),
+            ("backup", router.times_backup),
+            ("active", router.times_active),
+        ];
+        for (state, count) in all {
+            let labels: [(&str, &dyn Display); 3] =
+                [("vip", &router.vip), ("family", &router.family), ("state", &state)];
+            times.sample(&labels, count);
+        }
     }
     let figures: Figures<'_, VirtualRouterView> = &[
         ("lbctl_vrrp_priority", Gauge, "Its priority now.", |one| one.priority.into()),

@@ -87,6 +87,9 @@ fn without_settings(mut event: Event) -> Event {
     match event.kind {
         EventKind::ConfigChanged => event.message = "the configuration was changed".into(),
         EventKind::ConfigRefused => event.message = "a configuration was refused".into(),
+        _ if event.message.starts_with(WAITING) => {
+            event.message = format!("{WAITING}the configuration was changed")
+        }
         _ => {}
     }
     event

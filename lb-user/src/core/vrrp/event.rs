@@ -27,7 +27,7 @@ pub struct Settings {
 }
 
 /// RFC 9568 §6.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// It takes no part.
     Initialize,

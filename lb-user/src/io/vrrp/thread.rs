@@ -29,7 +29,7 @@ pub(super) struct Running {
     pub(super) resumes: bool,
     pub(super) machine: Machine,
     since: Instant,
-    times_active: u64,
+    times: BTreeMap<State, u64>,
     adverts_sent: u64,
     adverts_received: u64,
     /// When it advertised last.
@@ -185,7 +185,7 @@ impl Runner {
                 machine: Machine::new(plan.settings.clone()),
                 plan,
                 since: Instant::now(),
-                times_active: 0,
+                times: BTreeMap::new(),
                 adverts_sent: 0,
                 adverts_received: 0,
                 advertised_at: None,
@@ -238,7 +238,7 @@ impl Runner {
         self.is_changed |= changed;
         if changed {
             running.since = Instant::now();
-            running.times_active += u64::from(running.machine.state() == State::Active);
+            *running.times.entry(running.machine.state()).or_default() += 1;
         }
         for action in actions {
             self.act(key, action);
@@ -340,7 +340,7 @@ impl Runner {
                 .heard()
                 .map(|heard| (heard.from, heard.priority, heard.interval.duration(), heard.at)),
             active_down_interval: one.machine.active_down_interval(),
-            times_active: one.times_active,
+            times: one.times.clone(),
             adverts_sent: one.adverts_sent,
             adverts_received: one.adverts_received,
             trouble: one.trouble.clone(),
