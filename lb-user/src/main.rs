@@ -7,6 +7,7 @@ use lb_user::cli::{self, Cli, Command, Exit};
 use lb_user::config::{Config, LoadError};
 use lb_user::io::hand_over;
 use lb_user::io::log::{LogWritten, is_journal};
+use lb_user::io::prefix_file::PrefixFileError;
 use lb_user::tui;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::IsTerminal as _;
@@ -86,8 +87,11 @@ fn receive_signals() -> nix::Result<()> {
     signals.thread_unblock()
 }
 
-/// An error in words; lines of a configuration, which may hold passwords, only for people.
+/// An error in words; lines of files, which may hold passwords, only for people.
 fn words(error: &anyhow::Error, with_lines: bool) -> String {
+    if let (true, Some(error)) = (with_lines, error.downcast_ref::<PrefixFileError>()) {
+        return format!("{error:#}");
+    }
     let load = match error.downcast_ref::<agent::AgentError>() {
         Some(agent::AgentError::Config(error)) => Some(error),
         _ => error.downcast_ref::<LoadError>(),

@@ -23,7 +23,7 @@ pub use self::moment::{unix_ms, whole_ms, whole_us};
 pub use self::name::{
     BackendName, GroupName, NAME_LEN_MAX, NodeName, RuleName, ServiceName, TrackerName, VipName,
 };
-pub use self::prefix::{any_source, parse_prefix};
+pub use self::prefix::{any_source, parse_prefix, read_prefix};
 pub use self::virtual_router::{AdvertInterval, Priority, VirtualRouterId};
 pub use self::word::{
     AcmeChallenge, AdminState, AtLimit, AttachMode, BackendHealth, ChecksumForm, ClientCertificateMode,

@@ -189,14 +189,20 @@ fn detach_takes_everything_away(lab: &Lab) -> Result<()> {
         out: format!("node lb1: {what}; its VIPs are off this machine\n"),
         err: String::new(),
     };
+    // Somebody else's, in the same folder.
+    let others = agents::pin_dir("lb1").join("others");
+    std::fs::create_dir(&others)?;
     assert_eq!(detach(lab)?, done("detached"));
     expect_vips(lab, false)?;
-    ensure!(!agents::pin_dir("lb1").exists(), "the pins are left");
+    let left: Vec<_> = std::fs::read_dir(agents::pin_dir("lb1"))?.flatten().map(|pin| pin.path()).collect();
+    assert_eq!(left, std::slice::from_ref(&others), "what is others' stays, and nothing else");
+    std::fs::remove_dir(&others)?;
     poll::until("the program is gone", PATIENCE, || {
         ensure!(!has_program(lab)?, "it is there");
         Ok(())
     })?;
     assert_eq!(detach(lab)?, done("nothing was attached"));
+    ensure!(!agents::pin_dir("lb1").exists(), "the folder is left");
     lbctl(lab, &["status"]).err().context("an agent answers").map(drop)
 }
 

@@ -1,6 +1,7 @@
 //! The package on two machines with systemd, set up as `docs/getting-started.md` says: two containers in the places of lb1 and lb2.
 
 mod container;
+mod rights;
 
 use crate::client::{KeptConnection, PATIENCE, ask_all, client_shell, shell, stop_and_detach, vip_a};
 use anyhow::{Context as _, Result, ensure};
@@ -132,7 +133,16 @@ fn the_guide_makes_two_machines_a_pair_and_the_package_comes_and_goes_without_a_
     a_newer_package_takes_over(&lab, lb1, vip)?;
     ask_all(&lab, &mut kept).context("after the upgrade")?;
     a_reload_changes_what_the_file_says(lb1)?;
-    a_file_cannot_have_the_agent_started_with_more_rights(lb1)?;
+    ask_all(&lab, &mut kept).context("after the reload")?;
+    rights::a_file_cannot_have_the_agent_started_with_more(lb1)?;
+    rights::what_its_user_puts_in_place_of_files_is_not_followed(lb1)?;
+    rights::files_that_are_not_its_own_are_not_quoted(lb1)?;
+    ask_all(&lab, &mut kept).context("after files that were refused")?;
+    an_upgrade_to_what_does_not_work_changes_nothing(lb1)?;
+    ask_all(&lab, &mut kept).with_context(|| {
+        let journal = || lb1.run("journalctl --unit=lbctl --no-pager | tail -40; lbctl vrrp status; lbctl sync; lbctl flow list");
+        format!("after the upgrade that failed: {}", journal().unwrap_or_default())
+    })?;
     one_that_dies_is_started_again(&lab, lb1, vip)?;
     ask_all(&lab, &mut kept).with_context(|| {
         let journal =
@@ -226,21 +236,31 @@ fn a_reload_changes_what_the_file_says(container: &Container) -> Result<()> {
     Ok(())
 }
 
-/// Who can write the file is the agent's user; who that is says the unit.
-fn a_file_cannot_have_the_agent_started_with_more_rights(container: &Container) -> Result<()> {
-    let text = container.read(FILE)?;
-    let user = "user = \"lbctl\"";
-    ensure!(text.contains(user), "{text}");
-    for other in ["confine = false", "user = \"root\""] {
-        container.write(FILE, &text.replace(user, other), "lbctl:lbctl", "0644")?;
-        let refused =
-            container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
-        ensure!(refused.trim() == "active", "{other}: {refused}");
-        let started = container.run(&format!("lbctl agent --user lbctl --config {FILE} 2>&1 || true"))?;
-        ensure!(started.contains("has to be \"lbctl\""), "{other}: {started}");
-    }
-    container.write(FILE, &text, "lbctl:lbctl", "0644")?;
-    container.run("systemctl reload lbctl")?;
+/// The program on the disk says all that an agent says at first, and then hangs. Meanwhile somebody else has the lock: the agent has it again, and
+/// its socket, when that one lets go.
+fn an_upgrade_to_what_does_not_work_changes_nothing(container: &Container) -> Result<()> {
+    const STUB: &str = r#"#!/bin/bash
+[ "$1" = agent ] || exec /usr/bin/lbctl.right "$@"
+n=${LBCTL_HAND_OVER#start }
+(printf "started $BASHPID" >&$n; printf checked >&$n; sleep 2) &
+"#;
+    let before = property(container, "MainPID")?;
+    let lock = "/run/lbctl/lb1.lock";
+    container.run("cp -p /usr/bin/lbctl /usr/bin/lbctl.right")?;
+    container.write("/usr/bin/lbctl.stub", STUB, "root:root", "0755")?;
+    container.run("mv /usr/bin/lbctl.stub /usr/bin/lbctl")?;
+    // It waits for the lock, which the agent lets go of, and keeps it for longer than the attempt takes.
+    container.run(&format!("setsid flock {lock} sleep 6 > /dev/null 2>&1 < /dev/null &"))?;
+    let said = container.run("lbctl.right upgrade 2>&1 && echo went well || true")?;
+    container.run("mv /usr/bin/lbctl.right /usr/bin/lbctl")?;
+    ensure!(said.contains(&format!("no upgrade: the agent is the old one still (pid {before})")), "{said}");
+    let journal = container.run("journalctl --unit=lbctl --no-pager")?;
+    ensure!(journal.contains("no upgrade: the new agent did not become ready"), "{said} {journal}");
+    ensure!(journal.contains("no command can reach this agent: another agent of node lb1"), "{journal}");
+    container.run("lbctl status")?;
+    ensure!(property(container, "MainPID")? == before, "another process");
+    ensure!(property(container, "ActiveState")? == "active", "it is not active");
+    container.run("lbctl backend drain web web1 && lbctl backend ready web web1")?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::firewall::{Files, Unconfirmed};
 use super::spec::{backend, service, settings};
 use super::state::Agent;
 use super::sweeping::Order;
-use super::{AgentError, dataplane_options, firewall};
+use super::{AgentError, dataplane_options, file_words, firewall};
 use crate::api::{
     ApiError, ApplyReport, ApplyRequest, ChangeOptions, ErrorKind, EventKind, Mutation, WAITING,
 };
@@ -12,6 +12,7 @@ use crate::config::diff::{Change, diff};
 use crate::config::{Config, ConfigErrors, adopt, edit, write_atomically};
 use crate::core::plan::firewall::Ruleset;
 use crate::core::plan::{self, Desired, Steering, SteeringKey};
+use crate::io::prefix_file::PrefixFileError;
 use crate::model::{AdminState, Protocol, ServiceName};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,6 +25,11 @@ pub(super) fn invalid(message: impl Into<String>) -> ApiError {
 /// What is wrong with a configuration, for who asked also with its lines.
 fn refused(errors: &ConfigErrors) -> ApiError {
     ApiError { shown: Some(format!("{errors:#}")), ..invalid(errors.to_string()) }
+}
+
+/// What is wrong with a file of prefixes, for who asked also with the line.
+fn refused_file(error: &PrefixFileError) -> ApiError {
+    ApiError { shown: Some(file_words(&format!("{error:#}"))), ..invalid(file_words(&error.to_string())) }
 }
 
 fn internal(error: impl std::fmt::Display) -> ApiError {
@@ -228,8 +234,8 @@ impl Agent {
             self.check_certificates(&config)?;
             self.floor.allows(&proposed).and_then(|()| self.may_write_for(&config)).map_err(invalid)?;
         }
-        let ruleset = firewall::read_rules(&config, files, &self.ruleset)
-            .map_err(|error| invalid(AgentError::from(error).to_string()))?;
+        let ruleset =
+            firewall::read_rules(&config, files, &self.ruleset).map_err(|error| refused_file(&error))?;
         self.keep_files_for(&config);
         let mut changes = words(&diff(&self.config, &config));
         changes.extend(firewall::file_changes(&self.ruleset, &ruleset));

@@ -10,7 +10,7 @@ use crate::config::{Config, DEFAULT_ACME_FOLDER};
 use crate::io::confine::{self, Account, Confinement, FilesKept, Owner, Wanted};
 use crate::io::confine::{give_file, give_stale_socket, make, make_own};
 use crate::io::{dataplane, hand_over};
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Gid, Uid, User, getgroups};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tracing::{info, warn};
@@ -33,13 +33,31 @@ impl Floor {
     /// Whether a configuration keeps to it.
     pub(super) fn allows(&self, config: &Config) -> Result<(), String> {
         let Some(user) = &self.user else { return Ok(()) };
-        if config.agent.user.as_ref() == Some(user) {
+        let why = format!("the agent was started with --user {user} (in its systemd unit, say)");
+        if config.agent.user.as_ref() != Some(user) {
+            let now = config.agent.user.as_deref().map_or("none".to_owned(), |other| format!("{other:?}"));
+            return Err(format!("agent.user: it is {now}, and has to be {user:?}: {why}"));
+        }
+        let Some(group) = &config.control.group else { return Ok(()) };
+        // One that is not there is told of by who looks for it.
+        let Some(gid) = Policy::group_by_name(group) else { return Ok(()) };
+        if self.has_group(gid) {
             return Ok(());
         }
-        let now = config.agent.user.as_deref().map_or("none".to_owned(), |other| format!("{other:?}"));
         Err(format!(
-            "agent.user: it is {now}, and has to be {user:?}: the agent was started with --user {user} (in its systemd unit, say)"
+            "control.group: {user:?} is not in group {group:?}, and does not come into it by this: {why}; if that is wanted, `usermod -aG {group} {user}`"
         ))
+    }
+
+    /// Whether the agent may be in a group that its file, or its file's owner, wants it in: with a floor, the system has to say so.
+    fn has_group(&self, group: Gid) -> bool {
+        let Some(user) = &self.user else { return true };
+        match Account::named(user) {
+            Ok(Some(account)) => account.is_in(group),
+            // It is who we are.
+            Ok(None) => Gid::effective() == group || getgroups().is_ok_and(|groups| groups.contains(&group)),
+            Err(_) => false,
+        }
     }
 }
 
@@ -48,6 +66,7 @@ pub(super) fn give_up(
     config: &Config,
     config_file: &Path,
     policy: &Policy,
+    floor: &Floor,
 ) -> Result<(Confinement, Option<Claim>), AgentError> {
     // Who starts an agent by hand may have set anything.
     if hand_over::is_awaited() {
@@ -66,7 +85,12 @@ pub(super) fn give_up(
     let wanted = Wanted {
         account,
         // The group of root opens files of the system.
-        groups: policy.group.into_iter().chain(file).filter(|group| group.as_raw() != 0).collect(),
+        groups: policy
+            .group
+            .into_iter()
+            .chain(file)
+            .filter(|group| group.as_raw() != 0 && floor.has_group(*group))
+            .collect(),
         writable: writable(config, config_file),
         writable_files: DEVICES.map(PathBuf::from).into(),
     };
@@ -87,7 +111,7 @@ pub(super) fn tell(confinement: &Confinement, config: &Config) {
 
 /// Makes what has to be there for whoever will use it, once it is sure that nobody else does.
 fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<Claim, AgentError> {
-    let owner = Owner::of(account);
+    let owner = &Owner::of(account);
     // Where rights are kept, what is there already can be used whosever it is.
     let own = |folder: &Path, mode| match config.agent.confine {
         true => Ok(make_own(folder, mode, owner)?),
@@ -117,16 +141,14 @@ fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<Claim, 
     Ok(claim)
 }
 
-/// The lock has to be the owner's: an agent that takes this one's place is the owner only.
-fn claim_as(owner: Owner, places: &Places, lock: &Path) -> Result<Claim, AgentError> {
-    let claim = match lock.exists() {
-        true => places.claim()?,
-        false => owner
-            .acts(|| places.claim())
-            .map_err(|cause| AgentError::Folder { path: lock.to_owned(), cause })??,
-    };
+/// The lock has to be the owner's: an agent that takes this one's place is the owner only. It is opened with the owner's rights, who may have put
+/// anything in its place.
+fn claim_as(owner: &Owner, places: &Places, lock: &Path) -> Result<Claim, AgentError> {
+    // Of an agent before that was another user's, and has ended: such a one that runs has its folder to itself.
     give_file(lock, owner)?;
-    Ok(claim)
+    Ok(owner
+        .acts(|| places.claim())
+        .map_err(|cause| AgentError::Folder { path: lock.to_owned(), cause })??)
 }
 
 fn folder_of(file: &Path) -> &Path {

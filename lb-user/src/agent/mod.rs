@@ -87,7 +87,7 @@ pub enum AgentError {
     #[error("firewall: {0}")]
     Firewall(#[from] crate::io::dataplane::FirewallError),
     /// A rule's file of prefixes.
-    #[error("firewall: {0}; mend the file, or take its rule out")]
+    #[error("{}", file_words(&.0.to_string()))]
     PrefixFile(#[from] crate::io::prefix_file::PrefixFileError),
     /// The files of TLS.
     #[error("{0}")]
@@ -172,7 +172,7 @@ pub fn prepare(config_file: &Path, floor: Floor) -> Result<(Prepared, LogWritten
     floor.allows(&config).map_err(AgentError::Floor)?;
     host::allow_open_files();
     let policy = policy(&config)?;
-    let (confinement, claim) = confinement::give_up(&config, config_file, &policy)?;
+    let (confinement, claim) = confinement::give_up(&config, config_file, &policy, &floor)?;
     // After that: what writes it is a thread.
     let (log, written) = LogControl::start(&config.log.level, config.log.format)?;
     confinement::tell(&confinement, &config);
@@ -288,6 +288,11 @@ fn spawn_proxy(listeners: Listeners) -> Result<(Proxy, mpsc::Receiver<ProxyEvent
     Proxy::spawn(threads, listeners).map_err(system)
 }
 
+/// What is wrong with a file of prefixes, and the way out.
+fn file_words(error: &str) -> String {
+    format!("firewall: {error}; mend the file, or take its rule out")
+}
+
 /// Reads the files of prefixes that a configuration's rules name, and throws them away: are they right?
 pub fn check_prefix_files(config: &Config) -> Result<(), crate::io::prefix_file::PrefixFileError> {
     firewall::read_rules(config, firewall::Files::Read, &Ruleset::default()).map(drop)
@@ -305,7 +310,7 @@ pub fn check_tls_files(config: &Config) -> Result<(), String> {
 /// Refuses while an agent works with them.
 pub async fn detach(config: &Config) -> Result<bool, AgentError> {
     let pin_dir = &config.dataplane.pin_dir;
-    let _claim = uniqueness::claim(&config.node.name, &config.control.socket, pin_dir)
+    let _claim = uniqueness::claim_what_is_there(&config.node.name, &config.control.socket, pin_dir)
         .map_err(UniquenessError::not_detached)?;
     // One that the agent mounted for its user goes with what is on it; another one is somebody else's.
     let was_there = dataplane::detach(pin_dir, config.agent.user.is_some())?;

@@ -2,11 +2,11 @@
 
 use crate::api::server::Policy;
 use crate::model::NodeName;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::unistd::{Uid, chown};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
@@ -46,6 +46,9 @@ pub enum UniquenessError {
     /// Something else is there.
     #[error("{0} is there and is no socket; remove it, or set control.socket")]
     NotASocket(PathBuf),
+    /// Something else is there.
+    #[error("{0} is there and is no file of an agent's alone; remove it")]
+    NotALock(PathBuf),
     /// The file system refused.
     #[error("{path}: {cause}")]
     File {
@@ -82,7 +85,7 @@ fn holder(pid: Option<u32>) -> String {
 /// crash leaves no stale ones.
 #[derive(Debug)]
 pub(super) struct Claim {
-    _node: Flock<File>,
+    _node: Option<Flock<File>>,
     pins: Option<Flock<File>>,
 }
 
@@ -102,33 +105,59 @@ impl Claim {
 /// Takes the node's lock and, if it is there, that of the folder of its pins. Each is needed: the node's keeps
 /// one name from running twice, the folder's keeps two names from one dataplane.
 pub(super) fn claim(node: &NodeName, socket: &Path, pin_dir: &Path) -> Result<Claim, UniquenessError> {
-    let node = lock_node(node, socket)?;
-    Ok(Claim { _node: node, pins: lock_pins(pin_dir)? })
-}
-
-fn lock_node(node: &NodeName, socket: &Path) -> Result<Flock<File>, UniquenessError> {
-    let dir = socket.parent().unwrap_or(Path::new("/run/lbctl"));
+    let path = lock_file(node, socket);
+    let dir = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
-    let path = dir.join(format!("{node}.lock"));
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed(&path))?;
-    let mut pid = String::new();
-    // Only for the message: an unreadable one leaves it empty.
-    let _ = file.read_to_string(&mut pid);
-    let mut held = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| UniquenessError::Running { node: node.clone(), pid: pid.trim().to_owned() })?;
+    let mut held = lock_node(node, &path, OpenOptions::new().read(true).write(true).create(true))?;
     let write = |file: &mut File| {
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())
     };
     write(&mut held).map_err(failed(&path))?;
-    Ok(held)
+    Ok(Claim { _node: Some(held), pins: lock_pins(pin_dir)? })
+}
+
+/// The same for who only wants to be sure that no agent runs: writes nothing and makes nothing.
+pub(super) fn claim_what_is_there(
+    node: &NodeName,
+    socket: &Path,
+    pin_dir: &Path,
+) -> Result<Claim, UniquenessError> {
+    let held = match lock_node(node, &lock_file(node, socket), OpenOptions::new().read(true)) {
+        // An agent makes it first of all.
+        Err(UniquenessError::File { cause, .. }) if cause.kind() == ErrorKind::NotFound => None,
+        held => Some(held?),
+    };
+    Ok(Claim { _node: held, pins: lock_pins(pin_dir)? })
+}
+
+fn lock_file(node: &NodeName, socket: &Path) -> PathBuf {
+    socket.parent().unwrap_or(Path::new("/run/lbctl")).join(format!("{node}.lock"))
+}
+
+/// What is there in place of a file of its own, a link to another one, say, is not touched.
+fn lock_node(
+    node: &NodeName,
+    path: &Path,
+    options: &mut OpenOptions,
+) -> Result<Flock<File>, UniquenessError> {
+    let careful = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut file = options.truncate(false).custom_flags(careful).open(path).map_err(|cause| {
+        match cause.raw_os_error() {
+            Some(libc::ELOOP) => UniquenessError::NotALock(path.to_owned()),
+            _ => failed(path)(cause),
+        }
+    })?;
+    let found = file.metadata().map_err(failed(path))?;
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(UniquenessError::NotALock(path.to_owned()));
+    }
+    let mut pid = String::new();
+    // Only for the message: an unreadable one leaves it empty.
+    let _ = file.read_to_string(&mut pid);
+    Flock::lock(file, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| UniquenessError::Running { node: node.clone(), pid: pid.trim().to_owned() })
 }
 
 /// Locks the folder itself: the BPF file system holds no ordinary files. `None` if it is not there.
@@ -212,6 +241,42 @@ mod tests {
         let _first = claim(&node("lb1"), &socket, &dir.path().join("none")).expect("nobody else is there");
         let refused = claim(&node("lb1"), &socket, &dir.path().join("none")).expect_err("it runs");
         assert!(matches!(refused, UniquenessError::Running { .. }), "{refused}");
+    }
+
+    #[test]
+    fn a_lock_that_leads_to_another_file_leaves_that_as_it_is() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (socket, lock, other) =
+            (dir.path().join("s"), dir.path().join("lb1.lock"), dir.path().join("other"));
+        std::fs::write(&other, "mine").expect("written");
+        let refused = || {
+            let none = dir.path().join("none");
+            claim(&node("lb1"), &socket, &none).expect_err("refused");
+            let error = claim_what_is_there(&node("lb1"), &socket, &none).expect_err("refused");
+            assert!(matches!(&error, UniquenessError::NotALock(path) if *path == lock), "{error}");
+            std::fs::remove_file(&lock).expect("removed");
+        };
+        std::os::unix::fs::symlink(&other, &lock).expect("linked");
+        refused();
+        std::fs::hard_link(&other, &lock).expect("linked");
+        refused();
+        nix::unistd::mkfifo(&lock, nix::sys::stat::Mode::S_IRWXU).expect("made");
+        refused();
+        assert_eq!(std::fs::read_to_string(&other).expect("it is there"), "mine");
+    }
+
+    #[test]
+    fn who_detaches_makes_no_lock_but_heeds_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (socket, none) = (dir.path().join("s"), dir.path().join("none"));
+        claim_what_is_there(&node("lb1"), &socket, &none).expect("nobody is there");
+        assert!(!dir.path().join("lb1.lock").exists());
+        let agent = claim(&node("lb1"), &socket, &none).expect("nobody else is there");
+        let refused = claim_what_is_there(&node("lb1"), &socket, &none).expect_err("it runs").not_detached();
+        let words = format!("an agent of node lb1 is running (pid {})", std::process::id());
+        assert!(refused.to_string().contains(&words), "{refused}");
+        drop(agent);
+        claim_what_is_there(&node("lb1"), &socket, &none).expect("it has ended");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::{CliError, Exit};
 use crate::api::client::{Client, ClientError};
-use crate::api::{Status, UpgradeRequest, UpgradeStarted};
+use crate::api::{ApiError, ErrorKind, Status, UpgradeRequest, UpgradeStarted};
 use hyper::Method;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,15 @@ pub(super) async fn run(client: &Client, output: Output, drain: Duration) -> Res
         let status: Result<Status, ClientError> = client.get("/status").await;
         match status {
             Ok(status) if status.pid == started.pid => break,
-            _ if begun.elapsed() < PATIENCE => tokio::time::sleep(ASK_EVERY).await,
+            // Since it has said that it begins, the old one answers only if it goes on.
             Ok(status) => {
-                let message =
-                    format!("the agent is the old one still (pid {}); `lbctl events` says why", status.pid);
-                return Err(CliError::TimedOut(message));
+                let message = format!(
+                    "no upgrade: the agent is the old one still (pid {}); `lbctl events` says why",
+                    status.pid
+                );
+                return Err(ClientError::Refused(ApiError::new(ErrorKind::Conflict, message)).into());
             }
+            Err(_) if begun.elapsed() < PATIENCE => tokio::time::sleep(ASK_EVERY).await,
             Err(error) => return Err(error.into()),
         }
     }

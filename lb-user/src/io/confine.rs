@@ -95,6 +95,18 @@ pub enum ConfineError {
         /// Whose it has to be.
         user: String,
     },
+    /// A place of agents that an agent of another user works in.
+    #[error(
+        "{path} is in use by an agent of user {user} (pid {pid}): stop it first, or start this one as that user (agent.user)"
+    )]
+    PlaceInUse {
+        /// Which.
+        path: PathBuf,
+        /// Whose that agent is.
+        user: String,
+        /// Its process, as it said itself.
+        pid: String,
+    },
     /// Capabilities.
     #[error("taking capabilities away: {0}")]
     Capabilities(#[from] caps::errors::CapsError),

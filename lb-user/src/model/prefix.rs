@@ -14,24 +14,30 @@ pub fn any_source() -> [IpNet; 2] {
 /// # Errors
 /// Bits behind the prefix are refused: they are more often a slip than meant.
 pub fn parse_prefix(text: &str) -> Result<IpNet, ModelError> {
-    let wrong = |why: String| ModelError::Prefix { given: text.to_owned(), why };
+    read_prefix(text).map_err(|why| ModelError::Prefix { given: text.to_owned(), why })
+}
+
+/// The same, where what is wrong is told without what was given: words that name nothing but addresses.
+///
+/// # Errors
+/// What is wrong.
+pub fn read_prefix(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        return refuse_mapped(IpNet::from(address), wrong);
+        return refuse_mapped(IpNet::from(address));
     }
-    let prefix: IpNet = text.parse().map_err(|_| {
-        wrong("expected an address or a prefix such as 198.51.100.0/24 or 2001:db8::/32".into())
-    })?;
+    let expected = "expected an address or a prefix such as 198.51.100.0/24 or 2001:db8::/32";
+    let prefix: IpNet = text.parse().map_err(|_| expected)?;
     if prefix.trunc() != prefix {
-        return Err(wrong(format!("it has bits behind its prefix; did you mean {}?", prefix.trunc())));
+        return Err(format!("it has bits behind its prefix; did you mean {}?", prefix.trunc()));
     }
-    refuse_mapped(prefix, wrong)
+    refuse_mapped(prefix)
 }
 
 /// IPv4 in IPv6's clothes would match nothing: no packet on a wire has such an address.
-fn refuse_mapped(prefix: IpNet, wrong: impl Fn(String) -> ModelError) -> Result<IpNet, ModelError> {
+fn refuse_mapped(prefix: IpNet) -> Result<IpNet, String> {
     match prefix {
         IpNet::V6(v6) if v6.prefix_len() >= 96 && v6.addr().to_ipv4_mapped().is_some() => {
-            Err(wrong("it is an IPv4-mapped address; write the IPv4 one".into()))
+            Err("it is an IPv4-mapped address; write the IPv4 one".into())
         }
         prefix => Ok(prefix),
     }

@@ -8,10 +8,7 @@ use crate::io::sync::SyncSocket;
 use lb_ebpf::abi::{Address, FlowKey};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
-
-/// Within it an agent that was restarted takes its VIPs again.
-const JUST_BEFORE: Duration = Duration::from_secs(1);
+use std::time::Instant;
 
 /// What was told and heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +38,6 @@ pub(super) struct Peer {
     refused: Option<String>,
     walk: Option<WalkedKeys>,
     was_here: bool,
-    came: Option<Instant>,
     /// What it has told since it came, until that is all.
     told: Option<(Told, Instant)>,
     cleaning: Option<Cleaning>,
@@ -60,7 +56,6 @@ impl Peer {
             refused: None,
             walk: None,
             was_here: false,
-            came: None,
             told: None,
             cleaning: None,
         })
@@ -112,7 +107,6 @@ impl Peer {
             match one {
                 Heard::PeerCame => {
                     self.was_here = true;
-                    self.came = Some(now);
                     (self.told, self.cleaning) = (Some((Told::default(), now)), None);
                     news.push(PeerNews::Came);
                 }
@@ -138,9 +132,10 @@ impl Peer {
         news
     }
 
-    /// VIPs were taken here. Who came just before, as all do after a restart, was told without their flows.
-    pub(super) fn tell_of_taken(&mut self, now: Instant) {
-        if self.came.is_some_and(|came| now.duration_since(came) < JUST_BEFORE) {
+    /// VIPs are served here for the first time. Who is here already, as all may be after a restart, was told without their flows, and there may be
+    /// some from before.
+    pub(super) fn tell_of_first_served(&mut self) {
+        if self.was_here {
             self.session.begin_again();
         }
     }

@@ -32,6 +32,19 @@ impl Told {
     }
 }
 
+/// VIPs that this node has served since its agent started.
+#[derive(Default)]
+pub(super) struct Served(BTreeSet<Address>);
+
+impl Served {
+    /// Whether there are any among these that it has not before.
+    pub(super) fn note(&mut self, active: &BTreeSet<Address>) -> bool {
+        let before = self.0.len();
+        self.0.extend(active);
+        self.0.len() > before
+    }
+}
+
 /// A walk through the table that takes out what was not told.
 pub(super) struct Cleaning {
     walk: WalkedKeys,
@@ -67,6 +80,16 @@ impl Cleaning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vip_is_served_for_the_first_time_once_however_late() {
+        let [a, b] = [Address::from_v4([192, 0, 2, 1]), Address::from_v4([192, 0, 2, 2])];
+        let mut served = Served::default();
+        assert!(!served.note(&BTreeSet::new()), "as an agent begins");
+        assert!(served.note(&[a].into()));
+        assert!(!served.note(&BTreeSet::new()) && !served.note(&[a].into()), "it went and came back");
+        assert!(served.note(&[a, b].into()));
+    }
 
     #[test]
     fn only_of_vips_that_it_has_served_since_it_came_a_peer_has_told_all() {

@@ -21,7 +21,7 @@ pub(in crate::config) struct FileAgent {
     /// boolean | `true` | the agent gives up all [capabilities](security.md#what-the-agent-gives-up) but five, system
     /// calls it never needs, and writing elsewhere than where it has to
     pub(in crate::config) confine: Option<bool>,
-    /// text or list | none | folders where the agent's commands ([`[notify]`](#notify), [trackers](#trackname)) may
+    /// text or list | none | folders, not `/`, where the agent's commands ([`[notify]`](#notify), [trackers](#trackname)) may
     /// write besides the folders of its own files
     pub(in crate::config) writable: Option<OneOrMany<String>>,
 }

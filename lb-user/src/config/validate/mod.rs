@@ -146,6 +146,10 @@ impl Validator<'_> {
         if let Some(texts) = &file.writable {
             for (path, text) in texts.entries(&path.key("writable")) {
                 match (self.absolute(&path, text, "/var/lib/lbctl"), &mut writable) {
+                    (Some(folder), _) if folder.parent().is_none() => {
+                        let wrong = Complaint::new(format!("{text:?} is everything"));
+                        writable = self.complain(&path, wrong.expected("folders, or `confine = false`"));
+                    }
                     (Some(folder), Some(all)) => all.push(folder),
                     _ => writable = None,
                 }

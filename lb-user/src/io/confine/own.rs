@@ -6,11 +6,12 @@
 use super::{Account, ConfineError};
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{Gid, Uid, User, fchown, fchownat, setfsgid, setfsuid};
+use nix::unistd::{Gid, Uid, User, fchown, fchownat, getgroups, setfsgid, setfsuid, setgroups};
 use std::ffi::{CStr, OsStr};
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
+use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::UnixStream;
@@ -20,41 +21,51 @@ use std::path::{Component, Path, PathBuf};
 pub const PLACES: [&str; 2] = ["/run/lbctl", "/var/lib/lbctl"];
 
 /// Whose something is to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     uid: Uid,
     gid: Gid,
+    /// Beside its own.
+    groups: Vec<Gid>,
 }
 
 impl Owner {
     /// The account's, or else this process's.
     pub fn of(account: Option<&Account>) -> Self {
         match account {
-            Some(account) => Self { uid: account.uid, gid: account.gid },
-            None => Self { uid: Uid::effective(), gid: Gid::effective() },
+            Some(account) => Self { uid: account.uid, gid: account.gid, groups: account.groups.clone() },
+            None => {
+                let groups = getgroups().unwrap_or_default();
+                Self { uid: Uid::effective(), gid: Gid::effective(), groups }
+            }
         }
     }
 
     /// Its numbers, as the kernel has them.
-    pub fn ids(self) -> (u32, u32) {
+    pub fn ids(&self) -> (u32, u32) {
         (self.uid.as_raw(), self.gid.as_raw())
     }
 
-    fn name(self) -> String {
-        let user = User::from_uid(self.uid).ok().flatten();
-        user.map_or_else(|| self.uid.to_string(), |user| user.name)
+    fn name(&self) -> String {
+        name_of(self.uid)
     }
 
-    /// Does that with no more rights to files than the owner has: this thread's alone are others for as long (setfsuid(2)).
+    fn is_in(&self, group: u32) -> bool {
+        self.gid.as_raw() == group || self.groups.iter().any(|own| own.as_raw() == group)
+    }
+
+    /// Does that with no more rights to files than the owner has: this thread's are others for as long (setfsuid(2)), and this process's groups. To
+    /// be called before there are other threads.
     ///
     /// # Errors
     /// This process may not be the owner.
-    pub fn acts<T>(self, act: impl FnOnce() -> T) -> std::io::Result<T> {
+    pub fn acts<T>(&self, act: impl FnOnce() -> T) -> std::io::Result<T> {
         let (uid, gid) = (Uid::effective(), Gid::effective());
         if self.uid == uid {
             return Ok(act());
         }
-        let _back = Back(uid, gid);
+        let _back = Back(uid, gid, getgroups()?);
+        setgroups(&self.groups)?;
         setfsgid(self.gid);
         setfsuid(self.uid);
         // Each says what was before, and nothing else.
@@ -66,13 +77,20 @@ impl Owner {
 }
 
 /// Is oneself again in the end.
-struct Back(Uid, Gid);
+struct Back(Uid, Gid, Vec<Gid>);
 
 impl Drop for Back {
     fn drop(&mut self) {
         setfsuid(self.0);
         setfsgid(self.1);
+        // Who could have others can have its own.
+        let _ = setgroups(&self.2);
     }
+}
+
+fn name_of(uid: Uid) -> String {
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 fn failed(path: &Path) -> impl Fn(std::io::Error) -> ConfineError + '_ {
@@ -84,11 +102,13 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> ConfineError + '_ {
 ///
 /// # Errors
 /// The file system refused, or the folder is somebody else's.
-pub fn make_own(folder: &Path, mode: u32, owner: Owner) -> Result<(), ConfineError> {
+///
+/// A place that an agent of another user has is not taken from it.
+pub fn make_own(folder: &Path, mode: u32, owner: &Owner) -> Result<(), ConfineError> {
     let place = within_a_place(folder);
     if let Some((place, _)) = &place {
         make_place(place).map_err(failed(place))?;
-        give_file(place, owner)?;
+        take_place(place, owner)?;
     }
     if !folder.exists() {
         return owner.acts(|| make(folder, mode)).flatten().map_err(failed(folder));
@@ -122,11 +142,55 @@ fn make_place(place: &Path) -> std::io::Result<()> {
     if place.exists() { Ok(()) } else { make(place, 0o755) }
 }
 
+/// Gives a place to the owner, unless others work there.
+fn take_place(place: &Path, owner: &Owner) -> Result<(), ConfineError> {
+    let failed = |errno: Errno| failed(place)(errno.into());
+    let opened = Dir::open(place, FOLDER, Mode::empty()).map_err(failed)?;
+    if fstat(opened.as_fd()).map_err(failed)?.st_uid == owner.uid.as_raw() {
+        return Ok(());
+    }
+    // Where agents have their locks: those of other places are there, too.
+    let mut locks =
+        Dir::open(PLACES[0], FOLDER, Mode::empty()).or_else(|_| Dir::open(place, FOLDER, Mode::empty()));
+    if let Some(Working { uid, pid }) = locks.as_mut().ok().and_then(|folder| others_in(folder, owner)) {
+        let user = name_of(uid);
+        return Err(ConfineError::PlaceInUse { path: place.to_owned(), user, pid });
+    }
+    fchown(opened.as_fd(), Some(owner.uid), Some(owner.gid)).map_err(failed)
+}
+
+/// An agent of another user.
+struct Working {
+    uid: Uid,
+    /// As it says itself.
+    pid: String,
+}
+
+/// One that holds its lock in that folder.
+fn others_in(folder: &mut Dir, owner: &Owner) -> Option<Working> {
+    let names: Vec<_> = folder.iter().flatten().map(|entry| entry.file_name().to_owned()).collect();
+    names.into_iter().filter(|name| name.to_bytes().ends_with(b".lock")).find_map(|name| {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let opened = openat(folder.as_fd(), name.as_c_str(), flags, Mode::empty()).ok()?;
+        let found =
+            fstat(&opened).ok().filter(|found| is_file(found) && found.st_uid != owner.uid.as_raw())?;
+        let Err((mut held, Errno::EWOULDBLOCK)) =
+            Flock::lock(File::from(opened), FlockArg::LockSharedNonblock)
+        else {
+            return None;
+        };
+        let mut pid = String::new();
+        // Only for the message.
+        let _ = held.read_to_string(&mut pid);
+        Some(Working { uid: Uid::from_raw(found.st_uid), pid: pid.trim().to_owned() })
+    })
+}
+
 /// A folder elsewhere that is another user's stays so.
-fn expect_own(folder: &Path, owner: Owner) -> Result<(), ConfineError> {
+fn expect_own(folder: &Path, owner: &Owner) -> Result<(), ConfineError> {
     let found = std::fs::metadata(folder).map_err(failed(folder))?;
-    // Who may write there by a group may as well be meant to.
-    let is_shared = found.mode() & 0o022 != 0;
+    // Who may write there by a group may as well be meant to. Where all may, others have names there.
+    let is_shared = found.mode() & 0o022 == 0o020 && owner.is_in(found.gid());
     if found.uid() == owner.uid.as_raw() || is_shared || owner.uid == Uid::effective() {
         return Ok(());
     }
@@ -137,7 +201,7 @@ fn expect_own(folder: &Path, owner: Owner) -> Result<(), ConfineError> {
 ///
 /// # Errors
 /// The file system refused.
-pub fn give_stale_socket(socket: &Path, owner: Owner) -> Result<(), ConfineError> {
+pub fn give_stale_socket(socket: &Path, owner: &Owner) -> Result<(), ConfineError> {
     let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
     if is_socket && UnixStream::connect(socket).is_err() { give_file(socket, owner) } else { Ok(()) }
 }
@@ -146,7 +210,7 @@ pub fn give_stale_socket(socket: &Path, owner: Owner) -> Result<(), ConfineError
 ///
 /// # Errors
 /// The file system refused.
-pub fn give_file(file: &Path, owner: Owner) -> Result<(), ConfineError> {
+pub fn give_file(file: &Path, owner: &Owner) -> Result<(), ConfineError> {
     let Some((place, within)) = within_a_place(file) else { return Ok(()) };
     let given = if within.as_os_str().is_empty() {
         give(AT_FDCWD, place.as_os_str(), owner)
@@ -168,18 +232,29 @@ fn within_a_place(file: &Path) -> Option<(&'static Path, PathBuf)> {
         .find_map(|place| Some((place, file.strip_prefix(place).ok()?.to_owned())))
 }
 
-fn give(folder: impl std::os::fd::AsFd, name: &OsStr, owner: Owner) -> nix::Result<()> {
-    let found = fstatat(folder.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+fn give(folder: impl std::os::fd::AsFd, name: &OsStr, owner: &Owner) -> nix::Result<()> {
+    // What was looked at is what is given, whatever has that name by then.
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let opened = openat(folder.as_fd(), name, flags, Mode::empty())?;
+    let found = fstat(&opened)?;
     // A second name of a file may be in a folder of the system's.
     let may_be_given = is_folder(&found) || found.st_nlink == 1;
     if found.st_uid == owner.uid.as_raw() || !may_be_given {
         return Ok(());
     }
-    fchownat(folder.as_fd(), name, Some(owner.uid), Some(owner.gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+    fchownat(&opened, "", Some(owner.uid), Some(owner.gid), AtFlags::AT_EMPTY_PATH)
+}
+
+fn is(found: &FileStat, kind: SFlag) -> bool {
+    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == kind
 }
 
 fn is_folder(found: &FileStat) -> bool {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+    is(found, SFlag::S_IFDIR)
+}
+
+fn is_file(found: &FileStat) -> bool {
+    is(found, SFlag::S_IFREG)
 }
 
 const FOLDER: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_NOFOLLOW);
@@ -194,7 +269,7 @@ fn open_within(place: &Path, within: &Path) -> nix::Result<Dir> {
     Ok(opened)
 }
 
-fn give_folder(folder: &mut Dir, owner: Owner) -> nix::Result<()> {
+fn give_folder(folder: &mut Dir, owner: &Owner) -> nix::Result<()> {
     if fstat(folder.as_fd())?.st_uid != owner.uid.as_raw() {
         fchown(folder.as_fd(), Some(owner.uid), Some(owner.gid))?;
     }
@@ -208,7 +283,7 @@ fn give_folder(folder: &mut Dir, owner: Owner) -> nix::Result<()> {
     Ok(())
 }
 
-fn give_entry(folder: &Dir, name: &CStr, owner: Owner) -> nix::Result<()> {
+fn give_entry(folder: &Dir, name: &CStr, owner: &Owner) -> nix::Result<()> {
     use std::os::unix::ffi::OsStrExt as _;
     let found = fstatat(folder.as_fd(), name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
     if is_folder(&found) {

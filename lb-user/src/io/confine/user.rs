@@ -12,7 +12,7 @@ pub struct Account {
     pub(super) uid: Uid,
     pub(super) gid: Gid,
     /// Groups beside its own.
-    groups: Vec<Gid>,
+    pub(super) groups: Vec<Gid>,
 }
 
 impl Account {
@@ -29,6 +29,11 @@ impl Account {
         let c_name = CString::new(name).map_err(|_| missing())?;
         let groups = nix::unistd::getgrouplist(&c_name, user.gid).unwrap_or_default();
         Ok(Some(Self { name: name.to_owned(), uid: user.uid, gid: user.gid, groups }))
+    }
+
+    /// Whether the system has it in that group.
+    pub fn is_in(&self, group: Gid) -> bool {
+        self.gid == group || self.groups.contains(&group)
     }
 
     /// Capabilities stay permitted.

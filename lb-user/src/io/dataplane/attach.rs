@@ -62,7 +62,7 @@ fn pin_path(pin_dir: &Path, interface: &str, mode: XdpModeUsed) -> PathBuf {
 }
 
 /// The interface of a link's pin.
-fn pinned_interface(pin: &str) -> Option<String> {
+pub(super) fn pinned_interface(pin: &str) -> Option<String> {
     let rest = pin.strip_prefix("link_")?;
     let written = rest.strip_suffix("_native").or_else(|| rest.strip_suffix("_generic"))?;
     Some(written.replace("%2e", ".").replace("%25", "%"))

@@ -93,8 +93,6 @@ impl MapDirs {
     /// Ends a swap that an agent died in: without maps in their place, the new ones are those that the program
     /// works with. Otherwise they are of a start that came to nothing.
     fn recover(&self) -> Result<(), DataplaneError> {
-        // NODE is a pin that all maps have beside them; a folder without it was being removed.
-        let has_maps = |dir: &Path| dir.join("NODE").exists();
         if !has_maps(&self.maps) && has_maps(&self.new) {
             remove_dir(&self.maps)?;
             fs::rename(&self.new, &self.maps).map_err(pin_failed(&self.new))?;
@@ -102,6 +100,22 @@ impl MapDirs {
         remove_dir(&self.new)?;
         remove_dir(&self.old)
     }
+}
+
+/// `NODE` is a pin that all maps have beside them; a folder without it was being removed.
+fn has_maps(dir: &Path) -> bool {
+    dir.join("NODE").exists()
+}
+
+/// Whether what has that name in a folder of pins is a folder of an agent's maps.
+pub(super) fn are_maps(pin_dir: &Path, name: &str) -> bool {
+    let MapDirs { maps, new, old } = MapDirs::of(pin_dir);
+    let folder = pin_dir.join(name);
+    [&maps, &new, &old].contains(&&folder) && (has_maps(&folder) || has_maps(&maps) || is_empty(&folder))
+}
+
+fn is_empty(dir: &Path) -> bool {
+    fs::read_dir(dir).is_ok_and(|mut inside| inside.next().is_none())
 }
 
 impl Dataplane {

@@ -3,6 +3,8 @@
 //! Owns what may be done to that folder. What is pinned in it, and under which names, is for those who load to know.
 
 use super::DataplaneError;
+use super::attach::pinned_interface;
+use super::load::are_maps;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, fstat};
@@ -75,17 +77,22 @@ pub fn has_no_pins(pin_dir: &Path) -> bool {
 /// The kernel's own files, in the root of each such file system.
 const KERNELS: &str = "debug";
 
-/// Removes all pins in a folder that has to stay.
-fn empty(pin_dir: &Path) -> Result<(), DataplaneError> {
+/// Removes what agents pin: folders of their maps, and links. Whether anything was there.
+fn remove_pins(pin_dir: &Path) -> Result<bool, DataplaneError> {
+    let mut removed = false;
     for entry in fs::read_dir(pin_dir).map_err(pin_failed(pin_dir))? {
         let path = entry.map_err(pin_failed(pin_dir))?.path();
-        match path.extension() {
-            Some(kind) if kind == KERNELS => {}
-            _ if path.is_dir() => remove_dir(&path)?,
-            _ => fs::remove_file(&path).map_err(pin_failed(&path))?,
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if pinned_interface(name).is_some() {
+            fs::remove_file(&path).map_err(pin_failed(&path))?;
+        } else if are_maps(pin_dir, name) {
+            remove_dir(&path)?;
+        } else {
+            continue;
         }
+        removed = true;
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// Whether a file system begins there, as where [`mount_pin_dir`] mounted one.
@@ -95,24 +102,27 @@ fn is_mounted_on(dir: &Path) -> bool {
 }
 
 /// Takes links and maps away: the interfaces run no program afterwards, and all flows are gone.
-/// Returns whether there was anything.
+/// Returns whether there was anything. A folder that others have pins in, too, stays with those.
 pub fn detach(pin_dir: &Path, may_unmount: bool) -> Result<bool, DataplaneError> {
-    let there = pin_dir.exists();
-    if there && !is_bpffs(pin_dir) {
+    if !is_bpffs(pin_dir) {
         // No pins can be there, but somebody's files.
         return Ok(false);
     }
+    let removed = remove_pins(pin_dir)?;
+    if !has_no_pins(pin_dir) {
+        debug!(pin_dir = %pin_dir.display(), "what others have pinned there stays");
+        return Ok(removed);
+    }
     if is_mounted_on(pin_dir) {
-        empty(pin_dir)?;
         if !may_unmount {
-            return Ok(there);
+            return Ok(removed);
         }
         // Our own lock holds it for a moment yet. Who may not unmount it has nothing left there, and it does no harm.
         if let Err(errno) = umount2(pin_dir, MntFlags::MNT_DETACH) {
             debug!(pin_dir = %pin_dir.display(), %errno, "its file system stays mounted");
-            return Ok(there);
+            return Ok(removed);
         }
     }
-    remove_dir(pin_dir)?;
-    Ok(there)
+    fs::remove_dir(pin_dir).map_err(pin_failed(pin_dir))?;
+    Ok(removed)
 }

@@ -7,28 +7,58 @@
 use serde_json::{Map, Value};
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// Of one field: more would not go into one datagram, and is no log line.
 const FIELD_BYTES_MAX: usize = 48 * 1024;
+/// And where all of them together do not.
+const FIELD_BYTES_LEAST: usize = 1024;
 
 /// Sends each line that is written to it at once.
-pub(super) struct JournalWriter(UnixDatagram);
+pub(super) struct JournalWriter {
+    socket: UnixDatagram,
+    journal: PathBuf,
+}
 
 impl JournalWriter {
     /// # Errors
     /// Nobody takes entries here.
     pub(super) fn open() -> io::Result<Self> {
-        let socket = UnixDatagram::unbound()?;
-        socket.connect(SOCKET)?;
-        Ok(Self(socket))
+        Self::to(Path::new(SOCKET))
     }
+
+    fn to(journal: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::unbound()?;
+        socket.connect(journal)?;
+        Ok(Self { socket, journal: journal.to_owned() })
+    }
+
+    fn send(&mut self, entry: &[u8]) -> io::Result<()> {
+        match self.socket.send(entry) {
+            // The journal's socket may be another one by now.
+            Err(error) if is_gone(&error) => {
+                self.socket.connect(&self.journal)?;
+                self.socket.send(entry).map(drop)
+            }
+            sent => sent.map(drop),
+        }
+    }
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotConnected)
 }
 
 impl Write for JournalWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Ok(Value::Object(event)) = serde_json::from_slice(line) {
-            self.0.send(&entry(&event))?;
+            match self.send(&entry(&event, FIELD_BYTES_MAX)) {
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    self.send(&entry(&event, FIELD_BYTES_LEAST))?;
+                }
+                sent => sent?,
+            }
         }
         Ok(line.len())
     }
@@ -38,10 +68,11 @@ impl Write for JournalWriter {
     }
 }
 
-/// The fields of an event: its own have an `F_` before their names, as those that the journal knows have other meanings.
-fn entry(event: &Map<String, Value>) -> Vec<u8> {
+/// The fields of an event, each of so many bytes at most: its own have an `F_` before their names, as those that the journal knows have other meanings.
+fn entry(event: &Map<String, Value>, bytes_max: usize) -> Vec<u8> {
     let mut entry = Vec::new();
-    put(&mut entry, "SYSLOG_IDENTIFIER", "lbctl");
+    let mut put = |name: &str, value: &str| put(&mut entry, name, cut(value, bytes_max));
+    put("SYSLOG_IDENTIFIER", "lbctl");
     for (name, value) in event {
         let text = match value {
             Value::String(text) => text.clone(),
@@ -50,10 +81,10 @@ fn entry(event: &Map<String, Value>) -> Vec<u8> {
         match name.as_str() {
             // The journal has its own.
             "timestamp" => {}
-            "level" => put(&mut entry, "PRIORITY", priority(&text)),
-            "message" => put(&mut entry, "MESSAGE", &text),
-            "target" => put(&mut entry, "TARGET", &text),
-            _ => put(&mut entry, &format!("F_{}", plain(name)), &text),
+            "level" => put("PRIORITY", priority(&text)),
+            "message" => put("MESSAGE", &text),
+            "target" => put("TARGET", &text),
+            _ => put(&format!("F_{}", plain(name)), &text),
         }
     }
     entry
@@ -76,9 +107,13 @@ fn plain(name: &str) -> String {
     name.chars().take(60).map(letter).collect()
 }
 
+/// As much of it as that, between letters.
+fn cut(value: &str, bytes_max: usize) -> &str {
+    value.get(..value.floor_char_boundary(bytes_max)).unwrap_or_default()
+}
+
 /// A value of several lines says how long it is.
 fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
-    let value = value.get(..value.floor_char_boundary(FIELD_BYTES_MAX)).unwrap_or_default();
     entry.extend(name.as_bytes());
     if value.contains('\n') {
         entry.push(b'\n');
@@ -94,13 +129,42 @@ fn put(entry: &mut Vec<u8>, name: &str, value: &str) {
 mod tests {
     use super::*;
 
-    fn sent(line: &str) -> Vec<u8> {
-        let (one, other) = UnixDatagram::pair().expect("sockets");
-        JournalWriter(one).write_all(line.as_bytes()).expect("sent");
-        let mut received = vec![0; 1 << 17];
-        let bytes = other.recv(&mut received).expect("received");
+    fn received(journal: &UnixDatagram) -> Vec<u8> {
+        let mut received = vec![0; 1 << 18];
+        let bytes = journal.recv(&mut received).expect("received");
         received.truncate(bytes);
         received
+    }
+
+    fn sent(line: &str) -> Vec<u8> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let journal = UnixDatagram::bind(&path).expect("a socket");
+        JournalWriter::to(&path).expect("it is there").write_all(line.as_bytes()).expect("sent");
+        received(&journal)
+    }
+
+    #[test]
+    fn a_journal_that_is_started_anew_gets_what_comes_then() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal");
+        let first = UnixDatagram::bind(&path).expect("a socket");
+        let mut writer = JournalWriter::to(&path).expect("it is there");
+        drop(first);
+        std::fs::remove_file(&path).expect("removed");
+        writer.write_all(br#"{"message":"lost"}"#).expect_err("nobody is there");
+        let second = UnixDatagram::bind(&path).expect("a socket");
+        writer.write_all(br#"{"message":"again"}"#).expect("sent");
+        assert_eq!(received(&second), b"SYSLOG_IDENTIFIER=lbctl\nMESSAGE=again\n");
+    }
+
+    #[test]
+    fn of_an_entry_that_is_too_large_as_a_whole_the_beginning_is_sent() {
+        let long = "x".repeat(40_000);
+        let fields: Vec<String> = (0..20).map(|number| format!(r#""f{number}":"{long}""#)).collect();
+        let entry = sent(&format!(r#"{{"message":"short",{}}}"#, fields.join(",")));
+        let text = String::from_utf8(entry).expect("text");
+        assert!(text.contains("MESSAGE=short\n") && text.contains("F_F19=xxx"), "{text}");
     }
 
     #[test]
