@@ -49,16 +49,33 @@ impl Pebble {
             Path::new("pebble-challtestsrv"),
             &[&only_names[..], &places].concat(),
         )?;
-        let config = file("config.json");
+        let pebble = Self { root: folder.join("root.pem") };
+        pebble.run(lab)?;
+        Ok(pebble)
+    }
+
+    /// It begins, with no memory of anything before.
+    fn run(&self, lab: &Lab) -> Result<()> {
+        let config = self.root.with_file_name("config.json").display().to_string();
+        let names = format!("{AUTHORITY}:8053");
         let words = ["PEBBLE_VA_NOSLEEP=1", "pebble", "-config", &config, "-dnsserver", &names];
         processes::start(lab, "client", "pebble", Path::new("env"), &words)?;
-        let pebble = Self { root: folder.join("root.pem") };
         poll::until("pebble answers", PATIENCE, || {
             let root = client_shell(lab, &format!("curl -sSk https://{AUTHORITY}:15000/roots/0"))?;
             ensure!(root.contains("BEGIN CERTIFICATE"), "{root}");
-            Ok(std::fs::write(&pebble.root, root)?)
+            Ok(std::fs::write(&self.root, root)?)
+        })
+    }
+
+    fn restart(&self, lab: &Lab) -> Result<()> {
+        let pid = lab.process_id("client", "pebble")?;
+        let id = processes::ProcessId::of(pid).context("pebble has ended")?;
+        processes::send(&id, nix::sys::signal::Signal::SIGKILL)?;
+        poll::until("pebble has ended", PATIENCE, || {
+            ensure!(!id.is_alive(), "it runs");
+            Ok(())
         })?;
-        Ok(pebble)
+        self.run(lab)
     }
 
     /// From now on it finds that name there.
@@ -200,6 +217,7 @@ fn both_nodes_get_certificates_of_an_authority_and_renew_them() -> Result<()> {
     ensure!(failed.is_empty(), "{} requests failed, see {}", failed.lines().count(), log.display());
     another_name_is_proved_over_http(&lab, &pebble, &plain)?;
     another_node_asks_when_the_first_is_gone(&lab, &pebble)?;
+    an_authority_that_does_not_know_the_account_gets_another_one(&lab, &pebble)?;
     lab.down()
 }
 
@@ -350,6 +368,36 @@ fn another_node_asks_when_the_first_is_gone(lab: &Lab, pebble: &Pebble) -> Resul
     poll::until("lb1 shows it, too", PATIENCE, || {
         let (ours, theirs) = (kept(lab, "lb1")?, kept(lab, "lb2")?);
         ensure!(ours == theirs && ours.len() == 4, "{ours:?} {theirs:?}");
+        Ok(())
+    })
+}
+
+/// An authority that has lost its memory: the account is none any more, which is found out by the next renewal; all nodes have the next one.
+fn an_authority_that_does_not_know_the_account_gets_another_one(lab: &Lab, pebble: &Pebble) -> Result<()> {
+    let account = |node: &str| {
+        let names = kept(lab, node)?;
+        let name = names.iter().find(|name| name.starts_with("account-")).context("no account")?;
+        Ok::<_, anyhow::Error>(std::fs::read_to_string(folder(lab, node).join(name))?)
+    };
+    let before = account("lb1")?;
+    pebble.restart(lab)?;
+    poll::until("the authority does not know the account", ISSUED_WITHIN, || {
+        let events = lbctl(lab, &["events"])? + &lbctl_on(lab, "lb2", &["events"])?;
+        ensure!(events.contains("accountDoesNotExist"), "{events}");
+        Ok(())
+    })?;
+    let [a, _] = vip_a();
+    poll::until("there is another account, and a certificate of it", ISSUED_WITHIN, || {
+        // Or it would be asked again after a minute.
+        for node in ["lb1", "lb2"] {
+            lbctl_on(lab, node, &["cert", "reload"])?;
+        }
+        // Signed by who the authority is since it was started anew.
+        pebble.ask(lab, "web.example.org", a).map(drop)?;
+        ensure!(
+            account("lb1")? != before && account("lb1")? == account("lb2")?,
+            "the account is the old one"
+        );
         Ok(())
     })
 }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod bless;
 mod build_ebpf;
+mod debs;
 mod dist;
 mod install;
 mod lab;

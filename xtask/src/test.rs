@@ -58,6 +58,7 @@ impl Test {
             sslyze: None,
             mysql: None,
             drivers: None,
+            mariadb_test: None,
             systemd: None,
             package: None,
             consent: Consent::from_yes(self.yes),

@@ -72,6 +72,8 @@ pub(super) struct Issuing {
     dead_account: Option<String>,
     /// What files were like when they held what is shared.
     kept: BTreeMap<PathBuf, Stamps>,
+    /// When it is looked for files that nobody needs any more; `None`: now.
+    forget_at: Option<Instant>,
     /// Files that could not be written, and why.
     unwritten: BTreeMap<PathBuf, String>,
     challenges: Option<Arc<Challenges>>,
@@ -105,6 +107,7 @@ impl Issuing {
             orders: BTreeMap::new(),
             dead_account: None,
             kept: BTreeMap::new(),
+            forget_at: None,
             unwritten: BTreeMap::new(),
             challenges: None,
             key: shared_key.and_then(|key| ShareKey::new(&key).ok()),
@@ -218,6 +221,7 @@ impl Agent {
         let wanted = wanted(&self.config);
         self.follow_acme_terms(&acme, &wanted);
         self.keep_files(&acme, &wanted);
+        self.forget_files(&acme, &wanted);
         if self.issuing.shared.forget_old(now()) {
             self.follow_challenges();
         }
@@ -242,6 +246,7 @@ impl Agent {
             // Those under way ask by the old terms.
             issuing.orders.clear();
             issuing.kept.clear();
+            issuing.forget_at = None;
         }
     }
 

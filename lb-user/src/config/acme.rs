@@ -24,6 +24,16 @@ pub struct Acme {
     pub ca: Option<PathBuf>,
 }
 
+/// Whether a file has a name as [`acme_file`] gives them.
+pub fn is_acme_file(file: &Path) -> bool {
+    let is_hash = |text: &str| text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts = || {
+        let (rest, mark) = file.file_name()?.to_str()?.strip_suffix(".pem")?.rsplit_once('.')?;
+        Some((rest.rsplit_once('-')?.1, mark))
+    };
+    parts().is_some_and(|(hash, mark)| is_hash(hash) && is_hash(mark))
+}
+
 /// The file of the certificate that an authority gives out for these names, with its key. Two lists of names have two files, and so have two
 /// authorities, whose mark is at the end of the name.
 pub fn acme_file(folder: &Path, directory: &str, names: &[String]) -> PathBuf {

@@ -32,7 +32,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use self::acme::{Acme, DEFAULT_ACME_FOLDER, acme_file};
+pub use self::acme::{Acme, DEFAULT_ACME_FOLDER, acme_file, is_acme_file};
 pub use self::adopt::adopt;
 pub use self::agent::AgentTerms;
 pub use self::error::{ConfigError, ConfigErrors, LoadError};

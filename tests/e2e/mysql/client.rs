@@ -80,6 +80,12 @@ impl Client {
         Ok(self.input.flush()?)
     }
 
+    /// It leaves in the midst of something.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        self.child.kill()?;
+        Ok(self.child.wait().map(drop)?)
+    }
+
     /// It leaves.
     pub(crate) fn close(self) -> Result<ExitStatus> {
         let Self { mut child, input, .. } = self;

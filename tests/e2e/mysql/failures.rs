@@ -216,7 +216,29 @@ fn sessions_are_ended_while_they_run_something() -> Result<()> {
     client.error_of("SELECT 'gone'", PATIENCE)?;
     poll::until("it is ended at its server, too", PATIENCE, || are_running(0))?;
     client.close()?;
+    a_client_that_leaves_waits_for_nothing_any_more(&lab)?;
     lab.down()
+}
+
+/// Its server finds out, as if it were connected there: locks that nobody waits for are not handed to it.
+fn a_client_that_leaves_waits_for_nothing_any_more(lab: &Lab) -> Result<()> {
+    let list =
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%GET_LOCK(''left'', 600)'";
+    let wait = |count: &str| {
+        poll::until(&format!("{count} wait for the lock"), PATIENCE, || {
+            let found = lab.database_query("db1", list)?;
+            ensure!(found.trim() == count, "{found}");
+            Ok(())
+        })
+    };
+    let mut holder = Client::open(lab, 3306)?;
+    ensure!(holder.ask("SELECT GET_LOCK('left', 0)")? == "1");
+    let mut client = Client::open(lab, 3306)?;
+    client.tell("SELECT GET_LOCK('left', 600)")?;
+    wait("1")?;
+    client.leave()?;
+    wait("0")?;
+    holder.close().map(drop)
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::report::Done;
 use super::tally::Tally;
 use crate::build_ebpf::{self, record::Record};
 use crate::packages::Consent;
-use crate::{dist, lab, process, project, pypi, roots};
+use crate::{debs, dist, lab, process, project, pypi, roots};
 
 const DENY_VERSION: &str = "0.20.2";
 /// The fuzz targets are a workspace of their own.
@@ -34,6 +34,8 @@ const SYSTEMD_VARIABLE: &str = "LBCTL_SYSTEMD_ROOT";
 const PACKAGE_VARIABLE: &str = "LBCTL_PACKAGE";
 /// Tells the tests which Python has clients of databases.
 const DRIVERS_VARIABLE: &str = "LBCTL_PYTHON";
+/// Tells the tests where MariaDB's own tests are.
+const MARIADB_TEST_VARIABLE: &str = "LBCTL_MARIADB_TEST";
 /// Tells the tests where sslyze is.
 const SSLYZE_VARIABLE: &str = "LBCTL_SSLYZE";
 
@@ -51,6 +53,8 @@ pub(crate) struct Steps {
     pub(crate) mysql: Option<PathBuf>,
     /// A Python with clients of databases.
     pub(crate) drivers: Option<PathBuf>,
+    /// MariaDB's own tests.
+    pub(crate) mariadb_test: Option<PathBuf>,
     /// Where systemd can start.
     pub(crate) systemd: Option<PathBuf>,
     /// What is installed there.
@@ -63,6 +67,7 @@ impl Steps {
         lab::install_test_packages(self.consent)?;
         self.sslyze = Some(pypi::sslyze(self.consent)?);
         self.drivers = Some(pypi::drivers(self.consent)?);
+        self.mariadb_test = Some(debs::mariadb_test()?);
         self.mysql = Some(roots::mysql(self.consent)?);
         self.systemd = Some(roots::systemd(self.consent)?);
         if sid {
@@ -207,6 +212,7 @@ impl Steps {
             (SSLYZE_VARIABLE, &self.sslyze),
             (MYSQL_VARIABLE, &self.mysql),
             (DRIVERS_VARIABLE, &self.drivers),
+            (MARIADB_TEST_VARIABLE, &self.mariadb_test),
             (SYSTEMD_VARIABLE, &self.systemd),
             (PACKAGE_VARIABLE, &self.package),
         ];

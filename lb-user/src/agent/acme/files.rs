@@ -2,15 +2,20 @@
 //! written is tried again for as long as it takes.
 
 use super::{Issuing, wanted};
+use crate::agent::certificates::now;
 use crate::agent::state::Agent;
 use crate::api::EventKind;
 use crate::config::{Acme, Config};
 use crate::core::acme::{Asked, Item};
 use crate::io::acme::kept;
-use crate::io::tls::{Stamps, issued};
+use crate::io::tls::{Stamps, first_certificate, issued};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often it is looked for files that nobody needs.
+const FORGET_EVERY: Duration = Duration::from_secs(86_400);
 
 impl Issuing {
     /// Whether it is known, and its file what it was when that held it.
@@ -66,6 +71,22 @@ impl Agent {
                 self.issuing.unwritten.remove(file);
                 self.issuing.kept.insert(file.clone(), stamps);
             }
+        }
+    }
+
+    /// Files of names and authorities that are wanted no more stay as long as they may stand in for others.
+    pub(super) fn forget_files(&mut self, acme: &Acme, wanted: &BTreeMap<Asked, PathBuf>) {
+        let at = Instant::now();
+        if self.issuing.forget_at.is_some_and(|due| at < due) {
+            return;
+        }
+        self.issuing.forget_at = Some(at + FORGET_EVERY);
+        let wanted = wanted.values().cloned().collect();
+        let has_expired =
+            |pem: &str| first_certificate(pem.as_bytes()).is_some_and(|facts| facts.not_after < now());
+        for file in kept::forget_expired(&acme.folder, &wanted, has_expired) {
+            let message = format!("acme: {} has expired and was for nobody: removed", file.display());
+            self.journal.record(EventKind::ConfigChanged, message);
         }
     }
 

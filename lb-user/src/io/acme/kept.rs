@@ -1,6 +1,7 @@
 //! What is kept of an authority on the disk: the account, and certificates with their keys, for nobody else to read.
 
-use crate::config::{Acme, write_for_owner};
+use crate::config::{Acme, is_acme_file, write_for_owner};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
@@ -56,9 +57,24 @@ pub fn keep(file: &Path, text: &str) -> io::Result<()> {
     write_for_owner(file, text)
 }
 
+/// Removes certificates of authorities that have expired, which stand in for no others, but for those files; which it removed. What has a name of
+/// another form is nobody's here to remove.
+pub fn forget_expired(
+    folder: &Path,
+    wanted: &BTreeSet<PathBuf>,
+    has_expired: impl Fn(&str) -> bool,
+) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_over = |file: &PathBuf| {
+        is_acme_file(file) && !wanted.contains(file) && certificate(file).is_some_and(|pem| has_expired(&pem))
+    };
+    files.filter(is_over).filter(|file| fs::remove_file(file).is_ok()).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::acme_file;
     use crate::model::AcmeChallenge;
 
     #[test]
@@ -79,5 +95,25 @@ mod tests {
         assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
         assert_ne!(mode(&root.path().join("lib")), 0o700, "others have to get through there");
         assert_eq!(fs::read_dir(&folder).expect("a folder").count(), 1, "nothing else is left");
+    }
+
+    #[test]
+    fn only_certificates_that_have_expired_and_that_nobody_wants_are_removed() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = root.path();
+        let made = |directory: &str, name: &str| acme_file(folder, directory, &[name.to_owned()]);
+        let (wanted, other) = (made("https://ca", "a"), made("https://ca", "b"));
+        let (hand_made, account) = (folder.join("mine.pem"), folder.join("account-ca.json"));
+        let good = made("https://ca", "c");
+        for file in [&wanted, &other, &hand_made, &account] {
+            keep(file, "expired").expect("kept");
+        }
+        keep(&good, "good").expect("kept");
+        let all: BTreeSet<PathBuf> = [wanted.clone()].into();
+        assert_eq!(forget_expired(folder, &all, |pem| pem == "expired"), std::slice::from_ref(&other));
+        assert!(!other.exists());
+        for file in [&wanted, &hand_made, &account, &good] {
+            assert!(file.exists(), "{}", file.display());
+        }
     }
 }

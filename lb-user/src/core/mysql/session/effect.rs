@@ -73,6 +73,9 @@ const OF_WRITES: [&str; 8] = [
 const OF_THE_MOMENT: [&str; 5] =
     ["rand_seed1", "rand_seed2", "sql_auto_is_null", "pseudo_thread_id", "wsrep_sync_wait"];
 
+/// Variables by which the connection's server notes how it runs what is said on it, for a later question.
+const OF_NOTES: [&str; 3] = ["optimizer_trace", "profiling", "optimizer_record_context"];
+
 /// Variables of writes alone: they need not be said to a replica.
 const OF_THE_PRIMARY: [&str; 7] = [
     "autocommit",
@@ -120,6 +123,9 @@ pub(super) fn effects(one: &Statement<'_>) -> Vec<Effect> {
     let mut all = Vec::new();
     if one.uses_user_lock {
         all.push(Effect::Hold(Hold::UserLock));
+    }
+    if one.asks_for_counters() {
+        all.push(Effect::Hold(Hold::Counters));
     }
     all.extend(one.assigned_variables.iter().cloned().map(Effect::UnknownVariable));
     if starts_with(one, b"set") && mentions_trackers(one.text) {
@@ -209,7 +215,8 @@ fn variable(name: &str, sql: Option<&[u8]>, value: &Value) -> Option<Effect> {
         matches!(value, Value::Literal { text, .. } if matches!(text.as_str(), "0" | "off" | "false"));
     let is_of_the_moment = OF_THE_MOMENT.contains(&name) && !(name == "sql_auto_is_null" && is_off);
     // A name with a dot is that of a component or a structured variable.
-    if OF_WRITES.contains(&name) || is_of_the_moment || name.contains('.') {
+    let is_noted = OF_NOTES.contains(&name);
+    if OF_WRITES.contains(&name) || is_of_the_moment || is_noted || name.contains('.') {
         return Some(Effect::Hold(Hold::State));
     }
     let Some(sql) = sql else { return Some(Effect::Tracked(name.to_owned())) };

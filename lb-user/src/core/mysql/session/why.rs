@@ -18,6 +18,8 @@ pub enum Hold {
     TableLocks,
     /// It may have a lock with a name.
     UserLock,
+    /// It looks at what servers count for each connection.
+    Counters,
     /// It has state that nobody but the server knows.
     State,
     /// How far it has written is not known.
@@ -33,6 +35,7 @@ impl Hold {
             Self::NextTransaction => "next_transaction",
             Self::TableLocks => "table_locks",
             Self::UserLock => "user_lock_held",
+            Self::Counters => "session_counters",
             Self::State => "session_state",
             Self::Position => "position_unknown",
         }
@@ -45,6 +48,7 @@ impl Hold {
             Self::NextTransaction => "SET TRANSACTION was said for the next one",
             Self::TableLocks => "the session has locked tables",
             Self::UserLock => "the session may hold a lock with a name",
+            Self::Counters => "the session looks at what the server counts for its connection",
             Self::State => "the session has state that cannot be said again elsewhere",
             Self::Position => "how far the session has written is not known",
         }

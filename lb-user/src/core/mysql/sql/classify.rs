@@ -31,6 +31,8 @@ enum Place {
     Anywhere,
     /// On any server, unless its tokens hold a reason against it.
     AsFound,
+    /// On the primary, for what its tokens hold against others, or else for that.
+    AsFoundOr(Reason),
     Primary(Reason),
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn statement<'a>(tokens: &[Token], facts: &Facts<'a>) -> Statement<'a
         Place::Anywhere => None,
         Place::AsFound if facts.hint => findings.primary.take().or(Some(Reason::Hint)),
         Place::AsFound => findings.primary.take(),
+        Place::AsFoundOr(reason) => findings.primary.take().or(Some(reason)),
         Place::Primary(reason) => Some(reason),
     };
     if matches!(primary, Some(Reason::LastStatement)) && !findings.asks_about_last.any() {

@@ -3,7 +3,7 @@
 //! Owns the result the classifier fills in; it never changes or copies the text.
 
 use super::lexer::Lexer;
-use super::token::TokenKind;
+use super::token::{Token, TokenKind};
 use super::{Context, Kind, Reason, value};
 
 /// What a statement asks about those before it: it must run where these ran.
@@ -61,7 +61,34 @@ pub struct Statement<'a> {
     pub(crate) context: Context,
 }
 
+/// What `SHOW STATUS` has of the server as a whole, or of the connection from its beginning.
+const NO_COUNTERS: [&[u8]; 6] = [b"ssl_", b"uptime", b"wsrep_", b"innodb_", b"threads_", b"rpl_"];
+
 impl Statement<'_> {
+    /// Whether it looks at, or begins anew, what a server counts for each connection by itself: `SHOW STATUS`, `FLUSH STATUS`, and the tables of the
+    /// same.
+    #[must_use]
+    pub fn asks_for_counters(&self) -> bool {
+        // Those are for the primary in any case.
+        match &self.primary {
+            None => return false,
+            Some(Reason::ServerSchema(_)) => return self.mentions("session_status"),
+            Some(_) => {}
+        }
+        let mut lexer = Lexer::new(self.text, &self.context);
+        let mut next = || lexer.next();
+        let (first, second, third) = (next(), next(), next());
+        let is = |token: &Token<'_>, word: &str| token.text.eq_ignore_ascii_case(word.as_bytes());
+        if is(&first, "flush") {
+            return is(&second, "status");
+        }
+        let is_of_session =
+            is(&second, "status") || (is(&second, "session") || is(&second, "local")) && is(&third, "status");
+        let text = self.text.to_ascii_lowercase();
+        let names_another = |word: &&[u8]| text.windows(word.len()).any(|part| part == *word);
+        is(&first, "show") && is_of_session && !NO_COUNTERS.iter().any(names_another)
+    }
+
     /// True when an identifier in it, quoted or not, equals the name without regard to case, or when that cannot
     /// be told. For the temporary tables of a connection.
     #[must_use]

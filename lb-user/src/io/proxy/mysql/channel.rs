@@ -79,6 +79,15 @@ impl Channel {
         (self.wire, rest)
     }
 
+    /// Says that nothing more comes, if that goes at once.
+    pub(super) async fn end(&mut self) {
+        if !self.wire.end(false) {
+            // One that takes nothing now finds out when it does.
+            let _ = self.send(&[]).await;
+            self.wire.end(false);
+        }
+    }
+
     /// Reads more. An end is an error. Nothing is lost where it is given up.
     pub(super) async fn fill(&mut self) -> io::Result<()> {
         if self.used > 0 {

@@ -71,6 +71,16 @@ struct Passing<'a> {
     patience: Duration,
 }
 
+/// What is heard while a response is waited for.
+enum Heard {
+    /// More of it, or that nothing more comes.
+    Backend(io::Result<()>),
+    /// Somebody wants the statement to end.
+    Cancelled,
+    /// The client says more already, or has left.
+    Client(io::Result<()>),
+}
+
 /// What a piece asks for.
 enum Next {
     GoOn,
@@ -94,22 +104,41 @@ pub(super) async fn relay(
     let mut cancelled = pin!(interruption.cancel.notified());
     // From here on it is not missed, whatever is waited for.
     cancelled.as_mut().enable();
+    let mut has_left = false;
     while !tracker.is_done() {
         if link.channel.unread().is_empty() {
             passing.flush().await?;
             let filled = loop {
-                tokio::select! {
+                let client = &mut passing.client.channel;
+                // What it says before it has its answer stays for later, and then its end is not seen.
+                let listens = !has_left && client.unread().is_empty();
+                let heard = tokio::select! {
                     biased;
-                    filled = link.channel.fill() => break filled,
-                    () = gone.wait() => break Err(io::ErrorKind::HostUnreachable.into()),
-                    () = cancelled.as_mut() => {}
+                    filled = link.channel.fill() => Heard::Backend(filled),
+                    () = gone.wait() => Heard::Backend(Err(io::ErrorKind::HostUnreachable.into())),
+                    () = cancelled.as_mut() => Heard::Cancelled,
+                    said = client.fill(), if listens => Heard::Client(said),
+                };
+                match heard {
+                    Heard::Backend(filled) => break filled,
+                    Heard::Client(Ok(())) => {}
+                    Heard::Client(Err(_)) => {
+                        // As if it were connected there: servers look for that while they wait, for a lock, say.
+                        has_left = true;
+                        link.channel.end().await;
+                    }
+                    Heard::Cancelled => {
+                        cancelled.set(interruption.cancel.notified());
+                        cancelled.as_mut().enable();
+                        interruption.kill(Kill::Query, link.address, link.thread, passing.client).await;
+                    }
                 }
-                cancelled.set(interruption.cancel.notified());
-                cancelled.as_mut().enable();
-                interruption.kill(Kill::Query, link.address, link.thread, passing.client).await;
             };
-            if let Err(error) = filled {
-                return passing.lose(&tracker, error).await;
+            match filled {
+                Ok(()) => {}
+                // Nobody waits for another server's answer.
+                Err(_) if has_left => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Err(error) => return passing.lose(&tracker, error).await,
             }
         }
         match passing.take(&mut tracker, &mut link.channel) {

@@ -19,15 +19,16 @@ pub(super) fn show(mut cursor: Cursor) -> Verdict {
     cursor.eat(K::Full);
     let first = cursor.next();
     let replicated = match first.keyword {
-        K::Tables | K::Columns | K::Fields | K::Index | K::Indexes | K::Keys => true,
+        // Indexes have statistics, and those are each server's own.
+        K::Tables | K::Columns | K::Fields => true,
         K::Databases | K::Schemas | K::Triggers => true,
         K::Procedure | K::Function | K::Package => {
             cursor.eat(K::Body);
             cursor.keyword() == K::Status
         }
         K::Create => match cursor.next().keyword {
-            // An event has another state on a replica; a user may be another one.
-            K::Table | K::View | K::Database | K::Schema | K::Trigger | K::Sequence => true,
+            // An event has another state on a replica; a user may be another one. A table's next id is not what is replicated, nor need its engine be.
+            K::View | K::Database | K::Schema | K::Trigger | K::Sequence => true,
             K::Procedure | K::Function | K::Package => true,
             _ => false,
         },
@@ -96,7 +97,8 @@ pub(super) fn explain(mut cursor: Cursor, mut runs: bool, findings: &Findings) -
 
 fn explained(runs: bool, findings: &Findings) -> Verdict {
     if !findings.changes_rows {
-        return Verdict::read();
+        // Each server has its own statistics, and chooses by them.
+        return Verdict::new(Kind::Read, Place::AsFoundOr(Reason::ServerState));
     }
     let kind = if runs { Kind::Write } else { Kind::Read };
     Verdict::primary(kind, Reason::Writes)

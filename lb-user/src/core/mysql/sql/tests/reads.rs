@@ -83,6 +83,16 @@ fn plain_reads_run_anywhere() {
             "DESC db.t a",
             "DESC t 'a%'",
             "EXPLAIN t",
+        ],
+    );
+}
+
+/// Each server has its own statistics.
+#[test]
+fn how_something_would_be_read_is_asked_of_the_primary() {
+    check(
+        "read server_state",
+        &[
             "EXPLAIN SELECT * FROM t",
             "EXPLAIN EXTENDED SELECT 1",
             "EXPLAIN PARTITIONS SELECT 1",
@@ -91,6 +101,16 @@ fn plain_reads_run_anywhere() {
             "EXPLAIN ANALYZE SELECT * FROM t",
             "DESCRIBE WITH c AS (SELECT 1) SELECT * FROM c",
         ],
+    );
+    check_in(
+        &mysql(),
+        "read server_state",
+        &["EXPLAIN ANALYZE FORMAT=TREE SELECT 1", "EXPLAIN FOR SCHEMA s SELECT 1"],
+    );
+    check_in(
+        &mariadb(),
+        "read server_state",
+        &["ANALYZE SELECT * FROM t", "ANALYZE FORMAT=JSON SELECT * FROM t"],
     );
 }
 
@@ -106,8 +126,6 @@ fn reads_of_one_family() {
             "SELECT POINT(1, 2)",
             "SELECT RANK () OVER (ORDER BY a) FROM t",
             "SELECT /*M! a FOR UPDATE */ 1",
-            "EXPLAIN ANALYZE FORMAT=TREE SELECT 1",
-            "EXPLAIN FOR SCHEMA s SELECT 1",
             "SELECT /*+ MAX_EXECUTION_TIME(1000) NO_MERGE(t) */ 1 FROM t",
         ],
     );
@@ -124,8 +142,6 @@ fn reads_of_one_family() {
             "SELECT COLUMN_GET(a, 'b' AS CHAR(10)), COLUMN_JSON(a) FROM t",
             "SELECT MEDIAN(a) OVER (PARTITION BY b) FROM t",
             "SELECT PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY a) OVER (PARTITION BY b) FROM t",
-            "ANALYZE SELECT * FROM t",
-            "ANALYZE FORMAT=JSON SELECT * FROM t",
         ],
     );
 }
