@@ -15,6 +15,7 @@ pub(crate) mod client;
 mod clients;
 mod drivers;
 mod failures;
+mod multiplexing;
 mod suite;
 
 const STATEMENTS: &str = include_str!("mysql/statements.txt");

@@ -146,6 +146,7 @@ impl Database {
             passthrough: key.filter(|_| terms.passthrough).cloned(),
             consistency: terms.consistency,
             max_wait: terms.max_wait,
+            multiplex_after: terms.multiplex_after,
             slow_log: terms.slow_log,
             parts: steering.backends.keys().map(part).collect(),
             greeting: self.greeting().map(|greeting| InitialHandshake {

@@ -14,6 +14,8 @@ pub struct MysqlTerms {
     pub max_lag: Duration,
     /// How long a read may wait until a replica is recent enough; then the primary answers it.
     pub max_wait: Duration,
+    /// After so long without a command a session lends its connections to others; `None`: never.
+    pub multiplex_after: Option<Duration>,
     /// A statement that takes as long is written into the log; `None`: none is.
     pub slow_log: Option<Duration>,
     /// Who looks at the backends, and how often.
@@ -90,15 +92,19 @@ impl fmt::Display for MysqlTerms {
         write!(f, "consistency {}, max_lag {}", self.consistency, time(self.max_lag))?;
         write!(
             f,
-            ", max_wait {}, monitor {} {}",
+            ", max_wait {}, monitor {} {} every {}",
             time(self.max_wait),
             self.monitor.user,
-            self.monitor.password
+            self.monitor.password,
+            time(self.monitor.interval)
         )?;
+        if let Some(after) = self.multiplex_after {
+            write!(f, ", multiplex_after {}", time(after))?;
+        }
         if let Some(slow_log) = self.slow_log {
             write!(f, ", slow_log {}", time(slow_log))?;
         }
-        write!(f, " every {}, users ", time(self.monitor.interval))?;
+        f.write_str(", users ")?;
         super::write_list(f, &self.users)?;
         if let Some(user) = &self.replication {
             write!(f, ", replication {user}")?;

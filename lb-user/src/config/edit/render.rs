@@ -116,6 +116,7 @@ fn mysql_keys(mysql: &MysqlTerms) -> Vec<(&'static str, Value)> {
         table.insert("password", user.password.text().into());
         ("replication", table.into())
     });
+    let multiplex_after = mysql.multiplex_after.map(|after| ("multiplex_after", time(after)));
     let slow_log = mysql.slow_log.map(|slow_log| ("slow_log", time(slow_log)));
     let first = [
         ("consistency", mysql.consistency.as_str().into()),
@@ -124,7 +125,15 @@ fn mysql_keys(mysql: &MysqlTerms) -> Vec<(&'static str, Value)> {
     ];
     let monitor = [("monitor", monitor.into())];
     let users = (!mysql.users.is_empty()).then(|| ("user", users.into()));
-    first.into_iter().chain(slow_log).chain(auth).chain(monitor).chain(replication).chain(users).collect()
+    first
+        .into_iter()
+        .chain(multiplex_after)
+        .chain(slow_log)
+        .chain(auth)
+        .chain(monitor)
+        .chain(replication)
+        .chain(users)
+        .collect()
 }
 
 fn tls_keys(terms: &TlsTerms) -> Vec<(&'static str, Value)> {

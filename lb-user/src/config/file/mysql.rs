@@ -20,6 +20,9 @@ pub(in crate::config) struct FileMysql {
     pub(in crate::config) max_lag: Option<DurationText>,
     /// duration | `"50ms"` | 0 to 60 s: how long a read waits for a replica
     pub(in crate::config) max_wait: Option<DurationText>,
+    /// duration | none | 1 s to a day: after so long without a command a session [lends its
+    /// connections](mysql.md#more-sessions-than-connections) to others
+    pub(in crate::config) multiplex_after: Option<DurationText>,
     /// duration | none | 1 ms to a day: a statement that takes as long is written into the log, without its literals
     pub(in crate::config) slow_log: Option<DurationText>,
     /// text | `"configured"` | `configured`, `passthrough`: with the latter, users that are not listed here may log

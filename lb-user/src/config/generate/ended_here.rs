@@ -117,14 +117,22 @@ pub(super) fn mysql() -> impl Strategy<Value = MysqlTerms> {
     let replication =
         option::of(("[r-t]", secret()).prop_map(|(name, password)| MysqlUser { name, password }));
     let monitor = (monitor, replication);
-    let waits = (millis(0..3), option::of(millis(1..4)));
+    let lends = option::of((1_u64..4).prop_map(std::time::Duration::from_secs));
+    let waits = (millis(0..3), option::of(millis(1..4)), lends);
     (consistency, millis(1..4), waits, monitor, users).prop_map(
-        |(consistency, max_lag, (max_wait, slow_log), (monitor, replication), (users, passthrough))| {
+        |(
+            consistency,
+            max_lag,
+            (max_wait, slow_log, multiplex_after),
+            (monitor, replication),
+            (users, passthrough),
+        )| {
             let user = |(name, password)| MysqlUser { name, password };
             MysqlTerms {
                 consistency,
                 max_lag,
                 max_wait,
+                multiplex_after,
                 slow_log,
                 monitor,
                 replication,

@@ -45,6 +45,20 @@ fn a_statement_is_slow_after_a_millisecond_to_a_day() {
 }
 
 #[test]
+fn sessions_lend_their_connections_after_a_second_to_a_day_or_never() {
+    let terms = |first: &str| {
+        let config = Config::parse(&text(first, USER), "").expect("a configuration");
+        config.services.values().find_map(|service| service.mysql.clone()).expect("it is of MySQL")
+    };
+    assert_eq!(terms("").multiplex_after, None);
+    let after = terms("multiplex_after = \"90s\"");
+    assert_eq!(after.multiplex_after, Some(std::time::Duration::from_secs(90)));
+    assert!(after.to_string().contains("multiplex_after 1m 30s"), "{after}");
+    let (path, _) = refusal(&text("multiplex_after = \"10ms\"", USER));
+    assert_eq!(path, "service.db.mysql.multiplex_after");
+}
+
+#[test]
 fn passwords_are_shown_to_nobody() {
     let config = Config::parse(&text("", USER), "").expect("a configuration");
     let shown = format!("{config:?}");

@@ -1,11 +1,12 @@
 //! `[service.NAME.mysql]`: users and their passwords, the monitor, and how recent answers have to be.
 
 use super::Validator;
-use crate::config::file::{FileMysql, FileMysqlReplication, FileMysqlUser};
+use crate::config::file::{DurationText, FileMysql, FileMysqlReplication, FileMysqlUser};
 use crate::config::locate::{Complaint, Path};
 use crate::config::mysql::{MysqlMonitor, MysqlTerms, MysqlUser, Secret};
 use crate::model::{Consistency, Mode};
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const MAX_LAG: Duration = Duration::from_secs(10);
@@ -40,12 +41,14 @@ impl Validator<'_> {
         let limits = Duration::ZERO..=Duration::from_secs(60);
         let max_wait = self.duration(&path.key("max_wait"), file.max_wait.as_ref(), MAX_WAIT, limits);
         let limits = Duration::from_millis(1)..=Duration::from_secs(86_400);
-        let slow_log = match &file.slow_log {
-            Some(text) => {
-                self.duration(&path.key("slow_log"), Some(text), limits.start().to_owned(), limits).map(Some)
-            }
-            None => Some(None),
-        };
+        let mut optional =
+            |key: &str, text: Option<&DurationText>, limits: RangeInclusive<Duration>| match text {
+                Some(text) => self.duration(&path.key(key), Some(text), *limits.start(), limits).map(Some),
+                None => Some(None),
+            };
+        let slow_log = optional("slow_log", file.slow_log.as_ref(), limits);
+        let limits = Duration::from_secs(1)..=Duration::from_secs(86_400);
+        let multiplex_after = optional("multiplex_after", file.multiplex_after.as_ref(), limits);
         let monitor = self.monitor(&path.key("monitor"), file);
         let replication = match &file.replication {
             Some(table) => self.replication(&path.key("replication"), table).map(Some),
@@ -57,6 +60,7 @@ impl Validator<'_> {
             consistency: consistency?,
             max_lag: max_lag?,
             max_wait: max_wait?,
+            multiplex_after: multiplex_after?,
             slow_log: slow_log?,
             monitor: monitor?,
             users: users?,

@@ -65,7 +65,9 @@ pub(super) async fn serve(client: TcpStream, ends: Ends, context: Context, accou
     let (pipes, all) = (context.pipes, context.open.clone());
     let mut record = Record::begin(context.service.borrow().terms.connection_log.as_ref(), ends);
     if context.service.borrow().terms.mysql.is_some() {
-        return mysql::serve(client, ends, context, (account, record)).await;
+        // A task of its own, without the room that other connections need.
+        drop(tokio::spawn(mysql::serve(client, ends, context, (account, record))));
+        return;
     }
     match open(&client, ends, context, record.as_deref_mut()).await {
         Ok(opened) => {

@@ -13,6 +13,7 @@ mod login;
 mod logins;
 mod monitor;
 mod perform;
+mod pool;
 mod prepared;
 mod promote;
 mod relay;
@@ -49,7 +50,9 @@ pub(super) async fn serve(
 ) {
     let served = context.service.borrow().clone();
     let (mut rest, patience) = (Vec::new(), Instant::now() + served.terms.handshake);
-    let ended = match preface::who_connects(&tcp, &mut rest, ends, &served.terms, patience).await {
+    // What takes a moment has its room for that moment alone: a session that says nothing should hold little.
+    let preface = Box::pin(preface::who_connects(&tcp, &mut rest, ends, &served.terms, patience));
+    let ended = match preface.await {
         Ok(ends) => {
             if let Some(record) = &mut record {
                 record.note_ends(ends);
@@ -86,7 +89,7 @@ async fn begin(
     };
     let Some(sample) = &plan.greeting else { return Ended::NoBackend };
     let number = served.sessions.number();
-    let login = login::accept(tcp, rest, (ends, number), (&served.terms, &plan, sample));
+    let login = Box::pin(login::accept(tcp, rest, (ends, number), (&served.terms, &plan, sample)));
     let client = match timeout_at(patience, login).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => {

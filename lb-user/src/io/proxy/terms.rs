@@ -74,6 +74,8 @@ pub struct MysqlPlan {
     pub consistency: Consistency,
     /// How long a read may wait for that.
     pub max_wait: Duration,
+    /// After so long without a command a session lends its connections to others; `None`: never.
+    pub multiplex_after: Option<Duration>,
     /// A statement that takes longer is told of.
     pub slow_log: Option<Duration>,
     /// What each backend is good for, in the order of the plan's.

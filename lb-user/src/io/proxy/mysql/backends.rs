@@ -8,6 +8,7 @@ use super::super::connection::note_failure;
 use super::super::terms::Part;
 use super::link::{ANSWERED_WITHIN, Link, LinkError, Who};
 use super::login::Identity;
+use super::pool::{self, Whose};
 use super::relay::trackers;
 use super::session::Running;
 use crate::core::mysql::protocol::capabilities::{Capabilities, Flavor};
@@ -68,6 +69,39 @@ impl Running {
         }
     }
 
+    pub(super) fn whose(&self) -> Whose {
+        Whose::of(&self.client.identity, self.client.capabilities)
+    }
+
+    /// When its connections go to others, if its client says nothing before: where nothing is on them that cannot be said again.
+    pub(super) fn lends_at(&self, since: Instant) -> Option<Instant> {
+        let after = self.plan.multiplex_after?;
+        let has_any = self.primary.is_some() || self.replica.is_some();
+        let may = has_any && self.has_begun && self.session.is_portable() && !self.statements.are_bound();
+        may.then(|| since + after)
+    }
+
+    /// Gives them to others.
+    pub(super) async fn lend(&mut self) {
+        if let Some(mut link) = self.replica.take()
+            && link.is_usable()
+        {
+            pool::lend(link, self.whose());
+        }
+        let asks = self.has_inserted && self.kept_insert_id.is_none();
+        if let (true, Some(link)) = (asks, &mut self.primary) {
+            let Ok(rows) = link.tell(b"SELECT LAST_INSERT_ID()").await else { return self.lose_primary() };
+            let value = rows.into_iter().flatten().find_map(|(_, value)| String::from_utf8(value?).ok());
+            self.kept_insert_id = value.and_then(|value| value.parse().ok());
+        }
+        let Some(mut link) = self.primary.take() else { return };
+        self.must_ask_primary |= link.must_ask;
+        link.schema = self.session.schema().map(<[u8]>::to_vec);
+        if link.is_usable() {
+            pool::lend(link, self.whose());
+        }
+    }
+
     /// Sees to it that there is a connection to the primary of now. The inner error is for the client; the outer one ends its session.
     pub(super) async fn ensure_primary(&mut self) -> Result<Result<(), ErrPacket>, Ended> {
         self.refresh();
@@ -99,6 +133,7 @@ impl Running {
     async fn connect_primary(&mut self) -> Result<(), ErrPacket> {
         let deadline = Instant::now() + self.served.terms.queue;
         loop {
+            let mut is_full = false;
             let trouble = match self.primary_place() {
                 None => self.plan.no_primary.clone(),
                 Some(place) => match self.open(place, Purpose::Primary).await {
@@ -107,10 +142,16 @@ impl Running {
                         return Ok(());
                     }
                     Err(LinkError::Refused(error)) => return Err(error),
-                    Err(error) => error.to_string(),
+                    Err(error) => {
+                        is_full = matches!(error, LinkError::Full);
+                        error.to_string()
+                    }
                 },
             };
             if Instant::now() >= deadline {
+                if is_full {
+                    return Err(ServerError::TooManyConnections.packet());
+                }
                 let message = format!("no primary takes writes now: {trouble}");
                 let error = ServerError::Other { code: 1836, sql_state: *b"HY000", message: &message };
                 return Err(error.packet());
@@ -133,13 +174,21 @@ impl Running {
         };
         let max = table.backends.get(place).map_or(0, |backend| backend.max);
         let Some(taken) = Place::take_beside((&backend.account, max)) else {
-            return Err(LinkError::Refused(ServerError::TooManyConnections.packet()));
+            return Err(LinkError::Full);
         };
         let cuts = taken.backend.cuts();
         let schema = self.session.schema().map(<[u8]>::to_vec);
         let who = who(&self.client.identity, schema.as_deref(), self.client.capabilities);
         let ends = (self.ends.client, self.ends.vip);
-        let opened = Link::open(backend.address, ends, &self.served.terms, &who).await;
+        // A session begins as its own connection says.
+        let spare = match self.plan.multiplex_after.is_some() && self.has_begun {
+            true => pool::take(backend.address, &self.whose(), schema.as_deref()).await,
+            false => None,
+        };
+        let opened = match spare {
+            Some(link) => Ok(link),
+            None => Link::open(backend.address, ends, &self.served.terms, &who).await,
+        };
         let mut link = match opened {
             Ok(link) => link,
             Err(error) => {
@@ -175,6 +224,8 @@ impl Running {
             }
         };
         said.extend(settings.iter().map(|setting| setting.sql()));
+        let insert_id = self.kept_insert_id.map(|id| format!("SET SESSION last_insert_id = {id}"));
+        said.extend(insert_id.iter().filter(|_| purpose == Purpose::Primary).map(String::as_bytes));
         let mut answers = link.tell_all(&said, ANSWERED_WITHIN).await?;
         link.settings = known;
         if begins && answers.len() > 1 {
@@ -185,7 +236,8 @@ impl Running {
             link.recalls = Asks::ALL;
         } else {
             // What was generated on another connection, nobody knows here.
-            link.recalls = Asks { insert_id: !self.has_inserted, ..Asks::default() };
+            let insert_id = !self.has_inserted || self.kept_insert_id.is_some();
+            link.recalls = Asks { insert_id, ..Asks::default() };
         }
         Ok(())
     }

@@ -55,6 +55,9 @@ pub enum LinkError {
     /// There is no way to prove the password.
     #[error(transparent)]
     Auth(#[from] BackendAuthError),
+    /// It has as many connections as it may have.
+    #[error("the backend has as many connections as it may have (max_flows)")]
+    Full,
     /// It refused, in these words.
     #[error("{}", String::from_utf8_lossy(&.0.message))]
     Refused(ErrPacket),

@@ -90,7 +90,7 @@ impl Running {
         self.session = fresh(&self.client, &plan).after(&self.session);
         self.statements = Statements::default();
         self.option = None;
-        (self.has_begun, self.has_inserted) = (false, false);
+        (self.has_begun, self.has_inserted, self.kept_insert_id) = (false, false, None);
         self.welcome().await
     }
 
@@ -106,7 +106,7 @@ impl Running {
         }
         self.session.reset();
         self.statements = Statements::default();
-        (self.has_begun, self.has_inserted) = (false, false);
+        (self.has_begun, self.has_inserted, self.kept_insert_id) = (false, false, None);
         let Some(link) = &mut self.primary else { return Ok(()) };
         link.statements.clear();
         let said = [trackers(link.flavor), defaults(link.flavor)];

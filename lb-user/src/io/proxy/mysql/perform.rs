@@ -177,6 +177,9 @@ impl Running {
         self.end_statement(Target::Primary, outcome);
         let has_inserted = outcome.has_inserted || plan.may_insert_unseen(outcome.rows);
         self.has_inserted |= has_inserted;
+        if has_inserted {
+            self.kept_insert_id = None;
+        }
         self.ran_well = outcome.is_ok;
         let Some(link) = &mut self.primary else { return };
         // Even what seemed to read may have written, and what failed may have written before.

@@ -51,10 +51,17 @@ pub(super) struct Statements {
     given: u32,
     /// What was prepared last, if that went well and it is still there.
     last_prepared: Option<u32>,
+    /// A cursor was asked for: it may be open yet.
+    had_cursor: bool,
     capabilities: Capabilities,
 }
 
 impl Statements {
+    /// Whether the connection has something of one that cannot be had on another one.
+    pub(super) fn are_bound(&self) -> bool {
+        self.had_cursor || self.all.values().any(|one| one.long_data.is_some())
+    }
+
     /// The payload for a server, which knows the statement then.
     pub(super) async fn request(
         &mut self,
@@ -217,6 +224,7 @@ impl Running {
                 if plan.borrows != Borrows::Nothing {
                     return self.refuse(&cannot_tell()).await;
                 }
+                self.statements.had_cursor |= is_cursor;
                 self.begin_statement(digest);
                 let knows_it = self.replica.as_ref().is_some_and(|link| link.statements.contains_key(&id));
                 let is_moved = long_data.is_some() || is_cursor || !(is_as_then || knows_it);

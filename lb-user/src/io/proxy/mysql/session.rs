@@ -48,6 +48,8 @@ pub(super) struct Running {
     pub(super) wait_timeout: Option<Duration>,
     /// An id was generated, or may have been.
     pub(super) has_inserted: bool,
+    /// The last id that was generated, where a connection that knew it was lent to others.
+    pub(super) kept_insert_id: Option<u64>,
     /// Since when it waits for its client.
     waits_since: Option<Instant>,
     /// The last command at the primary did not end with an error.
@@ -84,6 +86,7 @@ impl Running {
             has_begun: false,
             wait_timeout: None,
             has_inserted: false,
+            kept_insert_id: None,
             waits_since: None,
             ran_well: false,
             current: None,
@@ -94,7 +97,8 @@ impl Running {
 
     /// Until it ends.
     pub(super) async fn run(mut self) -> Ended {
-        let ended = match self.welcome().await {
+        // What is done for a command has its room for that long: most sessions wait, most of the time.
+        let ended = match Box::pin(self.welcome()).await {
             Err(ended) => ended,
             Ok(()) => loop {
                 self.show();
@@ -110,11 +114,11 @@ impl Running {
             },
         };
         if ended == Ended::Cut {
-            self.end_what_runs().await;
+            Box::pin(self.end_what_runs()).await;
         }
         for link in [self.primary.take(), self.replica.take()].into_iter().flatten() {
             // A server whose client has left in the midst of something should end that.
-            if ended == Ended::Closed { link.quit().await } else { link.channel.reset() }
+            if ended == Ended::Closed { Box::pin(link.quit()).await } else { link.channel.reset() }
         }
         if !matches!(ended, Ended::Closed | Ended::ClientReset | Ended::BadHandshake) {
             self.client.channel.reset();
@@ -139,10 +143,14 @@ impl Running {
         }
     }
 
-    /// One command.
     async fn step(&mut self) -> Result<(), Ended> {
         self.current = None;
         let Some(message) = self.next_command().await? else { return Ok(()) };
+        Box::pin(self.command(message)).await
+    }
+
+    /// One command.
+    async fn command(&mut self, message: Message) -> Result<(), Ended> {
         let payload = &message.payload[..];
         let Some(command) = Command::of(payload) else {
             return self.refuse(&ServerError::MalformedPacket.packet()).await;
@@ -182,9 +190,11 @@ impl Running {
         let since = *self.waits_since.get_or_insert(now);
         let deadline = since + self.served.terms.idle.client;
         if self.keep_alive_at().is_some_and(|at| at <= now) {
-            self.keep_primary_alive().await;
+            Box::pin(self.keep_primary_alive()).await;
         }
         let keep_alive = self.keep_alive_at().filter(|at| *at < deadline);
+        let lends = self.lends_at(since);
+        let wakes = [keep_alive, lends].into_iter().flatten().min().unwrap_or(deadline).min(deadline);
         let cut = |link: &Option<Link>| {
             link.as_ref().and_then(|link| Some((link.place.as_ref()?.backend.clone(), link.cuts)))
         };
@@ -207,9 +217,12 @@ impl Running {
             }
             () = cut_of(replica) => self.replica = None,
             // The connection is kept alive when it is looked at again.
-            () = sleep_until(keep_alive.unwrap_or(deadline)) => {
-                if keep_alive.is_none() {
+            () = sleep_until(wakes) => {
+                if wakes == deadline {
                     return Err(Ended::ClientIdle);
+                }
+                if lends.is_some_and(|at| at <= wakes) {
+                    Box::pin(self.lend()).await;
                 }
             }
         }

@@ -237,9 +237,11 @@ impl Machine {
         Ok(found)
     }
 
-    /// With a cursor, the rows come with `COM_STMT_FETCH`: the result set ends after the columns.
+    /// With a cursor, the rows come with `COM_STMT_FETCH`: the result set ends after the columns. One that a procedure has open is told of by the same
+    /// flag, with rows to come, and more after them.
     fn opened_cursor(&self, status: StatusFlags) -> bool {
-        self.command == Command::StmtExecute && status.contains(StatusFlags::CURSOR_EXISTS)
+        let (cursor, more) = (StatusFlags::CURSOR_EXISTS, StatusFlags::MORE_RESULTS);
+        self.command == Command::StmtExecute && status.contains(cursor) && !status.contains(more)
     }
 
     fn end_result(&mut self, status: StatusFlags) {

@@ -244,6 +244,15 @@ fn rows_of_a_cursor() {
     assert_eq!(pieces(Command::StmtFetch, OLD, &old).letters(), "E");
 }
 
+/// The procedure selects a variable while a cursor of its own is open.
+#[test]
+fn a_prepared_call_with_a_cursor_of_the_procedures_own() {
+    let old =
+        hex("01000001011900000203646566000000017801780 00c3f000b000000030000000000 05000003fe00006a00 \
+         0600000400000100000005000005fe00006a00070000060000002200000 0");
+    assert_eq!(pieces(Command::StmtExecute, OLD, &old).letters(), "REEO");
+}
+
 #[test]
 fn a_prepared_call() {
     let new =
