@@ -141,14 +141,11 @@ fn prepare_folders(config: &Config, account: Option<&Account>) -> Result<Claim, 
     Ok(claim)
 }
 
-/// The lock has to be the owner's: an agent that takes this one's place is the owner only. It is opened with the owner's rights, who may have put
-/// anything in its place.
+/// The lock has to be the owner's: an agent that takes this one's place is the owner only.
 fn claim_as(owner: &Owner, places: &Places, lock: &Path) -> Result<Claim, AgentError> {
     // Of an agent before that was another user's, and has ended: such a one that runs has its folder to itself.
     give_file(lock, owner)?;
-    Ok(owner
-        .acts(|| places.claim())
-        .map_err(|cause| AgentError::Folder { path: lock.to_owned(), cause })??)
+    places.claim_as(owner)
 }
 
 fn folder_of(file: &Path) -> &Path {

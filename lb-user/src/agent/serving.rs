@@ -6,6 +6,7 @@ use super::{AgentError, TICK, UniquenessError, acme, checks, mysql, sweeping, sy
 use crate::api::server::{Context, serve};
 use crate::api::{Command, EventKind};
 use crate::config::Config;
+use crate::io::confine::Owner;
 use crate::io::dataplane::Refusals;
 use crate::io::proxy::ProxyEvent;
 use crate::io::service_manager;
@@ -30,6 +31,15 @@ impl Places {
     pub(super) fn of(config: &Config) -> Self {
         let socket = config.control.socket.clone();
         Self { node: config.node.name.clone(), socket, pin_dir: config.dataplane.pin_dir.clone() }
+    }
+
+    /// The node's lock with an owner's rights, who may have put anything in its place; that of the pins, which are given to the owner later, with
+    /// one's own.
+    pub(super) fn claim_as(&self, owner: &Owner) -> Result<uniqueness::Claim, AgentError> {
+        let folder = self.socket.clone();
+        let node = owner.acts(|| uniqueness::claim_node(&self.node, &self.socket));
+        let node = node.map_err(|cause| AgentError::Folder { path: folder, cause })??;
+        Ok(uniqueness::Claim::with(node, &self.pin_dir)?)
     }
 
     pub(super) fn claim(&self) -> Result<uniqueness::Claim, UniquenessError> {

@@ -90,6 +90,11 @@ pub(super) struct Claim {
 }
 
 impl Claim {
+    /// With the node's lock, and that of the folder of its pins.
+    pub(super) fn with(node: Flock<File>, pin_dir: &Path) -> Result<Self, UniquenessError> {
+        Ok(Self { _node: Some(node), pins: lock_pins(pin_dir)? })
+    }
+
     /// Takes the lock of the folder of pins that is there now: it may not have been before, or something was mounted on it since.
     pub(super) fn follow_pins(&mut self, pin_dir: &Path) -> Result<(), UniquenessError> {
         let inode =
@@ -105,6 +110,11 @@ impl Claim {
 /// Takes the node's lock and, if it is there, that of the folder of its pins. Each is needed: the node's keeps
 /// one name from running twice, the folder's keeps two names from one dataplane.
 pub(super) fn claim(node: &NodeName, socket: &Path, pin_dir: &Path) -> Result<Claim, UniquenessError> {
+    Claim::with(claim_node(node, socket)?, pin_dir)
+}
+
+/// The node's alone.
+pub(super) fn claim_node(node: &NodeName, socket: &Path) -> Result<Flock<File>, UniquenessError> {
     let path = lock_file(node, socket);
     let dir = path.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(dir).map_err(failed(dir))?;
@@ -115,7 +125,7 @@ pub(super) fn claim(node: &NodeName, socket: &Path, pin_dir: &Path) -> Result<Cl
         writeln!(file, "{}", std::process::id())
     };
     write(&mut held).map_err(failed(&path))?;
-    Ok(Claim { _node: Some(held), pins: lock_pins(pin_dir)? })
+    Ok(held)
 }
 
 /// The same for who only wants to be sure that no agent runs: writes nothing and makes nothing.
@@ -163,7 +173,8 @@ fn lock_node(
 /// Locks the folder itself: the BPF file system holds no ordinary files. `None` if it is not there.
 fn lock_pins(pin_dir: &Path) -> Result<Option<Flock<File>>, UniquenessError> {
     loop {
-        let dir = match File::open(pin_dir) {
+        let folder = (OFlag::O_DIRECTORY | OFlag::O_NONBLOCK).bits();
+        let dir = match OpenOptions::new().read(true).custom_flags(folder).open(pin_dir) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed(pin_dir))?,
         };

@@ -1,6 +1,6 @@
 //! One peer, and a round of work for it: what it says, what it is told, and what of that is counted.
 
-use super::stale::{Cleaning, Told};
+use super::stale::{Cleaning, Served, Told};
 use super::{PeerNews, PeerSnapshot, Scene};
 use crate::core::flow_sync::{Change, Heard, Introduction, Session, Walk};
 use crate::io::dataplane::{DataplaneError, FlowCopies, Put, WalkedKeys};
@@ -38,6 +38,8 @@ pub(super) struct Peer {
     refused: Option<String>,
     walk: Option<WalkedKeys>,
     was_here: bool,
+    /// VIPs that were served here since it came: it is told of their flows.
+    served: Served,
     /// What it has told since it came, until that is all.
     told: Option<(Told, Instant)>,
     cleaning: Option<Cleaning>,
@@ -56,6 +58,7 @@ impl Peer {
             refused: None,
             walk: None,
             was_here: false,
+            served: Served::default(),
             told: None,
             cleaning: None,
         })
@@ -107,6 +110,8 @@ impl Peer {
             match one {
                 Heard::PeerCame => {
                     self.was_here = true;
+                    self.served = Served::default();
+                    self.served.note(&scene.active);
                     (self.told, self.cleaning) = (Some((Told::default(), now)), None);
                     news.push(PeerNews::Came);
                 }
@@ -132,10 +137,10 @@ impl Peer {
         news
     }
 
-    /// VIPs are served here for the first time. Who is here already, as all may be after a restart, was told without their flows, and there may be
-    /// some from before.
-    pub(super) fn tell_of_first_served(&mut self) {
-        if self.was_here {
+    /// These VIPs are served here. If there is one that was not since the peer came, as after a restart, it was told without its flows, and there may
+    /// be some from before.
+    pub(super) fn tell_of_taken(&mut self, active: &BTreeSet<Address>) {
+        if self.served.note(active) && self.was_here {
             self.session.begin_again();
         }
     }

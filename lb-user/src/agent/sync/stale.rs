@@ -32,7 +32,7 @@ impl Told {
     }
 }
 
-/// VIPs that this node has served since its agent started.
+/// VIPs that this node has served since a peer came.
 #[derive(Default)]
 pub(super) struct Served(BTreeSet<Address>);
 

@@ -4,7 +4,6 @@
 //! What is asked of it comes as orders; what it finds out goes to the agent as events, and as a snapshot.
 
 use super::round::Peer;
-use super::stale::Served;
 use super::{Order, PeerNews, PeerSnapshot, Scene, SyncEvent, SyncSnapshot};
 use crate::io::dataplane::{DataplaneError, FlowCopies, FlowNews, WalkedKeys};
 use crate::io::sync::{Received, SyncSocket};
@@ -48,7 +47,6 @@ pub(super) struct Runner {
     scene: Scene,
     /// VIPs that were served here until then.
     released: BTreeMap<Address, Instant>,
-    served: Served,
     refresh: Option<WalkedKeys>,
     refresh_at: Instant,
     /// Until when this node waits for the others' flows; `None`: it does not any more.
@@ -81,7 +79,6 @@ impl Runner {
             refresh_at: now + scene.refresh_every,
             scene,
             released: BTreeMap::new(),
-            served: Served::default(),
             refresh: None,
             join_until: Some(now + join_timeout),
             started: now,
@@ -130,12 +127,9 @@ impl Runner {
         self.released.extend(self.scene.active.difference(&scene.active).map(|vip| (*vip, now)));
         self.copies.set_scene(scene.backends.clone(), scene.link);
         self.refresh_at = self.refresh_at.min(now + scene.refresh_every);
-        let is_new_here = self.served.note(&scene.active);
         for (at, peer) in &mut self.peers {
             peer.session.introduce(scene.introduction_to(*at));
-            if is_new_here {
-                peer.tell_of_first_served();
-            }
+            peer.tell_of_taken(&scene.active);
             let news = peer.judge(&scene.introduction);
             tell(&self.events, *at, news);
         }

@@ -114,7 +114,9 @@ pub fn detach(pin_dir: &Path, may_unmount: bool) -> Result<bool, DataplaneError>
         return Ok(removed);
     }
     if is_mounted_on(pin_dir) {
-        if !may_unmount {
+        // One that an agent mounted is its user's; the system's own is root's.
+        let is_a_users = fs::metadata(pin_dir).is_ok_and(|found| found.uid() != 0);
+        if !(may_unmount && is_a_users) {
             return Ok(removed);
         }
         // Our own lock holds it for a moment yet. Who may not unmount it has nothing left there, and it does no harm.

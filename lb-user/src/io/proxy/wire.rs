@@ -125,6 +125,14 @@ impl Wire {
     }
 }
 
+impl Wire {
+    /// Nothing more comes, as when whoever is there is gone: nothing of TLS is said either.
+    pub(super) fn stop(&self) {
+        // One that is closed already needs to hear nothing.
+        let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
+    }
+}
+
 impl Session {
     /// Of a connection whose handshake is over, and what came with its end.
     pub(super) fn begin(mut connection: Connection) -> io::Result<(Self, Vec<u8>)> {

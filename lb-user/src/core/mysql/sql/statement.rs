@@ -61,7 +61,7 @@ pub struct Statement<'a> {
     pub(crate) context: Context,
 }
 
-/// What `SHOW STATUS` has of the server as a whole, or of the connection from its beginning.
+/// With what names of `SHOW STATUS` begin that are about the server as a whole, or about the connection from its beginning.
 const NO_COUNTERS: [&[u8]; 6] = [b"ssl_", b"uptime", b"wsrep_", b"innodb_", b"threads_", b"rpl_"];
 
 impl Statement<'_> {
@@ -76,17 +76,26 @@ impl Statement<'_> {
             Some(_) => {}
         }
         let mut lexer = Lexer::new(self.text, &self.context);
-        let mut next = || lexer.next();
-        let (first, second, third) = (next(), next(), next());
         let is = |token: &Token<'_>, word: &str| token.text.eq_ignore_ascii_case(word.as_bytes());
-        if is(&first, "flush") {
-            return is(&second, "status");
+        let first = lexer.next();
+        let skipped: &[&str] = match (is(&first, "show"), is(&first, "flush")) {
+            (true, _) => &["session", "local"],
+            (_, true) => &["session", "local", "no_write_to_binlog"],
+            _ => return false,
+        };
+        let mut next = lexer.next();
+        if skipped.iter().any(|word| is(&next, word)) {
+            next = lexer.next();
         }
-        let is_of_session =
-            is(&second, "status") || (is(&second, "session") || is(&second, "local")) && is(&third, "status");
-        let text = self.text.to_ascii_lowercase();
-        let names_another = |word: &&[u8]| text.windows(word.len()).any(|part| part == *word);
-        is(&first, "show") && is_of_session && !NO_COUNTERS.iter().any(names_another)
+        if !is(&next, "status") {
+            return false;
+        }
+        // One pattern that names something else.
+        if !is(&lexer.next(), "like") {
+            return true;
+        }
+        let pattern = lexer.next().text.to_ascii_lowercase();
+        !NO_COUNTERS.iter().any(|word| pattern.get(1..).is_some_and(|text| text.starts_with(word)))
     }
 
     /// True when an identifier in it, quoted or not, equals the name without regard to case, or when that cannot

@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 const PRIMARY_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 const WAIT_TIMEOUT: &str = "wait_timeout";
+/// MariaDB, MySQL: `ER_BAD_DB_ERROR`.
+const NO_SUCH_SCHEMA: u16 = 1049;
 
 /// For what a connection is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,11 @@ impl Running {
         }
     }
 
+    /// Where the primary is.
+    pub(super) fn primary_address(&self) -> Option<SocketAddr> {
+        Some(self.served.backends.get(self.primary_place()?)?.address)
+    }
+
     fn primary_place(&self) -> Option<usize> {
         self.plan.parts.iter().position(|part| *part == Part::Primary)
     }
@@ -69,27 +76,33 @@ impl Running {
         }
     }
 
-    pub(super) fn whose(&self) -> Whose {
-        Whose::of(&self.client.identity, self.client.capabilities)
+    fn whose(&self) -> Option<Whose> {
+        Whose::of(&self.served, &self.client.identity, self.client.capabilities)
     }
 
     /// When its connections go to others, if its client says nothing before: where nothing is on them that cannot be said again.
     pub(super) fn lends_at(&self, since: Instant) -> Option<Instant> {
         let after = self.plan.multiplex_after?;
         let has_any = self.primary.is_some() || self.replica.is_some();
-        let may = has_any && self.has_begun && self.session.is_portable() && !self.statements.are_bound();
+        let is_free = self.session.is_portable()
+            && !self.statements.are_bound(&self.session.reading())
+            && self.whose().is_some();
+        // What `COM_SET_OPTION` set, a reset leaves as it is.
+        let may = has_any && self.has_begun && is_free && self.option.is_none();
         may.then(|| since + after)
     }
 
     /// Gives them to others.
     pub(super) async fn lend(&mut self) {
+        let Some(whose) = self.whose() else { return };
         if let Some(mut link) = self.replica.take()
             && link.is_usable()
         {
-            pool::lend(link, self.whose());
+            pool::lend(link, whose.clone());
         }
         let asks = self.has_inserted && self.kept_insert_id.is_none();
-        if let (true, Some(link)) = (asks, &mut self.primary) {
+        // One that does not know it leaves it unknown.
+        if let Some(link) = self.primary.as_mut().filter(|link| asks && link.recalls.insert_id) {
             let Ok(rows) = link.tell(b"SELECT LAST_INSERT_ID()").await else { return self.lose_primary() };
             let value = rows.into_iter().flatten().find_map(|(_, value)| String::from_utf8(value?).ok());
             self.kept_insert_id = value.and_then(|value| value.parse().ok());
@@ -98,7 +111,7 @@ impl Running {
         self.must_ask_primary |= link.must_ask;
         link.schema = self.session.schema().map(<[u8]>::to_vec);
         if link.is_usable() {
-            pool::lend(link, self.whose());
+            pool::lend(link, whose);
         }
     }
 
@@ -139,6 +152,8 @@ impl Running {
                 Some(place) => match self.open(place, Purpose::Primary).await {
                     Ok(link) => {
                         self.primary = Some(link);
+                        // Whoever ends what it runs finds it by its server's number.
+                        self.show();
                         return Ok(());
                     }
                     Err(LinkError::Refused(error)) => return Err(error),
@@ -181,14 +196,21 @@ impl Running {
         let who = who(&self.client.identity, schema.as_deref(), self.client.capabilities);
         let ends = (self.ends.client, self.ends.vip);
         // A session begins as its own connection says.
-        let spare = match self.plan.multiplex_after.is_some() && self.has_begun {
-            true => pool::take(backend.address, &self.whose(), schema.as_deref()).await,
-            false => None,
+        let whose = self.whose().filter(|_| self.plan.multiplex_after.is_some() && self.has_begun);
+        let spare = match &whose {
+            Some(whose) => pool::take(backend.address, whose, schema.as_deref(), self.began).await,
+            None => None,
         };
-        let opened = match spare {
+        let mut opened = match spare {
             Some(link) => Ok(link),
             None => Link::open(backend.address, ends, &self.served.terms, &who).await,
         };
+        if self.has_begun && matches!(&opened, Err(LinkError::Refused(error)) if error.code == NO_SUCH_SCHEMA)
+        {
+            // It was dropped meanwhile: a server would have the session in none from then on.
+            let who = Who { schema: None, ..who };
+            opened = Link::open(backend.address, ends, &self.served.terms, &who).await;
+        }
         let mut link = match opened {
             Ok(link) => link,
             Err(error) => {

@@ -79,13 +79,9 @@ impl Channel {
         (self.wire, rest)
     }
 
-    /// Says that nothing more comes, if that goes at once.
-    pub(super) async fn end(&mut self) {
-        if !self.wire.end(false) {
-            // One that takes nothing now finds out when it does.
-            let _ = self.send(&[]).await;
-            self.wire.end(false);
-        }
+    /// Nothing more comes, as when a client is gone. Servers look whether there is anything to read, a word of TLS included, to see whether one is.
+    pub(super) fn stop(&self) {
+        self.wire.stop();
     }
 
     /// Reads more. An end is an error. Nothing is lost where it is given up.

@@ -101,6 +101,8 @@ pub(super) struct Link {
     pub(super) cuts: u64,
     /// Which of the session's connections it is.
     pub(super) serial: u64,
+    /// Since when it has the rights that it has.
+    pub(super) logged_in: Instant,
     /// When something was said on it last.
     pub(super) used: Instant,
     /// Something was sent on it whose answer has not been read to its end: it is of no use for anything else.
@@ -294,6 +296,7 @@ async fn log_in(
         place: None,
         cuts: 0,
         serial: 0,
+        logged_in: Instant::now(),
         used: Instant::now(),
         is_busy: false,
         must_ask: false,

@@ -18,7 +18,7 @@ use crate::core::mysql::protocol::response::{OkPacket, ServerError};
 use crate::core::mysql::protocol::status::StatusFlags;
 use crate::core::mysql::session::{Asks, Hold, Plan, Session};
 use crate::core::mysql::sql::{self, Kill, SqlMode};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// Collations of UTF-8, by the byte in the handshake.
 fn is_utf8(collation: u8) -> bool {
@@ -91,6 +91,7 @@ impl Running {
         self.statements = Statements::default();
         self.option = None;
         (self.has_begun, self.has_inserted, self.kept_insert_id) = (false, false, None);
+        self.began = Instant::now();
         self.welcome().await
     }
 

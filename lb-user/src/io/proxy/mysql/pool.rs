@@ -3,6 +3,8 @@
 //! Owns those of its thread, as sessions do not move from one to another. They are few, and none is kept for long; nor is any counted among its
 //! backend's. Whether one can be used yet is found out when it is taken.
 
+use super::super::Served;
+use super::super::account::BackendAccount;
 use super::link::{Link, LinkError};
 use super::login::Identity;
 use crate::core::mysql::protocol::auth::Password;
@@ -12,6 +14,7 @@ use futures_util::FutureExt as _;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -20,9 +23,11 @@ const SPARES_MAX: usize = 16;
 const KEPT_FOR: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
-/// As whom, and how, a connection is logged in.
+/// As whom, and how, a connection is logged in: two sessions with the same may have each other's.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Whose {
+    service: String,
+    is_private: bool,
     user: String,
     password: Password,
     capabilities: Capabilities,
@@ -31,14 +36,19 @@ pub(super) struct Whose {
 }
 
 impl Whose {
-    pub(super) fn of(identity: &Identity, capabilities: Capabilities) -> Self {
-        Self {
+    /// `None`: backends are told who the client is, and its connections are its own.
+    pub(super) fn of(served: &Served, identity: &Identity, capabilities: Capabilities) -> Option<Self> {
+        let terms = &served.terms;
+        let is_shown = terms.send_proxy.is_some() || terms.transparent;
+        Some(Self {
+            service: terms.mysql.as_ref().filter(|_| !is_shown)?.service.clone(),
+            is_private: terms.backend_tls.is_some(),
             user: identity.user.clone(),
             password: identity.password.clone(),
             capabilities,
             collation: identity.collation,
             attributes: identity.attributes.clone(),
-        }
+        })
     }
 }
 
@@ -46,6 +56,14 @@ struct Spare {
     link: Link,
     whose: Whose,
     since: Instant,
+    account: Option<Arc<BackendAccount>>,
+}
+
+impl Spare {
+    /// Nobody wanted its backend's connections to end.
+    fn is_wanted(&self) -> bool {
+        self.account.as_ref().is_none_or(|account| account.cuts() == self.link.cuts)
+    }
 }
 
 thread_local! {
@@ -56,9 +74,9 @@ thread_local! {
 /// Gives a connection to whoever needs it next. What only it knows is lost.
 pub(super) fn lend(mut link: Link, whose: Whose) {
     // It is nobody's: a backend that is drained does not wait for it.
-    link.place = None;
+    let account = link.place.take().map(|place| place.backend.clone());
     let full = SPARES.with_borrow_mut(|spares| {
-        spares.push_back(Spare { link, whose, since: Instant::now() });
+        spares.push_back(Spare { link, whose, since: Instant::now(), account });
         if spares.len() > SPARES_MAX { spares.pop_front() } else { None }
     });
     full.into_iter().for_each(leave);
@@ -67,23 +85,42 @@ pub(super) fn lend(mut link: Link, whose: Whose) {
     }
 }
 
-/// One that is logged in like that, with nothing on it of what was there before but the schema, which is that of the session, if it has one.
-pub(super) async fn take(address: SocketAddr, whose: &Whose, schema: Option<&[u8]>) -> Option<Link> {
+/// One that is logged in like that, since then at the earliest: rights are those of the login. Nothing is on it of what was there before but the
+/// schema, which is that of the session, if it has one.
+pub(super) async fn take(
+    address: SocketAddr,
+    whose: &Whose,
+    schema: Option<&[u8]>,
+    earliest: Instant,
+) -> Option<Link> {
     loop {
         let spare = SPARES.with_borrow_mut(|spares| {
             let fits = |spare: &Spare| {
                 // A schema cannot be left, only changed for another one.
                 spare.link.address == address
                     && spare.whose == *whose
+                    && spare.link.logged_in >= earliest
                     && (schema.is_some() || spare.link.schema.is_none())
             };
             let at = spares.iter().rposition(fits)?;
             spares.remove(at)
         })?;
-        let mut link = spare.link;
-        if link.is_usable() && clear(&mut link, schema).await.is_ok() {
-            return Some(link);
+        if !spare.is_wanted() {
+            continue;
         }
+        let mut link = spare.link;
+        if !link.is_usable() {
+            continue;
+        }
+        return match clear(&mut link, schema).await {
+            Ok(()) => Some(link),
+            Err(LinkError::Refused(_)) => None,
+            // Its server is to be waited for once, if at all.
+            Err(_) => {
+                SPARES.with_borrow_mut(|spares| spares.retain(|spare| spare.link.address != address));
+                None
+            }
+        };
     }
 }
 
@@ -104,8 +141,9 @@ async fn watch() {
     loop {
         sleep(LOOK_EVERY).await;
         let (old, is_empty) = SPARES.with_borrow_mut(|spares| {
-            let old = spares.iter().take_while(|spare| spare.since.elapsed() > KEPT_FOR).count();
-            let old: Vec<Spare> = spares.drain(..old).collect();
+            let is_kept = |spare: &Spare| spare.since.elapsed() < KEPT_FOR && spare.is_wanted();
+            let (kept, old): (Vec<Spare>, Vec<Spare>) = spares.drain(..).partition(is_kept);
+            *spares = kept.into();
             (old, spares.is_empty())
         });
         old.into_iter().for_each(leave);

@@ -58,8 +58,9 @@ pub(super) struct Statements {
 
 impl Statements {
     /// Whether the connection has something of one that cannot be had on another one.
-    pub(super) fn are_bound(&self) -> bool {
-        self.had_cursor || self.all.values().any(|one| one.long_data.is_some())
+    pub(super) fn are_bound(&self, now: &Reading) -> bool {
+        let is_bound = |one: &Prepared| one.long_data.is_some() || one.reading != *now;
+        self.had_cursor || self.all.values().any(is_bound)
     }
 
     /// The payload for a server, which knows the statement then.

@@ -125,7 +125,7 @@ pub(super) async fn relay(
                     Heard::Client(Err(_)) => {
                         // As if it were connected there: servers look for that while they wait, for a lock, say.
                         has_left = true;
-                        link.channel.end().await;
+                        link.channel.stop();
                     }
                     Heard::Cancelled => {
                         cancelled.set(interruption.cancel.notified());

@@ -48,6 +48,8 @@ pub(super) struct Running {
     pub(super) wait_timeout: Option<Duration>,
     /// An id was generated, or may have been.
     pub(super) has_inserted: bool,
+    /// Since when it is logged in.
+    pub(super) began: Instant,
     /// The last id that was generated, where a connection that knew it was lent to others.
     pub(super) kept_insert_id: Option<u64>,
     /// Since when it waits for its client.
@@ -86,6 +88,7 @@ impl Running {
             has_begun: false,
             wait_timeout: None,
             has_inserted: false,
+            began: Instant::now(),
             kept_insert_id: None,
             waits_since: None,
             ran_well: false,
@@ -127,7 +130,7 @@ impl Running {
     }
 
     /// Shows others what it is like.
-    fn show(&self) {
+    pub(super) fn show(&self) {
         let primary = self.primary.as_ref().map(|link| (link.address, link.thread));
         let replica = self.replica.as_ref().map(|link| link.address);
         let user = &self.client.identity.user;
@@ -286,7 +289,7 @@ impl Running {
     /// Runs a command, unless it ends a session of ours: servers know it by other numbers, or by none.
     async fn query_or_kill(&mut self, payload: &[u8], command: Command, plan: Plan) -> Result<(), Ended> {
         if let Some((what, number)) = plan.kill {
-            let at = self.primary.as_ref().map(|link| link.address);
+            let at = self.primary.as_ref().map(|link| link.address).or_else(|| self.primary_address());
             let sessions = &self.registered.sessions;
             match sessions.find(number).or_else(|| sessions.find_by_thread(number, at?)) {
                 Some(entry) => return self.kill(what, number, &entry).await,

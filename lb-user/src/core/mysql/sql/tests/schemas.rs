@@ -113,3 +113,28 @@ fn show_tells_of_the_server_on_the_primary() {
         &["SHOW WARNINGS", "SHOW ERRORS", "SHOW COUNT(*) WARNINGS", "SHOW COUNT (*) ERRORS"],
     );
 }
+
+#[test]
+fn who_asks_for_what_is_counted_for_a_connection_is_known() {
+    for context in [mysql(), mariadb()] {
+        for (text, asks) in [
+            ("SHOW STATUS", true),
+            ("/* 1 */ show session status like 'Handler%'", true),
+            ("SHOW LOCAL STATUS WHERE Variable_name IN ('Ssl_version', 'Handler_read_key')", true),
+            ("FLUSH STATUS", true),
+            ("FLUSH NO_WRITE_TO_BINLOG STATUS", true),
+            ("SELECT * FROM information_schema.session_status", true),
+            ("SHOW STATUS LIKE 'Ssl_cipher'", false),
+            ("SHOW STATUS LIKE \"wsrep_%\"", false),
+            ("SHOW GLOBAL STATUS", false),
+            ("SHOW SLAVE STATUS", false),
+            ("SHOW TABLE STATUS", false),
+            ("FLUSH TABLES", false),
+            ("INSERT INTO status VALUES ('show status')", false),
+            ("SELECT * FROM status", false),
+        ] {
+            let found = statements(text.as_bytes(), &context);
+            assert_eq!(found.iter().any(Statement::asks_for_counters), asks, "{text}");
+        }
+    }
+}
