@@ -14,6 +14,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 use socket2::SockRef;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, TcpListener};
@@ -89,7 +90,11 @@ pub type Listeners = BTreeMap<SocketAddr, Vec<TcpListener>>;
 
 /// One end.
 #[derive(Debug)]
-pub struct HandOver(OwnedFd);
+pub struct HandOver {
+    socket: OwnedFd,
+    /// What the one that comes has said before it was told which it is.
+    early: Cell<Option<Word>>,
+}
 
 enum Message {
     Word(Word),
@@ -109,16 +114,28 @@ impl HandOver {
         let told = format!("{FOR_ANOTHER}{}", other.as_raw_fd());
         let mut between = program.env(VARIABLE, told).process_group(0).spawn()?;
         drop(other);
-        let own = Self(own);
-        let started = own.wait(STARTED_WITHIN).and_then(|()| own.receive());
+        let own = Self::of(own);
+        let started = own.wait(STARTED_WITHIN).and_then(|()| own.receive_started());
         if started.is_err() {
             // One that has ended already is as good.
             let _ = between.kill();
         }
         between.wait()?;
-        match started? {
-            Message::Started(pid) => Ok((own, pid)),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "something else was said first")),
+        Ok((own, started?))
+    }
+
+    fn of(socket: OwnedFd) -> Self {
+        Self { socket, early: Cell::new(None) }
+    }
+
+    /// Which process was started. That one may be quicker to say its first word than the one that says so.
+    fn receive_started(&self) -> io::Result<Pid> {
+        loop {
+            match self.receive()? {
+                Message::Started(pid) => return Ok(pid),
+                Message::Word(word) if self.early.replace(Some(word)).is_none() => {}
+                _ => return Err(io::Error::new(io::ErrorKind::InvalidData, "something else was said first")),
+            }
         }
     }
 
@@ -137,7 +154,7 @@ impl HandOver {
 
     fn is_other_gone(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        !matches!(recv(self.0.as_raw_fd(), &mut [0], flags), Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
+        !matches!(recv(self.socket.as_raw_fd(), &mut [0], flags), Ok(1..) | Err(Errno::EAGAIN | Errno::EINTR))
     }
 
     /// The end that this process inherited, if it is to take another one's place.
@@ -161,7 +178,7 @@ impl HandOver {
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|_| wrong())?;
         // SAFETY: it is open, see above; whoever started this process left it to us, and nothing else here knows its number.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(descriptor) }))
+        Ok(Self::of(unsafe { OwnedFd::from_raw_fd(descriptor) }))
     }
 
     /// Says a word.
@@ -179,7 +196,11 @@ impl HandOver {
     pub fn expect(&self, word: Word, within: Duration, listeners: &mut Listeners) -> io::Result<()> {
         self.wait(within)?;
         loop {
-            match self.receive()? {
+            let message = match self.early.take() {
+                Some(word) => Message::Word(word),
+                None => self.receive()?,
+            };
+            match message {
                 Message::Word(said) if said == word => return Ok(()),
                 Message::Started(_) => {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, "another process was started"));
@@ -207,14 +228,14 @@ impl HandOver {
 
     /// What is received from now on comes within that time, or not at all.
     fn wait(&self, within: Duration) -> io::Result<()> {
-        SockRef::from(&self.0).set_read_timeout(Some(within))
+        SockRef::from(&self.socket).set_read_timeout(Some(within))
     }
 
     fn send(&self, text: &str, descriptors: &[RawFd]) -> io::Result<()> {
         let rights = [ControlMessage::ScmRights(descriptors)];
         let control = if descriptors.is_empty() { &[][..] } else { &rights[..] };
         let text = [IoSlice::new(text.as_bytes())];
-        sendmsg::<()>(self.0.as_raw_fd(), &text, control, MsgFlags::MSG_NOSIGNAL, None)?;
+        sendmsg::<()>(self.socket.as_raw_fd(), &text, control, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 
@@ -225,7 +246,7 @@ impl HandOver {
             let mut slices = [IoSliceMut::new(&mut text)];
             let flags = MsgFlags::MSG_CMSG_CLOEXEC;
             let message = loop {
-                match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut control), flags) {
+                match recvmsg::<()>(self.socket.as_raw_fd(), &mut slices, Some(&mut control), flags) {
                     // A signal is for others.
                     Err(Errno::EINTR) => {}
                     received => break received?,
@@ -271,7 +292,7 @@ mod tests {
     fn pair() -> (HandOver, HandOver) {
         let pair = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC);
         let (one, other) = pair.expect("a pair");
-        (HandOver(one), HandOver(other))
+        (HandOver::of(one), HandOver::of(other))
     }
 
     #[test]
@@ -290,6 +311,16 @@ mod tests {
         let mut heard = String::new();
         waiting.read_to_string(&mut heard).expect("heard");
         assert_eq!(heard, "x");
+    }
+
+    #[test]
+    fn a_first_word_may_come_before_it_is_told_who_says_it() {
+        let (one, other) = pair();
+        one.say(Word::Checked).expect("said");
+        one.send(&format!("{STARTED}4711"), &[]).expect("sent");
+        other.wait(SOON).expect("set");
+        assert_eq!(other.receive_started().expect("told"), Pid::from_raw(4711));
+        other.expect(Word::Checked, SOON, &mut Listeners::new()).expect("it was said");
     }
 
     #[test]
