@@ -80,6 +80,15 @@ fn lab_of(server: &Server) -> Result<Lab> {
     Ok(lab)
 }
 
+/// A table by which the service `db` has the lab's certificate.
+fn tls_table(text: &str) -> Result<String> {
+    let line = |key: &str| {
+        let found = text.lines().find(|line| line.starts_with(&format!("{key} = \"")));
+        found.with_context(|| format!("no {key} in {text}"))
+    };
+    Ok(format!("\n[[service.db.tls.certificate]]\n{}\n{}\n", line("file")?, line("key")?))
+}
+
 fn owned((name, role): (&str, &str)) -> (String, String) {
     (name.to_owned(), role.to_owned())
 }

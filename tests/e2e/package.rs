@@ -209,6 +209,13 @@ fn a_newer_package_takes_over(lab: &Lab, container: &Container, vip: IpAddr) -> 
     Ok(())
 }
 
+/// A reload fails, and the agent goes on.
+fn expect_reload_refused(container: &Container, what: &str) -> Result<()> {
+    let refused = container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
+    ensure!(refused.trim() == "active", "{what} changes nothing: {refused}");
+    Ok(())
+}
+
 fn a_reload_changes_what_the_file_says(container: &Container) -> Result<()> {
     let text = container.read(FILE)?;
     let more = text.replacen("name = \"web1\"\n", "name = \"web1\"\nweight = 3\n", 1);
@@ -222,8 +229,7 @@ fn a_reload_changes_what_the_file_says(container: &Container) -> Result<()> {
         "lbctl:lbctl",
         "0644",
     )?;
-    let refused = container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
-    ensure!(refused.trim() == "active", "a file with an error changes nothing: {refused}");
+    expect_reload_refused(container, "a file with an error")?;
     // Lines of the file are for people, and not for a journal that is kept.
     let journal = container.run("journalctl --unit=lbctl --no-pager")?;
     ensure!(journal.contains("weight: 3000 is"), "{journal}");

@@ -160,8 +160,10 @@ impl Checks {
             warn!(backend = %check.address, %failure, "check not made; the backend is not blamed");
             return None;
         }
-        let verdict = if result.is_ok() { CheckResult::Passed } else { CheckResult::Failed };
-        let count = if result.is_ok() { &mut check.passed } else { &mut check.failed };
+        let (verdict, count) = match &result {
+            Ok(_) => (CheckResult::Passed, &mut check.passed),
+            Err(_) => (CheckResult::Failed, &mut check.failed),
+        };
         *count += 1;
         let why = result.as_ref().err().map(ToString::to_string);
         check.last = Some(result);

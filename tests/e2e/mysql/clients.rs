@@ -1,8 +1,8 @@
 //! Clients of other kinds: prepared statements of the binary protocol, TLS, refused logins, and a file of the client's.
 
-use super::{lab, routes, run, view, wait_for_the_primary_alone};
+use super::{lab, routes, run, tls_table, view, wait_for_the_primary_alone};
 use crate::client::{PATIENCE, client_shell, lbctl};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use lbctl_tests::lab::{Lab, poll};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts, OptsBuilder, Value};
@@ -84,11 +84,7 @@ fn prepared_statements_run_at_replicas_with_the_types_that_were_sent_once() -> R
 fn clients_log_in_with_tls_and_without_and_are_refused_as_servers_do() -> Result<()> {
     let lab = lab()?;
     let certificate = lab.agent_config("lb1")?;
-    let line = |key: &str| {
-        let lines = certificate.lines().find(|line| line.starts_with(&format!("{key} = \"")));
-        lines.map(str::to_owned).with_context(|| format!("no {key} in {certificate}"))
-    };
-    let table = format!("\n[[service.db.tls.certificate]]\n{}\n{}\n", line("file")?, line("key")?);
+    let table = tls_table(&certificate)?;
     lab.write_agent_config("lb1", &format!("{certificate}{table}"))?;
     lbctl(&lab, &["apply"])?;
     let mariadb = |more: &str| {

@@ -1,6 +1,6 @@
 //! MariaDB's own tests, run at the primary alone and through the service: what they print has to be the same to the byte.
 
-use super::lab;
+use super::{lab, tls_table};
 use crate::client::{PATIENCE, lbctl};
 use anyhow::{Context as _, Result, ensure};
 use lbctl_tests::lab::{Lab, poll};
@@ -174,17 +174,8 @@ fn prepare(lab: &Lab) -> Result<()> {
     // What is created without an engine is created by the replica's own settings.
     lab.database_query("db2", &format!("{settings} STOP SLAVE; START SLAVE;"))?;
     let text = lab.agent_config("lb1")?;
-    let line = |key: &str| {
-        let line = text.lines().find(|line| line.starts_with(&format!("{key} = \"")));
-        line.with_context(|| format!("no {key} in {text}"))
-    };
-    let more = format!(
-        "\n[service.db.mysql]\nconsistency = \"global\"\nmax_wait = \"1s\"\n\n[[service.db.mysql.user]]\nname = \"root\"\npassword = \"\"\n\n\
-         [[service.db.tls.certificate]]\n{}\n{}\n",
-        line("file")?,
-        line("key")?
-    );
-    lab.write_agent_config("lb1", &(text.clone() + &more))?;
+    let more = "\n[service.db.mysql]\nconsistency = \"global\"\nmax_wait = \"1s\"\n\n[[service.db.mysql.user]]\nname = \"root\"\npassword = \"\"\n";
+    lab.write_agent_config("lb1", &[&text, more, &tls_table(&text)?].concat())?;
     lbctl(lab, &["apply"])?;
     for (port, tls) in [(DIRECT, "--skip-ssl"), (SERVICE, "--ssl")] {
         poll::until("root is let in", PATIENCE, || {

@@ -1,7 +1,7 @@
 //! The agent's user writes the agent's file and works in its folders; root starts the agent. None of that makes the user root.
 
-use super::FILE;
 use super::container::Container;
+use super::{FILE, expect_reload_refused};
 use anyhow::{Result, ensure};
 
 /// What only root may read or write.
@@ -11,8 +11,7 @@ const CONTENT: &str = "root:$y$precious";
 /// A file that is refused when the agent takes it over, and when root would start one with it.
 fn expect_refused(container: &Container, text: &str, why: &str) -> Result<()> {
     container.write(FILE, text, "lbctl:lbctl", "0644")?;
-    let refused = container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
-    ensure!(refused.trim() == "active", "{why}: {refused}");
+    expect_reload_refused(container, why)?;
     let started = container.run(&format!("lbctl agent --user lbctl --config {FILE} 2>&1 || true"))?;
     ensure!(started.contains(why), "{started}");
     Ok(())
@@ -67,8 +66,7 @@ pub(super) fn files_that_are_not_its_own_are_not_quoted(container: &Container) -
     let text = container.read(FILE)?;
     let rule = format!("\n[[firewall.rule]]\nname = \"curious\"\ndeny = {{ file = {SECRET:?} }}\n");
     container.write(FILE, &(text.clone() + &rule), "lbctl:lbctl", "0644")?;
-    let refused = container.run("systemctl reload lbctl && echo went well || systemctl is-active lbctl")?;
-    ensure!(refused.trim() == "active", "{refused}");
+    expect_reload_refused(container, "a file of prefixes that is none")?;
     let journal = container.run("journalctl --unit=lbctl --no-pager")?;
     ensure!(journal.contains(&format!("{SECRET}:1: expected an address")), "{journal}");
     ensure!(!journal.contains("precious"), "{journal}");

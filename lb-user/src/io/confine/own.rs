@@ -100,10 +100,10 @@ fn failed(path: &Path) -> impl Fn(std::io::Error) -> ConfineError + '_ {
 /// Makes a folder with that mode, and those above it, where there is none. One of [`PLACES`] is given to the owner, and what is below it, in
 /// the folder that is asked for, as well; elsewhere the owner has to have the right to make it, and what is there has to be the owner's already.
 ///
+/// A place that an agent of another user has is not taken from it.
+///
 /// # Errors
 /// The file system refused, or the folder is somebody else's.
-///
-/// A place that an agent of another user has is not taken from it.
 pub fn make_own(folder: &Path, mode: u32, owner: &Owner) -> Result<(), ConfineError> {
     let place = within_a_place(folder);
     if let Some((place, _)) = &place {

@@ -118,14 +118,11 @@ impl Wire {
             return false;
         }
         if !is_last {
-            // One that is closed already needs to hear nothing.
-            let _ = SockRef::from(&self.tcp).shutdown(Shutdown::Write);
+            self.stop();
         }
         true
     }
-}
 
-impl Wire {
     /// Nothing more comes, as when whoever is there is gone: nothing of TLS is said either.
     pub(super) fn stop(&self) {
         // One that is closed already needs to hear nothing.

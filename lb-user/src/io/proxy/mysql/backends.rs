@@ -76,17 +76,20 @@ impl Running {
         }
     }
 
-    fn whose(&self) -> Option<Whose> {
-        Whose::of(&self.served, &self.client.identity, self.client.capabilities)
+    fn whose(&self) -> Whose {
+        Whose::of((&self.served.terms, &self.plan), &self.client.identity, self.client.capabilities)
+    }
+
+    /// After how long it lends its connections; `None`: they are its own.
+    fn lends_after(&self) -> Option<Duration> {
+        self.plan.multiplex_after.filter(|_| pool::may_be_lent(&self.served.terms))
     }
 
     /// When its connections go to others, if its client says nothing before: where nothing is on them that cannot be said again.
     pub(super) fn lends_at(&self, since: Instant) -> Option<Instant> {
-        let after = self.plan.multiplex_after?;
+        let after = self.lends_after()?;
         let has_any = self.primary.is_some() || self.replica.is_some();
-        let is_free = self.session.is_portable()
-            && !self.statements.are_bound(&self.session.reading())
-            && self.whose().is_some();
+        let is_free = self.session.is_portable() && !self.statements.are_bound(&self.session.reading());
         // What `COM_SET_OPTION` set, a reset leaves as it is.
         let may = has_any && self.has_begun && is_free && self.option.is_none();
         may.then(|| since + after)
@@ -94,7 +97,7 @@ impl Running {
 
     /// Gives them to others.
     pub(super) async fn lend(&mut self) {
-        let Some(whose) = self.whose() else { return };
+        let whose = self.whose();
         if let Some(mut link) = self.replica.take()
             && link.is_usable()
         {
@@ -196,10 +199,9 @@ impl Running {
         let who = who(&self.client.identity, schema.as_deref(), self.client.capabilities);
         let ends = (self.ends.client, self.ends.vip);
         // A session begins as its own connection says.
-        let whose = self.whose().filter(|_| self.plan.multiplex_after.is_some() && self.has_begun);
-        let spare = match &whose {
-            Some(whose) => pool::take(backend.address, whose, schema.as_deref(), self.began).await,
-            None => None,
+        let spare = match self.has_begun && self.lends_after().is_some() {
+            true => pool::take(backend.address, &self.whose(), schema.as_deref(), self.began).await,
+            false => None,
         };
         let mut opened = match spare {
             Some(link) => Ok(link),

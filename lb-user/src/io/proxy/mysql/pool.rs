@@ -3,8 +3,8 @@
 //! Owns those of its thread, as sessions do not move from one to another. They are few, and none is kept for long; nor is any counted among its
 //! backend's. Whether one can be used yet is found out when it is taken.
 
-use super::super::Served;
 use super::super::account::BackendAccount;
+use super::super::terms::{MysqlPlan, Terms};
 use super::link::{Link, LinkError};
 use super::login::Identity;
 use crate::core::mysql::protocol::auth::Password;
@@ -35,20 +35,26 @@ pub(super) struct Whose {
     attributes: Option<Vec<u8>>,
 }
 
+/// Whether sessions may have each other's at all: where backends are told who the client is, its connections are its own.
+pub(super) fn may_be_lent(terms: &Terms) -> bool {
+    terms.send_proxy.is_none() && !terms.transparent
+}
+
 impl Whose {
-    /// `None`: backends are told who the client is, and its connections are its own.
-    pub(super) fn of(served: &Served, identity: &Identity, capabilities: Capabilities) -> Option<Self> {
-        let terms = &served.terms;
-        let is_shown = terms.send_proxy.is_some() || terms.transparent;
-        Some(Self {
-            service: terms.mysql.as_ref().filter(|_| !is_shown)?.service.clone(),
+    pub(super) fn of(
+        (terms, plan): (&Terms, &MysqlPlan),
+        identity: &Identity,
+        capabilities: Capabilities,
+    ) -> Self {
+        Self {
+            service: plan.service.clone(),
             is_private: terms.backend_tls.is_some(),
             user: identity.user.clone(),
             password: identity.password.clone(),
             capabilities,
             collation: identity.collation,
             attributes: identity.attributes.clone(),
-        })
+        }
     }
 }
 
